@@ -1,0 +1,5 @@
+"""The engine: one frozen base model, the adapters of many runs, and the one thread that trains and samples.
+
+The only place in Tinsmith that may import torch. It knows no Django, no SQL and no protobuf:
+`types` holds what goes in and comes out, `engine.Engine` is the door.
+"""
