@@ -1,0 +1,102 @@
+"""Wakes coroutines when PostgreSQL says that what they wait for has happened.
+
+One LISTEN connection a process. A waiter registers before it first looks, so no wake-up falls
+between the look and the wait; a reconnect wakes everybody, because notifications may have been lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from weakref import WeakKeyDictionary
+
+import psycopg
+
+from core import database
+
+log = logging.getLogger(__name__)
+
+DONE_CHANNEL = "tinsmith_done"
+WORK_CHANNEL = "tinsmith_work"
+RECONNECT_DELAY_S = 0.5
+# pg_notify refuses payloads of 8000 bytes and more
+MAX_PAYLOAD_BYTES = 7900
+
+
+class Hub:
+    """The waiters of one event loop and the task that listens for them."""
+
+    def __init__(self) -> None:
+        self._waiters: dict[str, set[asyncio.Event]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    @contextmanager
+    def waiter(self, key: str) -> Iterator[asyncio.Event]:
+        """An event set whenever `key` is announced on the done channel."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._listen(), name="hub")
+        event = asyncio.Event()
+        events = self._waiters.setdefault(key, set())
+        events.add(event)
+        try:
+            yield event
+        finally:
+            events.discard(event)
+            if not events:
+                self._waiters.pop(key, None)
+
+    async def close(self) -> None:
+        """Stop listening."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with await database.connect_async() as conn:
+                    await conn.execute(f"LISTEN {DONE_CHANNEL}")
+                    self._wake(list(self._waiters))
+                    async for notice in conn.notifies():
+                        self._wake(notice.payload.split(","))
+            except (psycopg.Error, OSError) as error:
+                log.warning("the listening connection was lost, reconnecting: %s", error)
+            await asyncio.sleep(RECONNECT_DELAY_S)
+
+    def _wake(self, keys: list[str]) -> None:
+        for key in keys:
+            for event in self._waiters.get(key, ()):
+                event.set()
+
+
+_hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
+
+
+def current() -> Hub:
+    """The running event loop's hub."""
+    return _hubs.setdefault(asyncio.get_running_loop(), Hub())
+
+
+async def close() -> None:
+    """Close the running event loop's hub."""
+    hub = _hubs.pop(asyncio.get_running_loop(), None)
+    if hub is not None:
+        await hub.close()
+
+
+def payloads(keys: list[str]) -> list[str]:
+    """`keys` joined into as few notification payloads as fit."""
+    result: list[str] = []
+    current_payload = ""
+    for key in keys:
+        joined = f"{current_payload},{key}" if current_payload else key
+        if len(joined.encode()) > MAX_PAYLOAD_BYTES:
+            result.append(current_payload)
+            joined = key
+        current_payload = joined
+    if current_payload:
+        result.append(current_payload)
+    return result
