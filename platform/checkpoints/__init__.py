@@ -1,0 +1,1 @@
+"""Saved weights: their addresses, their files, who may load them."""

@@ -1,0 +1,115 @@
+"""The operation log's tables.
+
+An operation's identity is (target, seq), which makes re-sends harmless. Bodies and results have
+tables of their own, so that claiming and listing never read them.
+"""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from accounts.models import Team
+
+
+class Worker(models.Model):
+    """A process that holds base models and does operations, alive while it renews `alive_until`."""
+
+    id = models.UUIDField(primary_key=True)
+    pool = models.TextField()
+    host = models.TextField()
+    pid = models.PositiveIntegerField()
+    started_at = models.DateTimeField(db_default=Now())
+    alive_until = models.DateTimeField()
+    lingering = models.BooleanField(
+        db_default=False, help_text="It listens for work, so that nobody need ring."
+    )
+    models_served = models.JSONField(db_default=[], blank=True)
+    report = models.JSONField(db_default={}, blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["pool", "alive_until"], name="worker_by_pool")]
+
+    def __str__(self) -> str:
+        return f"{self.pool} on {self.host} ({self.pid})"
+
+
+class Operation(models.Model):
+    """One request for work on a run or a sampler."""
+
+    class Kind(models.TextChoices):
+        """What is asked for. `refused` holds the place of a request that was not accepted."""
+
+        CREATE_RUN = "create_run"
+        CREATE_RUN_FROM_CHECKPOINT = "create_run_from_checkpoint"
+        FORWARD_BACKWARD = "forward_backward"
+        OPTIM_STEP = "optim_step"
+        SAVE_WEIGHTS = "save_weights"
+        LOAD_WEIGHTS = "load_weights"
+        SAVE_WEIGHTS_FOR_SAMPLER = "save_weights_for_sampler"
+        SAMPLE = "sample"
+        REFUSED = "refused"
+
+    class State(models.TextChoices):
+        """queued → running → done or failed; back to queued only when a worker dies."""
+
+        QUEUED = "queued"
+        RUNNING = "running"
+        DONE = "done"
+        FAILED = "failed"
+
+    target = models.CharField(max_length=64)
+    seq = models.BigIntegerField()
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="operations")
+    pool = models.TextField()
+    kind = models.TextField(choices=Kind)
+    state = models.TextField(choices=State, db_default=State.QUEUED)
+    cost = models.BigIntegerField(help_text="Bytes of the body.")
+    worker_id = models.UUIDField(null=True, blank=True)
+    error = models.TextField(null=True, blank=True)
+    error_category = models.TextField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["target", "seq"], name="operation_once"),
+            models.CheckConstraint(condition=Q(seq__gte=0), name="operation_seq_not_negative"),
+            models.CheckConstraint(
+                condition=Q(state="failed", error__isnull=False, error_category__isnull=False)
+                | (~Q(state="failed") & Q(error=None, error_category=None)),
+                name="operation_failure_has_error",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["pool", "target", "seq"],
+                condition=Q(state="queued"),
+                name="operation_queued",
+            ),
+            models.Index(
+                fields=["worker_id"], condition=Q(state="running"), name="operation_running"
+            ),
+            models.Index(fields=["team", "-id"], name="operation_by_team"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.target}:{self.seq} {self.kind}"
+
+
+class Payload(models.Model):
+    """An operation's body as it came. Deleted when neither the work nor a replay needs it."""
+
+    operation = models.OneToOneField(Operation, primary_key=True, on_delete=models.CASCADE)
+    content_type = models.TextField()
+    body = models.BinaryField()
+
+
+class Result(models.Model):
+    """A finished operation's answer, ready to send."""
+
+    operation = models.OneToOneField(Operation, primary_key=True, on_delete=models.CASCADE)
+    content_type = models.TextField()
+    body = models.BinaryField()

@@ -1,0 +1,241 @@
+"""The web process's side of the operation log: submit, announce, wait.
+
+A submit is one statement and one commit. The announcement follows in a transaction of its own with
+synchronous_commit off, because a NOTIFY inside the durable one serialises all writers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from core import database, doorbell, hub
+from core.errors import BadRequest, NotFound
+from core.ids import request_id as make_request_id
+from core.ids import split_request_id
+from operations.models import Operation
+
+if TYPE_CHECKING:
+    from accounts.keys import Caller
+
+# a waiter looks again this often, should a notification have been lost
+RECHECK_S = 5.0
+
+PROTOBUF = "application/x-protobuf"
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """An accepted operation. A re-sent request gets the same."""
+
+    request_id: str
+    run_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Not finished; `queue_state` is the wire's word for why."""
+
+    queue_state: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The result, ready to send."""
+
+    content_type: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The operation failed; category `user` or `server`."""
+
+    message: str
+    category: str
+
+
+Outcome = Pending | Finished | Failed
+
+_APPEND_TO_RUN = """
+WITH run AS (
+    SELECT r.id, r.team_id, b.pool, s.ended_at
+    FROM runs_trainingrun r
+    JOIN catalog_basemodel b ON b.id = r.base_model_id
+    JOIN runs_session s ON s.id = r.session_id
+    WHERE r.id = %(target)s AND r.team_id = %(team)s
+), operation AS (
+    INSERT INTO operations_operation (target, seq, team_id, pool, kind, cost)
+    SELECT id, %(seq)s, team_id, pool, %(kind)s, %(cost)s FROM run WHERE ended_at IS NULL
+    ON CONFLICT (target, seq) DO NOTHING
+    RETURNING id
+), payload AS (
+    INSERT INTO operations_payload (operation_id, content_type, body)
+    SELECT id, %(content_type)s, %(body)s FROM operation
+)
+SELECT pool, ended_at FROM run
+"""
+
+_APPEND_TO_SAMPLER = _APPEND_TO_RUN.replace("runs_trainingrun", "runs_sampler")
+
+_ANNOUNCE = f"""
+SELECT set_config('synchronous_commit', 'off', true),
+       pg_notify('{hub.WORK_CHANNEL}', %(pool)s),
+       EXISTS (SELECT FROM operations_worker
+               WHERE pool = %(pool)s AND lingering AND alive_until > now())
+"""
+
+_LOOK = """
+SELECT o.state, o.error, o.error_category, r.content_type, r.body, o.pool,
+       EXISTS (SELECT FROM operations_worker w WHERE w.pool = o.pool AND w.alive_until > now())
+FROM operations_operation o
+LEFT JOIN operations_result r ON r.operation_id = o.id
+WHERE o.target = %s AND o.seq = %s AND o.team_id = %s
+"""
+
+
+async def submit_to_run(
+    *,
+    caller: Caller,
+    run_id: str,
+    seq: int,
+    kind: str,
+    body: bytes,
+    content_type: str = JSON,
+) -> Submitted:
+    """Append an operation to a run's log and tell the workers.
+
+    Args:
+        seq: place in the run's order, from 1. A gap is waited for; a re-send changes nothing.
+        kind: an `Operation.Kind`; `refused` takes the place of a request that was not accepted,
+            its body is the message to fail with.
+
+    Raises:
+        NotFound: no such run in the caller's team.
+        BadRequest: the run's session has ended, or seq is not a positive 63-bit number.
+    """
+    if not 1 <= seq < 2**63:
+        raise BadRequest(f"seq_id must be a positive number, not {seq}")
+    return await _submit(_APPEND_TO_RUN, "training run", caller, run_id, seq, kind, body, content_type)
+
+
+async def submit_to_sampler(
+    *, caller: Caller, sampler_id: str, seq: int, body: bytes, content_type: str = JSON
+) -> Submitted:
+    """Append a sample request to a sampler; seq only names it, there is no order.
+
+    Raises:
+        NotFound: no such sampler in the caller's team.
+        BadRequest: the sampler's session has ended, or seq is not a 63-bit number.
+    """
+    if not 0 <= seq < 2**63:
+        raise BadRequest(f"seq_id must not be negative, it is {seq}")
+    return await _submit(
+        _APPEND_TO_SAMPLER,
+        "sampler",
+        caller,
+        sampler_id,
+        seq,
+        Operation.Kind.SAMPLE,
+        body,
+        content_type,
+    )
+
+
+async def _submit(
+    statement: str,
+    what: str,
+    caller: Caller,
+    target: str,
+    seq: int,
+    kind: str,
+    body: bytes,
+    content_type: str,
+) -> Submitted:
+    values = {
+        "target": target,
+        "team": caller.team_id,
+        "seq": seq,
+        "kind": str(kind),
+        "cost": len(body),
+        "content_type": content_type,
+        "body": body,
+    }
+    async with database.connection() as conn:
+        row = await (await conn.execute(statement, values, binary=True)).fetchone()
+        if row is None:
+            raise NotFound(f"there is no {what} {target}")
+        pool, ended_at = row
+        if ended_at is not None:
+            raise BadRequest(f"the session of {what} {target} has ended; start a new one")
+        await announce(conn, pool)
+    return Submitted(make_request_id(target, seq), run_id=target)
+
+
+async def append_creation(
+    conn: database.Connection, *, run_id: str, team_id: int, pool: str, kind: str, body: bytes
+) -> None:
+    """Append operation 0 of a new run inside the transaction that makes the run."""
+    await conn.execute(
+        """
+        WITH operation AS (
+            INSERT INTO operations_operation (target, seq, team_id, pool, kind, cost)
+            VALUES (%s, 0, %s, %s, %s, %s) RETURNING id
+        )
+        INSERT INTO operations_payload (operation_id, content_type, body)
+        SELECT id, %s, %s FROM operation
+        """,
+        (run_id, team_id, pool, str(kind), len(body), JSON, body),
+    )
+
+
+async def announce(conn: database.Connection, pool: str) -> None:
+    """After a commit: wake the workers that listen for `pool`, or ring Celery when none does."""
+    row = await (await conn.execute(_ANNOUNCE, {"pool": pool})).fetchone()
+    assert row is not None
+    if not row[2]:
+        await asyncio.to_thread(doorbell.ring, pool)
+
+
+async def wait_result(*, caller: Caller, request_id: str, timeout_s: float) -> Outcome:
+    """The outcome of an operation, waited for up to `timeout_s` seconds.
+
+    Raises:
+        NotFound: no such request in the caller's team.
+    """
+    address = split_request_id(request_id)
+    if address is None:
+        raise NotFound(f"there is no request {request_id}")
+    deadline = time.monotonic() + timeout_s
+    with hub.current().waiter(request_id) as changed:
+        while True:
+            changed.clear()
+            outcome = await _look(request_id, (*address, caller.team_id))
+            remaining = deadline - time.monotonic()
+            if not isinstance(outcome, Pending) or remaining <= 0:
+                return outcome
+            try:
+                await asyncio.wait_for(changed.wait(), min(remaining, RECHECK_S))
+            except TimeoutError:
+                continue
+
+
+async def _look(request_id: str, address: tuple[Any, ...]) -> Outcome:
+    async with database.connection() as conn:
+        row = await (await conn.execute(_LOOK, address, binary=True)).fetchone()
+    if row is None:
+        raise NotFound(f"there is no request {request_id}")
+    state, error, category, content_type, body, pool, worker_alive = row
+    if state == Operation.State.FAILED:
+        return Failed(error, category)
+    if state == Operation.State.DONE:
+        if body is None:
+            return Failed("the result is no longer kept", "server")
+        return Finished(content_type, bytes(body))
+    if not worker_alive:
+        return Pending("paused_capacity", f"no worker is serving the pool {pool!r} at the moment")
+    return Pending("active", "")

@@ -1,0 +1,62 @@
+"""Workers as the log knows them: registered, alive while they renew, dead afterwards."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.utils import timezone
+from psycopg import Connection
+from psycopg.types.json import Jsonb
+
+from operations.models import Worker
+
+ALIVE_S = 30
+
+
+def any_alive(pool: str) -> bool:
+    """Whether a worker of this pool is ready for work."""
+    return Worker.objects.filter(pool=pool, alive_until__gt=timezone.now()).exists()
+
+
+def forget_all() -> None:
+    """Declare every worker dead: for a launcher that knows that none of them runs."""
+    Worker.objects.update(alive_until=timezone.now(), lingering=False)
+
+
+def register(
+    conn: Connection, *, worker_id: uuid.UUID, pool: str, host: str, pid: int, models: list[str]
+) -> None:
+    """Enter a worker that has loaded its models."""
+    conn.execute(
+        """
+        INSERT INTO operations_worker (id, pool, host, pid, alive_until, models_served)
+        VALUES (%s, %s, %s, %s, now() + make_interval(secs => %s), %s)
+        """,
+        (worker_id, pool, host, pid, ALIVE_S, Jsonb(models)),
+    )
+
+
+def renew(conn: Connection, *, worker_id: uuid.UUID, report: dict) -> None:
+    """Say that a worker is alive for another `ALIVE_S` seconds."""
+    conn.execute(
+        """
+        UPDATE operations_worker
+        SET alive_until = now() + make_interval(secs => %s), report = %s WHERE id = %s
+        """,
+        (ALIVE_S, Jsonb(report), worker_id),
+    )
+
+
+def set_lingering(conn: Connection, *, worker_id: uuid.UUID, lingering: bool) -> None:
+    """Say whether a worker listens for work, so that submitters know whether to ring."""
+    conn.execute(
+        "UPDATE operations_worker SET lingering = %s WHERE id = %s", (lingering, worker_id)
+    )
+
+
+def retire(conn: Connection, *, worker_id: uuid.UUID) -> None:
+    """Take a worker out at once, so that others may adopt its runs."""
+    conn.execute(
+        "UPDATE operations_worker SET alive_until = now(), lingering = false WHERE id = %s",
+        (worker_id,),
+    )

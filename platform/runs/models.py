@@ -1,0 +1,153 @@
+"""Sessions, training runs and samplers as PostgreSQL keeps them.
+
+The wire protocol's services write these tables in raw SQL, so defaults and invariants live in the
+database.
+"""
+
+from __future__ import annotations
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from accounts.models import Team
+from catalog.models import BaseModel
+
+
+class TeamQuerySet(models.QuerySet):
+    """Rows that belong to teams."""
+
+    def for_team(self, team: Team) -> TeamQuerySet:
+        """Only this team's rows."""
+        return self.filter(team=team)
+
+
+class Session(models.Model):
+    """One client process's stay, kept alive by heartbeats."""
+
+    class Reason(models.TextChoices):
+        """Why a session ended."""
+
+        SUCCESS = "success"
+        ERRORED = "errored"
+        INTERRUPTED = "interrupted"
+        EXPIRED = "expired"
+
+    id = models.CharField(max_length=36, primary_key=True)
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="sessions")
+    display_name = models.TextField(db_default="", blank=True)
+    tags = ArrayField(models.TextField(), db_default=[], blank=True)
+    user_metadata = models.JSONField(db_default={}, blank=True)
+    sdk_version = models.TextField(db_default="", blank=True)
+    project_id = models.TextField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+    heartbeat_at = models.DateTimeField(db_default=Now())
+    ended_at = models.DateTimeField(null=True, blank=True)
+    end_reason = models.TextField(choices=Reason, null=True, blank=True)
+    end_detail = models.TextField(null=True, blank=True)
+    released_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the workers had freed what the session held."
+    )
+
+    objects = TeamQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["team", "-created_at"], name="session_by_team"),
+            models.Index(
+                fields=["heartbeat_at"], condition=Q(ended_at=None), name="session_by_heartbeat"
+            ),
+            models.Index(
+                fields=["ended_at"],
+                condition=Q(ended_at__isnull=False, released_at=None),
+                name="session_to_release",
+            ),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(ended_at=None, end_reason=None)
+                | Q(ended_at__isnull=False, end_reason__isnull=False),
+                name="session_end_has_reason",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class TrainingRun(models.Model):
+    """One adapter being trained.
+
+    `claimed_seq` is the last operation handed to the worker that holds the run; `applied_seq` the
+    last one up to which all are finished; `snapshot_seq` the last one whose effect is in the
+    recovery copy. All start at -1: creation is operation 0.
+    """
+
+    id = models.CharField(max_length=64, primary_key=True)
+    session = models.ForeignKey(Session, on_delete=models.PROTECT, related_name="runs")
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="runs")
+    number = models.BigIntegerField()
+    base_model = models.ForeignKey(BaseModel, on_delete=models.PROTECT, related_name="runs")
+    rank = models.PositiveIntegerField()
+    seed = models.BigIntegerField()
+    train_attn = models.BooleanField(db_default=True)
+    train_mlp = models.BooleanField(db_default=True)
+    train_unembed = models.BooleanField(db_default=True)
+    user_metadata = models.JSONField(db_default={}, blank=True)
+    loaded_from = models.TextField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+    last_request_at = models.DateTimeField(db_default=Now())
+    worker = models.ForeignKey(
+        "operations.Worker", null=True, blank=True, on_delete=models.SET_NULL, related_name="runs"
+    )
+    claimed_seq = models.BigIntegerField(db_default=-1)
+    applied_seq = models.BigIntegerField(db_default=-1)
+    snapshot_seq = models.BigIntegerField(db_default=-1)
+    snapshot_key = models.TextField(null=True, blank=True)
+
+    objects = TeamQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["session", "number"], name="run_number_unique"),
+            models.CheckConstraint(condition=Q(rank__gte=1), name="run_rank_positive"),
+            models.CheckConstraint(
+                condition=Q(snapshot_seq__lte=models.F("applied_seq"))
+                & Q(applied_seq__lte=models.F("claimed_seq")),
+                name="run_seqs_ordered",
+            ),
+        ]
+        indexes = [models.Index(fields=["team", "-created_at"], name="run_by_team")]
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class Sampler(models.Model):
+    """Frozen weights ready to sample from: the base model alone, or with an adapter."""
+
+    id = models.CharField(max_length=64, primary_key=True)
+    session = models.ForeignKey(Session, on_delete=models.PROTECT, related_name="samplers")
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="samplers")
+    number = models.BigIntegerField()
+    base_model = models.ForeignKey(BaseModel, on_delete=models.PROTECT, related_name="samplers")
+    run = models.ForeignKey(
+        TrainingRun, null=True, blank=True, on_delete=models.PROTECT, related_name="samplers"
+    )
+    model_path = models.TextField(null=True, blank=True)
+    weights_key = models.TextField(
+        null=True, blank=True, help_text="Where the adapter lies in the store; none: base model."
+    )
+    ephemeral = models.BooleanField(db_default=False)
+    created_at = models.DateTimeField(db_default=Now())
+
+    objects = TeamQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["session", "number"], name="sampler_number_unique")
+        ]
+
+    def __str__(self) -> str:
+        return self.id
