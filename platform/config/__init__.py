@@ -1,0 +1,1 @@
+"""How this Django project is put together: settings, addresses, the ASGI application."""

@@ -1,0 +1,127 @@
+"""Django's settings. What changes between installations comes from the environment (config/env.py).
+
+| variable | means | default |
+|---|---|---|
+| TINSMITH_DATA_DIR | folder for embedded services, checkpoints, snapshots | `data` in the checkout |
+| DATABASE_URL | PostgreSQL 15 or newer | the embedded server |
+| VALKEY_URL | Valkey or Redis: doorbells and counters | the embedded server |
+| TINSMITH_SECRET_KEY | signs browser sessions | the data folder's `secret_key` |
+| TINSMITH_ALLOWED_HOSTS | host names to answer to, `*` for any | `localhost,127.0.0.1,[::1]` |
+| TINSMITH_PUBLIC_URL | address users see; `https://…` makes cookies secure | none |
+| TINSMITH_MAX_BODY_MB | largest request body | 256 |
+| TINSMITH_LOG_LEVEL | of our own loggers | INFO |
+| TINSMITH_POOL | the pool a worker serves | default |
+"""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from config import env
+
+BASE_DIR: Path = env.REPOSITORY
+DATA_DIR: Path = env.data_folder()
+
+# --- security ---------------------------------------------------------------------------------
+DEBUG = env.flag("TINSMITH_DEBUG")
+SECRET_KEY = env.secret_key(DATA_DIR)
+ALLOWED_HOSTS = env.words("TINSMITH_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+PUBLIC_URL = env.text("TINSMITH_PUBLIC_URL").rstrip("/")
+CSRF_TRUSTED_ORIGINS = [PUBLIC_URL] if PUBLIC_URL else []
+_https = PUBLIC_URL.startswith("https://")
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SECURE_HSTS_SECONDS = 31_536_000 if _https else 0
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _https else None
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+MAX_BODY_BYTES = env.number("TINSMITH_MAX_BODY_MB", 256) * 1024 * 1024
+DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
+FILE_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES  # request bodies stay in memory, never in temp files
+
+# --- apps -------------------------------------------------------------------------------------
+OUR_APPS = ["core", "accounts", "catalog", "runs", "operations", "checkpoints", "tinker_api"]
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    *(app for app in OUR_APPS if find_spec(f"{app}.apps" if find_spec(app) else app)),
+]
+if find_spec("accounts"):
+    AUTH_USER_MODEL = "accounts.User"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+
+# The wire protocol goes past all of these (config/asgi.py): under ASGI each costs a thread hop.
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "frontend"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# --- data -------------------------------------------------------------------------------------
+DATABASE_URL = env.database_url(DATA_DIR)
+VALKEY_URL = env.valkey_url(DATA_DIR)
+CELERY_BROKER_URL = env.broker_url(VALKEY_URL)
+_database = env.django_database(DATABASE_URL)
+# A pool, and never CONN_MAX_AGE: under ASGI that leaks a connection a request thread.
+_database["OPTIONS"] = {
+    **_database["OPTIONS"],  # type: ignore[dict-item]
+    "pool": {"min_size": 0, "max_size": 8, "timeout": 10, "max_idle": 120},
+}
+DATABASES = {"default": _database}
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+WORKER_POOL = env.text("TINSMITH_POOL", "default")
+
+# --- text, time, files ------------------------------------------------------------------------
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+STATIC_URL = "/static/"
+STATIC_ROOT = DATA_DIR / "static"
+# Straight from the packages: no collectstatic step stands between a clone and a running server.
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = False
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+]
+LOGIN_URL = "/admin/login/"
+
+# --- logging ----------------------------------------------------------------------------------
+_level = env.text("TINSMITH_LOG_LEVEL", "INFO")
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
+    "loggers": {name: {"level": _level} for name in [*OUR_APPS, "gpu_workers", "tinsmith"]},
+}

@@ -1,0 +1,16 @@
+"""The pages that belong to no app: the front page and the health check."""
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+
+
+async def healthz(request: HttpRequest) -> JsonResponse:
+    """Say that the process answers."""
+    return JsonResponse({"status": "ok"})
+
+
+def front_page(request: HttpRequest) -> HttpResponse:
+    """Say what this server is and how to use it."""
+    url = settings.PUBLIC_URL or f"{request.scheme}://{request.get_host()}"
+    return render(request, "index.html", {"url": url})
