@@ -230,12 +230,13 @@ async def _look(request_id: str, address: tuple[Any, ...]) -> Outcome:
     if row is None:
         raise NotFound(f"there is no request {request_id}")
     state, error, category, content_type, body, pool, worker_alive = row
+    if body is not None:
+        # also while a new worker does the operation again after a crash: the answer stands
+        return Finished(content_type, bytes(body))
     if state == Operation.State.FAILED:
         return Failed(error, category)
     if state == Operation.State.DONE:
-        if body is None:
-            return Failed("the result is no longer kept", "server")
-        return Finished(content_type, bytes(body))
+        return Failed("the result is no longer kept", "server")
     if not worker_alive:
         return Pending("paused_capacity", f"no worker is serving the pool {pool!r} at the moment")
     return Pending("active", "")

@@ -1,0 +1,58 @@
+"""Where weights lie: folders under the data directory, named by keys.
+
+A key is a relative path made by this module from ids and validated names; it never comes from a
+user as it is.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from django.conf import settings
+
+
+def root() -> Path:
+    """The store's folder."""
+    return Path(settings.DATA_DIR) / "store"
+
+
+def path(key: str) -> Path:
+    """The folder that a key names, inside the store.
+
+    Raises:
+        ValueError: the key leads out of the store.
+    """
+    result = (root() / key).resolve()
+    if not result.is_relative_to(root().resolve()):
+        raise ValueError(f"the key {key!r} leads out of the store")
+    return result
+
+
+def checkpoint_key(run_id: str, segment: str, name: str, seq: int) -> str:
+    """Where the checkpoint that operation `seq` writes lies; an overwriting one has its own."""
+    return f"checkpoints/{_folder(run_id)}/{segment}/{name}@{seq}"
+
+
+def sampler_key(sampler_id: str) -> str:
+    """Where an ephemeral sampler's weights lie."""
+    return f"samplers/{_folder(sampler_id)}"
+
+
+def snapshot_key(run_id: str, seq: int, attempt: str) -> str:
+    """Where a run's recovery copy lies; `attempt` keeps two workers from writing the same."""
+    return f"snapshots/{_folder(run_id)}/{seq}-{attempt}"
+
+
+def session_keys(session_id: str) -> list[str]:
+    """The folders that hold a session's ephemeral samplers and recovery copies."""
+    return [f"samplers/{session_id}", f"snapshots/{session_id}"]
+
+
+def delete(key: str) -> None:
+    """Delete what a key names; nothing there is fine."""
+    shutil.rmtree(path(key), ignore_errors=True)
+
+
+def _folder(wire_id: str) -> str:
+    return wire_id.replace(":", "/")

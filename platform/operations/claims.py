@@ -1,0 +1,185 @@
+"""How a worker takes operations from the log.
+
+A run belongs to one worker at a time; its operations are claimed strictly in seq order and only
+without gaps. Samples belong to nobody until claimed. Among everything that is ready, teams take
+turns, so that one team's thousand requests do not stand before another's one.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+
+from psycopg import Connection
+from psycopg.rows import class_row
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptedRun:
+    """A run that a worker has just taken, with what it needs to restore it."""
+
+    id: str
+    base_model: str
+    rank: int
+    seed: int
+    train_attn: bool
+    train_mlp: bool
+    train_unembed: bool
+    team_id: int
+    applied_seq: int
+    snapshot_seq: int
+    snapshot_key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """An operation to do now. `base_model` and `weights_key` are filled for samples only."""
+
+    id: int
+    target: str
+    seq: int
+    kind: str
+    team_id: int
+    content_type: str
+    body: bytes
+    base_model: str | None = None
+    weights_key: str | None = None
+
+
+_ADOPT = """
+WITH due AS (
+    SELECT r.id FROM runs_trainingrun r
+    WHERE r.worker_id IS NULL AND r.id IN (
+        SELECT target FROM operations_operation
+        WHERE pool = %(pool)s AND state = 'queued' AND kind <> 'sample')
+    ORDER BY r.created_at LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE runs_trainingrun r SET worker_id = %(worker)s
+FROM due, catalog_basemodel b
+WHERE r.id = due.id AND b.id = r.base_model_id
+RETURNING r.id, b.name AS base_model, r.rank, r.seed, r.train_attn, r.train_mlp, r.train_unembed,
+          r.team_id, r.applied_seq, r.snapshot_seq, r.snapshot_key
+"""
+
+# `ripe` is the id of the last predecessor to arrive: an operation stands in the queue from then on
+_CLAIM = """
+WITH of_runs AS (
+    SELECT o.id, o.seq, o.team_id, r.claimed_seq,
+           row_number() OVER by_run AS nth,
+           max(o.id) OVER by_run AS ripe
+    FROM operations_operation o
+    JOIN runs_trainingrun r ON r.id = o.target AND r.worker_id = %(worker)s
+    WHERE o.pool = %(pool)s AND o.state = 'queued' AND o.seq > r.claimed_seq
+    WINDOW by_run AS (PARTITION BY o.target ORDER BY o.seq)
+), ready AS (
+    SELECT id, seq, team_id, ripe FROM of_runs WHERE seq = claimed_seq + nth
+    UNION ALL
+    SELECT id, 0, team_id, id FROM operations_operation
+    WHERE pool = %(pool)s AND state = 'queued' AND kind = 'sample'
+), turns AS (
+    SELECT id, seq, ripe, row_number() OVER (PARTITION BY team_id ORDER BY ripe, seq) AS turn
+    FROM ready
+), picked AS (
+    SELECT o.id FROM turns JOIN operations_operation o ON o.id = turns.id
+    WHERE o.state = 'queued'
+    ORDER BY turns.turn, turns.ripe, turns.seq LIMIT %(limit)s
+    FOR UPDATE OF o SKIP LOCKED
+), claimed AS (
+    UPDATE operations_operation o
+    SET state = 'running', worker_id = %(worker)s, started_at = now()
+    FROM picked WHERE o.id = picked.id
+    RETURNING o.id, o.target, o.seq, o.kind, o.team_id
+), moved AS (
+    UPDATE runs_trainingrun r SET claimed_seq = last.seq
+    FROM (SELECT target, max(seq) AS seq FROM claimed WHERE kind <> 'sample' GROUP BY target) last
+    WHERE r.id = last.target
+)
+SELECT c.id, c.target, c.seq, c.kind, c.team_id, p.content_type, p.body,
+       b.name AS base_model, s.weights_key
+FROM claimed c
+JOIN operations_payload p ON p.operation_id = c.id
+LEFT JOIN runs_sampler s ON s.id = c.target AND c.kind = 'sample'
+LEFT JOIN catalog_basemodel b ON b.id = s.base_model_id
+ORDER BY c.target, c.seq
+"""
+
+_REPLAY = """
+SELECT o.id, o.target, o.seq, o.kind, o.team_id, p.content_type, p.body
+FROM operations_operation o JOIN operations_payload p ON p.operation_id = o.id
+WHERE o.target = %s AND o.seq > %s AND o.seq <= %s AND o.state = 'done'
+ORDER BY o.seq
+"""
+
+_RECOVER = """
+WITH dead AS (
+    SELECT id FROM operations_worker WHERE pool = %(pool)s AND alive_until <= now()
+), orphaned AS (
+    UPDATE runs_trainingrun r SET worker_id = NULL, claimed_seq = r.applied_seq
+    FROM dead WHERE r.worker_id = dead.id
+    RETURNING r.id, r.applied_seq
+), ahead AS (
+    UPDATE operations_operation o
+    SET state = 'queued', worker_id = NULL, error = NULL, error_category = NULL
+    FROM orphaned r WHERE o.target = r.id AND o.seq > r.applied_seq AND o.state <> 'queued'
+    RETURNING o.id
+), samples AS (
+    UPDATE operations_operation o SET state = 'queued', worker_id = NULL
+    FROM dead WHERE o.worker_id = dead.id AND o.state = 'running' AND o.kind = 'sample'
+    RETURNING o.id
+)
+SELECT (SELECT count(*) FROM ahead) + (SELECT count(*) FROM samples)
+"""
+
+
+def adopt(conn: Connection, *, worker_id: uuid.UUID, pool: str, limit: int) -> list[AdoptedRun]:
+    """Take runs that have work waiting and no worker."""
+    with conn.cursor(row_factory=class_row(AdoptedRun)) as cursor:
+        return cursor.execute(
+            _ADOPT, {"worker": worker_id, "pool": pool, "limit": limit}, binary=True
+        ).fetchall()
+
+
+def claim(conn: Connection, *, worker_id: uuid.UUID, pool: str, limit: int) -> list[Claimed]:
+    """Take up to `limit` operations, fair between teams; a run's come in seq order."""
+    with conn.cursor(row_factory=class_row(Claimed)) as cursor:
+        return cursor.execute(
+            _CLAIM, {"worker": worker_id, "pool": pool, "limit": limit}, binary=True
+        ).fetchall()
+
+
+def replayable(conn: Connection, run: AdoptedRun) -> list[Claimed]:
+    """The finished operations whose effect the run's snapshot does not hold, in order."""
+    with conn.cursor(row_factory=class_row(Claimed)) as cursor:
+        return cursor.execute(
+            _REPLAY, (run.id, run.snapshot_seq, run.applied_seq), binary=True
+        ).fetchall()
+
+
+def recover(conn: Connection, *, pool: str) -> int:
+    """Put back what dead workers had taken; returns how many operations wait again."""
+    row = conn.execute(_RECOVER, {"pool": pool}).fetchone()
+    assert row is not None
+    return row[0]
+
+
+def release_runs(conn: Connection, *, worker_id: uuid.UUID, run_ids: list[str]) -> None:
+    """Give runs back so that any worker may adopt them again."""
+    with conn.transaction():
+        conn.execute(
+            """
+            UPDATE operations_operation o
+            SET state = 'queued', worker_id = NULL, error = NULL, error_category = NULL
+            FROM runs_trainingrun r
+            WHERE o.target = r.id AND r.id = ANY(%s) AND r.worker_id = %s
+              AND o.seq > r.applied_seq AND o.state <> 'queued'
+            """,
+            (run_ids, worker_id),
+        )
+        conn.execute(
+            """
+            UPDATE runs_trainingrun SET worker_id = NULL, claimed_seq = applied_seq
+            WHERE id = ANY(%s) AND worker_id = %s
+            """,
+            (run_ids, worker_id),
+        )

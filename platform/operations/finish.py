@@ -1,0 +1,161 @@
+"""How a worker writes outcomes into the log: one durable transaction, then the wake-up.
+
+Only the worker that holds an operation may finish it: a worker that was declared dead writes
+nothing. A result once given is never changed.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from psycopg import Connection
+
+from core import hub
+
+
+class Conflict(Exception):
+    """An effect cannot be recorded; the message goes to the user as the operation's failure."""
+
+
+Effect = Callable[[Connection], None]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of an operation: a result to send, or an error and its category.
+
+    `effect` writes the rows that the operation brings forth (a checkpoint, a sampler) in the same
+    transaction; it may raise `Conflict`.
+    """
+
+    operation_id: int
+    request_id: str
+    content_type: str | None = None
+    body: bytes | None = None
+    error: str | None = None
+    category: str | None = None
+    effect: Effect | None = field(default=None, repr=False)
+
+    def fail(self, message: str, category: str) -> None:
+        """Turn the outcome into a failure."""
+        self.error, self.category = message, category
+        self.content_type = self.body = None
+
+
+_FINISH = """
+UPDATE operations_operation o
+SET state = CASE WHEN f.error IS NULL THEN 'done' ELSE 'failed' END,
+    error = f.error, error_category = f.category, finished_at = now()
+FROM unnest(%s::bigint[], %s::text[], %s::text[]) AS f(id, error, category)
+WHERE o.id = f.id AND o.worker_id = %s AND o.state = 'running'
+RETURNING o.id, o.kind
+"""
+
+_STORE_RESULTS = """
+INSERT INTO operations_result (operation_id, content_type, body)
+SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bytea[])
+ON CONFLICT (operation_id) DO NOTHING
+"""
+
+_ADVANCE = """
+UPDATE runs_trainingrun r SET applied_seq = a.seq, last_request_at = now()
+FROM unnest(%s::text[], %s::bigint[]) AS a(id, seq)
+WHERE r.id = a.id AND r.worker_id = %s AND r.applied_seq < a.seq
+"""
+
+
+def record(
+    conn: Connection, *, worker_id: uuid.UUID, outcomes: list[Outcome], applied: dict[str, int]
+) -> set[int]:
+    """Write outcomes and how far each run has come, durably; returns the ids that were written.
+
+    Args:
+        applied: run id → the seq up to which all its operations are finished, these included.
+    """
+    with conn.transaction():
+        for outcome in outcomes:
+            if outcome.effect is not None and outcome.error is None:
+                _apply_effect(conn, outcome)
+        written = _finish(conn, worker_id, outcomes)
+        _store_results(conn, [outcome for outcome in outcomes if outcome.operation_id in written])
+        if applied:
+            conn.execute(_ADVANCE, (list(applied), list(applied.values()), worker_id))
+    return written
+
+
+def _apply_effect(conn: Connection, outcome: Outcome) -> None:
+    assert outcome.effect is not None
+    try:
+        with conn.transaction():
+            outcome.effect(conn)
+    except Conflict as conflict:
+        outcome.fail(str(conflict), "user")
+
+
+def _finish(conn: Connection, worker_id: uuid.UUID, outcomes: list[Outcome]) -> set[int]:
+    rows = conn.execute(
+        _FINISH,
+        (
+            [outcome.operation_id for outcome in outcomes],
+            [outcome.error for outcome in outcomes],
+            [outcome.category for outcome in outcomes],
+            worker_id,
+        ),
+    ).fetchall()
+    samples = [id_ for id_, kind in rows if kind == "sample"]
+    if samples:
+        conn.execute("DELETE FROM operations_payload WHERE operation_id = ANY(%s)", (samples,))
+    return {id_ for id_, _ in rows}
+
+
+def _store_results(conn: Connection, outcomes: list[Outcome]) -> None:
+    done = [outcome for outcome in outcomes if outcome.error is None]
+    if done:
+        conn.execute(
+            _STORE_RESULTS,
+            (
+                [outcome.operation_id for outcome in done],
+                [outcome.content_type for outcome in done],
+                [outcome.body for outcome in done],
+            ),
+        )
+
+
+def announce(conn: Connection, request_ids: list[str]) -> None:
+    """Wake whoever waits for these requests. Not durable on purpose: waiters look again anyway."""
+    for payload in hub.payloads(request_ids):
+        conn.execute(
+            f"SELECT set_config('synchronous_commit', 'off', true),"
+            f" pg_notify('{hub.DONE_CHANNEL}', %s)",
+            (payload,),
+        )
+
+
+def record_snapshot(conn: Connection, *, worker_id: uuid.UUID, run_id: str, seq: int, key: str) -> str | None:
+    """Note a run's new recovery copy and drop the bodies it makes unnecessary.
+
+    Returns the key of the copy that nobody needs any more: the replaced one, or the new one when
+    the run is another worker's by now. None when there is none.
+    """
+    with conn.transaction():
+        row = conn.execute(
+            """
+            WITH before AS (SELECT id, snapshot_key FROM runs_trainingrun WHERE id = %s FOR UPDATE)
+            UPDATE runs_trainingrun r SET snapshot_seq = %s, snapshot_key = %s
+            FROM before WHERE r.id = before.id AND r.worker_id = %s AND r.applied_seq >= %s
+            RETURNING before.snapshot_key
+            """,
+            (run_id, seq, key, worker_id, seq),
+        ).fetchone()
+        if row is None:
+            return key
+        conn.execute(
+            """
+            DELETE FROM operations_payload p USING operations_operation o
+            WHERE p.operation_id = o.id AND o.target = %s AND o.seq <= %s
+            """,
+            (run_id, seq),
+        )
+    return row[0]

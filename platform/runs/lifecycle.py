@@ -1,0 +1,98 @@
+"""How sessions end and what workers free then."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+
+from psycopg import Connection
+
+EXPIRES_AFTER_S = 600
+ENDED_MESSAGE = "the session has ended before this was done"
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What an ended session held on a worker, or in the store."""
+
+    session_id: str
+    run_ids: list[str]
+    sampler_keys: list[str]
+    failed_requests: list[str]
+
+
+def expire_sessions(conn: Connection) -> list[str]:
+    """End the sessions whose client has not been heard of; returns the pools concerned."""
+    rows = conn.execute(
+        """
+        WITH expired AS (
+            UPDATE runs_session SET ended_at = now(), end_reason = 'expired',
+                end_detail = 'no heartbeat'
+            WHERE ended_at IS NULL AND heartbeat_at < now() - make_interval(secs => %s)
+            RETURNING id
+        )
+        SELECT DISTINCT b.pool FROM catalog_basemodel b WHERE b.id IN (
+            SELECT base_model_id FROM runs_trainingrun r JOIN expired e ON e.id = r.session_id
+            UNION
+            SELECT base_model_id FROM runs_sampler s JOIN expired e ON e.id = s.session_id)
+        """,
+        (EXPIRES_AFTER_S,),
+    ).fetchall()
+    return [pool for (pool,) in rows]
+
+
+def release_ended(conn: Connection, *, worker_id: uuid.UUID) -> list[Released]:
+    """Fail what ended sessions still wait for and hand over what this worker must free.
+
+    A session whose runs another live worker holds is left to that worker.
+    """
+    with conn.transaction():
+        sessions = conn.execute(
+            """
+            SELECT s.id FROM runs_session s
+            WHERE s.ended_at IS NOT NULL AND s.released_at IS NULL AND NOT EXISTS (
+                SELECT FROM runs_trainingrun r JOIN operations_worker w ON w.id = r.worker_id
+                WHERE r.session_id = s.id AND w.id <> %s AND w.alive_until > now())
+            ORDER BY s.ended_at LIMIT 20 FOR UPDATE SKIP LOCKED
+            """,
+            (worker_id,),
+        ).fetchall()
+        return [_release(conn, session_id) for (session_id,) in sessions]
+
+
+def _release(conn: Connection, session_id: str) -> Released:
+    failed = conn.execute(
+        """
+        UPDATE operations_operation o SET state = 'failed', error = %(message)s,
+            error_category = 'user', finished_at = now()
+        WHERE o.state IN ('queued', 'running') AND o.target IN (
+            SELECT id FROM runs_trainingrun WHERE session_id = %(session)s
+            UNION SELECT id FROM runs_sampler WHERE session_id = %(session)s)
+        RETURNING o.target || ':' || o.seq
+        """,
+        {"message": ENDED_MESSAGE, "session": session_id},
+    ).fetchall()
+    conn.execute(
+        """
+        DELETE FROM operations_payload p USING operations_operation o, runs_trainingrun r
+        WHERE p.operation_id = o.id AND o.target = r.id AND r.session_id = %s
+        """,
+        (session_id,),
+    )
+    runs = conn.execute(
+        """
+        UPDATE runs_trainingrun SET worker_id = NULL, snapshot_key = NULL
+        WHERE session_id = %s RETURNING id
+        """,
+        (session_id,),
+    ).fetchall()
+    samplers = conn.execute(
+        "SELECT weights_key FROM runs_sampler WHERE session_id = %s AND ephemeral", (session_id,)
+    ).fetchall()
+    conn.execute("UPDATE runs_session SET released_at = now() WHERE id = %s", (session_id,))
+    return Released(
+        session_id,
+        [run_id for (run_id,) in runs],
+        [key for (key,) in samplers if key],
+        [request_id for (request_id,) in failed],
+    )

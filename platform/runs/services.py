@@ -1,0 +1,434 @@
+"""What a client may do with sessions, training runs and samplers, over the wire protocol's raw pool."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from catalog import services as catalog
+from checkpoints import services as checkpoints
+from core import database, ids
+from core.errors import BadRequest, Gone, NotFound
+from operations import services as operations
+from operations.models import Operation
+from operations.services import Submitted
+from runs.models import Session
+
+if TYPE_CHECKING:
+    from accounts.keys import Caller
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRunRequest:
+    """A new training run: which base model, which adapter."""
+
+    session_id: str
+    number: int
+    base_model: str
+    rank: int
+    seed: int | None = None
+    train_attn: bool = True
+    train_mlp: bool = True
+    train_unembed: bool = True
+    user_metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """What `get_info` tells about a run."""
+
+    id: str
+    base_model: str
+    tokenizer_id: str
+    architecture: str
+    rank: int
+
+
+@dataclass(frozen=True, slots=True)
+class SamplerInfo:
+    """What the wire tells about a sampler."""
+
+    id: str
+    base_model: str
+    model_path: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunListing:
+    """A run as listings show it."""
+
+    id: str
+    base_model: str
+    owner: str
+    rank: int
+    last_request_at: datetime
+    user_metadata: dict[str, str]
+
+
+async def create_session(
+    *,
+    caller: Caller,
+    tags: list[str],
+    user_metadata: dict[str, Any],
+    sdk_version: str,
+    project_id: str | None = None,
+    display_name: str | None = None,
+) -> str:
+    """Open a session for the caller's team; returns its id."""
+    session_id = ids.new_session_id()
+    async with database.connection() as conn:
+        await conn.execute(
+            """
+            INSERT INTO runs_session
+                (id, team_id, tags, user_metadata, sdk_version, project_id, display_name)
+            VALUES (%s, %s, %s, %s, %s, %s, %s)
+            """,
+            (
+                session_id,
+                caller.team_id,
+                sorted(tags),
+                Jsonb(as_text(user_metadata)),
+                sdk_version,
+                project_id,
+                display_name or "",
+            ),
+        )
+    return session_id
+
+
+async def heartbeat(*, caller: Caller, session_id: str) -> None:
+    """Keep a session alive.
+
+    Raises:
+        NotFound: no such session in the caller's team. Gone: it has ended.
+    """
+    async with database.connection() as conn:
+        row = await (
+            await conn.execute(
+                """
+                UPDATE runs_session SET heartbeat_at = now()
+                WHERE id = %s AND team_id = %s RETURNING ended_at
+                """,
+                (session_id, caller.team_id),
+            )
+        ).fetchone()
+    if row is None:
+        raise NotFound(f"there is no session {session_id}")
+    if row[0] is not None:
+        raise Gone(f"the session {session_id} has ended")
+
+
+async def finish_session(
+    *, caller: Caller, session_id: str, reason: str, detail: str | None
+) -> None:
+    """End a session: its waiting operations fail, its slots are freed. The first reason stands.
+
+    Raises:
+        NotFound: no such session in the caller's team. BadRequest: unknown reason.
+    """
+    allowed = [value for value in Session.Reason.values if value != Session.Reason.EXPIRED]
+    if reason not in allowed:
+        raise BadRequest(f"unknown reason {reason!r}; allowed: {', '.join(allowed)}")
+    async with database.transaction() as conn:
+        row = await (
+            await conn.execute(
+                """
+                UPDATE runs_session SET ended_at = coalesce(ended_at, now()),
+                    end_reason = coalesce(end_reason, %s),
+                    end_detail = CASE WHEN ended_at IS NULL THEN %s ELSE end_detail END
+                WHERE id = %s AND team_id = %s
+                RETURNING id
+                """,
+                (reason, detail, session_id, caller.team_id),
+            )
+        ).fetchone()
+        if row is None:
+            raise NotFound(f"there is no session {session_id}")
+        pools = await (
+            await conn.execute(
+                """
+                SELECT DISTINCT b.pool FROM catalog_basemodel b WHERE b.id IN (
+                    SELECT base_model_id FROM runs_trainingrun WHERE session_id = %(id)s
+                    UNION SELECT base_model_id FROM runs_sampler WHERE session_id = %(id)s)
+                """,
+                {"id": session_id},
+            )
+        ).fetchall()
+    async with database.connection() as conn:
+        for (pool,) in pools:
+            await operations.announce(conn, pool)
+
+
+async def create_run(*, caller: Caller, body: bytes, request: CreateRunRequest) -> Submitted:
+    """Make a training run; a re-send for the same (session, number) gets the same one.
+
+    Raises:
+        BadRequest: unknown base model, rank outside its limits, nothing to train; the message
+            names what is allowed. NotFound: no such session in the caller's team.
+    """
+    model = await _trainable(request.base_model)
+    if not 1 <= request.rank <= model.max_lora_rank:
+        raise BadRequest(
+            f"rank must be between 1 and {model.max_lora_rank} for {model.name}, not {request.rank}"
+        )
+    if not (request.train_attn or request.train_mlp or request.train_unembed):
+        raise BadRequest("nothing to train: set train_attn, train_mlp or train_unembed")
+    kind = Operation.Kind.CREATE_RUN
+    return await _insert_run(caller, kind, body, request, model.id, model.pool)
+
+
+async def create_run_from_checkpoint(
+    *,
+    caller: Caller,
+    body: bytes,
+    session_id: str,
+    number: int,
+    path: str,
+    base_model: str | None,
+    user_metadata: dict[str, Any],
+) -> Submitted:
+    """Make a training run that starts from a checkpoint, with the checkpoint's adapter shape.
+
+    Raises:
+        NotFound: no such checkpoint or session for the caller. BadRequest: the checkpoint was
+            trained on another base model than the one asked for, or the model is not offered.
+    """
+    checkpoint = await checkpoints.find_readable(caller=caller, path=path)
+    if base_model is not None and base_model != checkpoint.base_model:
+        raise BadRequest(f"{path} was trained on {checkpoint.base_model}, not on {base_model}")
+    model = await _trainable(checkpoint.base_model)
+    request = CreateRunRequest(
+        session_id=session_id,
+        number=number,
+        base_model=checkpoint.base_model,
+        rank=checkpoint.rank,
+        train_attn=checkpoint.train_attn,
+        train_mlp=checkpoint.train_mlp,
+        train_unembed=checkpoint.train_unembed,
+        user_metadata=user_metadata,
+    )
+    kind = Operation.Kind.CREATE_RUN_FROM_CHECKPOINT
+    return await _insert_run(caller, kind, body, request, model.id, model.pool, loaded_from=path)
+
+
+async def run_info(*, caller: Caller, run_id: str) -> RunInfo:
+    """What a client asks once after creating a run.
+
+    Raises:
+        NotFound: no such run in the caller's team.
+    """
+    async with database.connection() as conn, conn.cursor(row_factory=class_row(RunInfo)) as cursor:
+        await cursor.execute(
+            """
+            SELECT r.id, b.name AS base_model, b.tokenizer_id, b.architecture, r.rank
+            FROM runs_trainingrun r JOIN catalog_basemodel b ON b.id = r.base_model_id
+            WHERE r.id = %s AND r.team_id = %s
+            """,
+            (run_id, caller.team_id),
+        )
+        info = await cursor.fetchone()
+    if info is None:
+        raise NotFound(f"there is no training run {run_id}")
+    return info
+
+
+async def create_sampler(
+    *,
+    caller: Caller,
+    session_id: str,
+    number: int,
+    model_path: str | None,
+    base_model: str | None,
+) -> str:
+    """Make a sampler of a base model or a checkpoint; idempotent on (session, number).
+
+    Raises:
+        BadRequest: neither or an unknown model, or a checkpoint of another base model.
+        NotFound: no such session or checkpoint for the caller.
+    """
+    weights_key = run_id = None
+    if model_path is not None:
+        checkpoint = await checkpoints.find_readable(caller=caller, path=model_path)
+        if base_model is not None and base_model != checkpoint.base_model:
+            raise BadRequest(
+                f"{model_path} was trained on {checkpoint.base_model}, not on {base_model}"
+            )
+        base_model = checkpoint.base_model
+        weights_key, run_id = checkpoint.key, checkpoint.run_id
+    if base_model is None:
+        raise BadRequest("give a model_path or a base_model")
+    model = await catalog.find_offered(base_model)
+    if not model.sampleable:
+        raise BadRequest(f"{base_model} is not offered for sampling")
+    async with database.transaction() as conn:
+        await _require_open_session(conn, caller, session_id)
+        await conn.execute(
+            """
+            INSERT INTO runs_sampler
+                (id, session_id, team_id, number, base_model_id, run_id, model_path, weights_key)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
+            """,
+            (
+                ids.sampler_id(session_id, number),
+                session_id,
+                caller.team_id,
+                number,
+                model.id,
+                run_id,
+                model_path,
+                weights_key,
+            ),
+        )
+    return ids.sampler_id(session_id, number)
+
+
+async def sampler_info(*, caller: Caller, sampler_id: str) -> SamplerInfo:
+    """A sampler's base model and, if it has one, checkpoint.
+
+    Raises:
+        NotFound: no such sampler in the caller's team.
+    """
+    async with (
+        database.connection() as conn,
+        conn.cursor(row_factory=class_row(SamplerInfo)) as cursor,
+    ):
+        await cursor.execute(
+            """
+            SELECT s.id, b.name AS base_model, s.model_path
+            FROM runs_sampler s JOIN catalog_basemodel b ON b.id = s.base_model_id
+            WHERE s.id = %s AND s.team_id = %s
+            """,
+            (sampler_id, caller.team_id),
+        )
+        info = await cursor.fetchone()
+    if info is None:
+        raise NotFound(f"there is no sampler {sampler_id}")
+    return info
+
+
+_LIST_RUNS = """
+SELECT r.id, b.name AS base_model, t.name AS owner, r.rank, r.last_request_at, r.user_metadata
+FROM runs_trainingrun r
+JOIN catalog_basemodel b ON b.id = r.base_model_id
+JOIN accounts_team t ON t.id = r.team_id
+"""
+
+
+async def list_runs(*, caller: Caller, limit: int, offset: int) -> tuple[list[RunListing], int]:
+    """A page of the team's runs, newest first, and how many there are in all."""
+    async with (
+        database.connection() as conn,
+        conn.cursor(row_factory=class_row(RunListing)) as cursor,
+    ):
+        await cursor.execute(
+            f"{_LIST_RUNS} WHERE r.team_id = %s ORDER BY r.created_at DESC, r.id LIMIT %s OFFSET %s",
+            (caller.team_id, limit, offset),
+        )
+        runs = await cursor.fetchall()
+        row = await (
+            await conn.execute(
+                "SELECT count(*) FROM runs_trainingrun WHERE team_id = %s", (caller.team_id,)
+            )
+        ).fetchone()
+    assert row is not None
+    return runs, row[0]
+
+
+async def find_run(*, caller: Caller, run_id: str) -> RunListing:
+    """One of the team's runs.
+
+    Raises:
+        NotFound: no such run in the caller's team.
+    """
+    async with (
+        database.connection() as conn,
+        conn.cursor(row_factory=class_row(RunListing)) as cursor,
+    ):
+        await cursor.execute(
+            f"{_LIST_RUNS} WHERE r.id = %s AND r.team_id = %s", (run_id, caller.team_id)
+        )
+        run = await cursor.fetchone()
+    if run is None:
+        raise NotFound(f"there is no training run {run_id}")
+    return run
+
+
+def as_text(metadata: dict[str, Any]) -> dict[str, str]:
+    """Metadata with every value as text: public clients fail on listings with anything else."""
+    return {
+        key: value if isinstance(value, str) else msgspec.json.encode(value).decode()
+        for key, value in metadata.items()
+    }
+
+
+async def _trainable(name: str) -> catalog.OfferedModel:
+    model = await catalog.find_offered(name)
+    if not model.trainable:
+        raise BadRequest(f"{name} is not offered for training")
+    return model
+
+
+async def _require_open_session(
+    conn: database.Connection, caller: Caller, session_id: str
+) -> None:
+    row = await (
+        await conn.execute(
+            "SELECT ended_at FROM runs_session WHERE id = %s AND team_id = %s FOR SHARE",
+            (session_id, caller.team_id),
+        )
+    ).fetchone()
+    if row is None:
+        raise NotFound(f"there is no session {session_id}")
+    if row[0] is not None:
+        raise BadRequest(f"the session {session_id} has ended; start a new one")
+
+
+async def _insert_run(
+    caller: Caller,
+    kind: str,
+    body: bytes,
+    request: CreateRunRequest,
+    base_model_id: int,
+    pool: str,
+    loaded_from: str | None = None,
+) -> Submitted:
+    run_id = ids.run_id(request.session_id, request.number)
+    seed = request.seed if request.seed is not None else secrets.randbits(31)
+    async with database.transaction() as conn:
+        await _require_open_session(conn, caller, request.session_id)
+        made = await conn.execute(
+            """
+            INSERT INTO runs_trainingrun
+                (id, session_id, team_id, number, base_model_id, rank, seed, train_attn, train_mlp,
+                 train_unembed, user_metadata, loaded_from)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+            ON CONFLICT DO NOTHING
+            """,
+            (
+                run_id,
+                request.session_id,
+                caller.team_id,
+                request.number,
+                base_model_id,
+                request.rank,
+                seed,
+                request.train_attn,
+                request.train_mlp,
+                request.train_unembed,
+                Jsonb(as_text(request.user_metadata)),
+                loaded_from,
+            ),
+        )
+        if made.rowcount:
+            await operations.append_creation(
+                conn, run_id=run_id, team_id=caller.team_id, pool=pool, kind=kind, body=body
+            )
+    async with database.connection() as conn:
+        await operations.announce(conn, pool)
+    return Submitted(ids.request_id(run_id, 0), run_id=run_id)
