@@ -1,4 +1,4 @@
-"""The settings that come from outside: environment variables, and the data folder of `manage.py up`."""
+"""The settings that come from outside: the environment, and the data folder of `manage.py up`."""
 
 import json
 import os
@@ -74,7 +74,7 @@ def broker_url(url: str) -> str:
 
 
 def secret_key(folder: Path) -> str:
-    """Django's signing key: TINSMITH_SECRET_KEY, else the data folder's, else one for this process."""
+    """Django's signing key: TINSMITH_SECRET_KEY, else the data folder's, else a passing one."""
     key = text("TINSMITH_SECRET_KEY")
     if key:
         return key

@@ -2,7 +2,7 @@
 
 | variable | means | default |
 |---|---|---|
-| TINSMITH_DATA_DIR | folder for embedded services, checkpoints, snapshots | `data` in the checkout |
+| TINSMITH_DATA_DIR | embedded services, checkpoints, snapshots | `data` in the checkout |
 | DATABASE_URL | PostgreSQL 15 or newer | the embedded server |
 | VALKEY_URL | Valkey or Redis: doorbells and counters | the embedded server |
 | TINSMITH_SECRET_KEY | signs browser sessions | the data folder's `secret_key` |

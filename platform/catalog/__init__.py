@@ -1,0 +1,1 @@
+"""Base models on offer and what they may do."""

@@ -1,0 +1,80 @@
+"""What the catalog answers and how models get into it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.core.exceptions import ValidationError
+
+from catalog.models import BaseModel
+from catalog.sources import BadSource, inspect
+from core.database import connection
+
+_COLUMNS = (
+    "id, name, source, tokenizer_id, family, max_context_length, max_lora_rank, pool, "
+    "trainable, sampleable, description"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedModel:
+    """A base model that users may choose."""
+
+    id: int
+    name: str
+    source: str
+    tokenizer_id: str
+    family: str
+    max_context_length: int
+    max_lora_rank: int
+    pool: str
+    trainable: bool
+    sampleable: bool
+    description: str
+
+
+async def offered_models() -> list[OfferedModel]:
+    """Every enabled base model, by name."""
+    async with connection() as conn:
+        cursor = await conn.execute(
+            f"SELECT {_COLUMNS} FROM catalog_basemodel WHERE enabled ORDER BY name"
+        )
+        return [OfferedModel(*row) for row in await cursor.fetchall()]
+
+
+async def find_offered(name: str) -> OfferedModel | None:
+    """The enabled base model of that name."""
+    async with connection() as conn:
+        cursor = await conn.execute(
+            f"SELECT {_COLUMNS} FROM catalog_basemodel WHERE enabled AND name = %s", (name,)
+        )
+        row = await cursor.fetchone()
+    return OfferedModel(*row) if row else None
+
+
+def register(
+    *, name: str, source: str, pool: str = "default", description: str = ""
+) -> tuple[BaseModel, bool]:
+    """Enter a base model, reading its limits from its configuration; returns (model, is new).
+
+    Known models get the new source and its limits; what an administrator has set (pool, enabled,
+    description, a smaller context or rank) stays.
+
+    Raises:
+        BadSource: the source cannot be served, or the name cannot be used.
+    """
+    known = BaseModel.objects.filter(name=name).first()
+    found = inspect(source)
+    if known and known.source == found.source:
+        return known, False
+    model = known or BaseModel(name=name, pool=pool, description=description)
+    model.source = found.source
+    model.tokenizer_id = found.tokenizer_id
+    model.family = found.family
+    model.max_context_length = found.max_context_length
+    try:
+        model.full_clean()
+    except ValidationError as error:
+        raise BadSource(f"base model {name!r}: {'; '.join(error.messages)}") from error
+    model.save()
+    return model, known is None
