@@ -1,0 +1,1 @@
+"""LoRA: the linear that many adapters share, where adapters live, and their files."""
