@@ -92,9 +92,7 @@ async def list_checkpoints(
             values,
         )
         found = await cursor.fetchall()
-        counted = await conn.execute(
-            f"SELECT count(*) FROM ({_SELECT} {scope}) AS counted", values
-        )
+        counted = await conn.execute(f"SELECT count(*) FROM ({_SELECT} {scope}) AS counted", values)
         row = await counted.fetchone()
     assert row is not None
     return found, row[0]

@@ -32,6 +32,8 @@ def connect_kwargs() -> dict[str, Any]:
     }
     if settings.get("PORT"):
         kwargs["port"] = settings["PORT"]
+    options = settings.get("OPTIONS", {})
+    kwargs.update((name, value) for name, value in options.items() if name != "pool")
     return kwargs
 
 
@@ -62,7 +64,12 @@ async def open_pool() -> AsyncConnectionPool:
     return pool
 
 
-async def close_pool() -> None:
+async def startup() -> None:
+    """Open the pool before the first request needs it."""
+    await open_pool()
+
+
+async def shutdown() -> None:
     """Close this event loop's pool; the next use opens a new one."""
     pool = _pools.pop(asyncio.get_running_loop(), None)
     if pool is not None:

@@ -20,7 +20,7 @@ def queue_of(pool: str) -> str:
 
 @cache
 def _celery() -> Celery:
-    app = Celery("doorbell", broker=settings.VALKEY_URL)
+    app = Celery("doorbell", broker=settings.CELERY_BROKER_URL)
     app.conf.task_ignore_result = True
     app.conf.broker_transport_options = {"socket_connect_timeout": 2, "socket_timeout": 5}
     return app

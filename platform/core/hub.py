@@ -80,7 +80,12 @@ def current() -> Hub:
     return _hubs.setdefault(asyncio.get_running_loop(), Hub())
 
 
-async def close() -> None:
+async def startup() -> None:
+    """Make the running event loop's hub; it listens from its first waiter on."""
+    current()
+
+
+async def shutdown() -> None:
     """Close the running event loop's hub."""
     hub = _hubs.pop(asyncio.get_running_loop(), None)
     if hub is not None:

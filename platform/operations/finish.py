@@ -133,7 +133,9 @@ def announce(conn: Connection, request_ids: list[str]) -> None:
         )
 
 
-def record_snapshot(conn: Connection, *, worker_id: uuid.UUID, run_id: str, seq: int, key: str) -> str | None:
+def record_snapshot(
+    conn: Connection, *, worker_id: uuid.UUID, run_id: str, seq: int, key: str
+) -> str | None:
     """Note a run's new recovery copy and drop the bodies it makes unnecessary.
 
     Returns the key of the copy that nobody needs any more: the replaced one, or the new one when

@@ -120,7 +120,9 @@ async def submit_to_run(
     """
     if not 1 <= seq < 2**63:
         raise BadRequest(f"seq_id must be a positive number, not {seq}")
-    return await _submit(_APPEND_TO_RUN, "training run", caller, run_id, seq, kind, body, content_type)
+    return await _submit(
+        _APPEND_TO_RUN, "training run", caller, run_id, seq, kind, body, content_type
+    )
 
 
 async def submit_to_sampler(

@@ -46,7 +46,7 @@ class RunInfo:
     id: str
     base_model: str
     tokenizer_id: str
-    architecture: str
+    family: str
     rank: int
 
 
@@ -226,7 +226,7 @@ async def run_info(*, caller: Caller, run_id: str) -> RunInfo:
     async with database.connection() as conn, conn.cursor(row_factory=class_row(RunInfo)) as cursor:
         await cursor.execute(
             """
-            SELECT r.id, b.name AS base_model, b.tokenizer_id, b.architecture, r.rank
+            SELECT r.id, b.name AS base_model, b.tokenizer_id, b.family, r.rank
             FROM runs_trainingrun r JOIN catalog_basemodel b ON b.id = r.base_model_id
             WHERE r.id = %s AND r.team_id = %s
             """,
@@ -263,7 +263,7 @@ async def create_sampler(
         weights_key, run_id = checkpoint.key, checkpoint.run_id
     if base_model is None:
         raise BadRequest("give a model_path or a base_model")
-    model = await catalog.find_offered(base_model)
+    model = await _offered(base_model)
     if not model.sampleable:
         raise BadRequest(f"{base_model} is not offered for sampling")
     async with database.transaction() as conn:
@@ -367,16 +367,22 @@ def as_text(metadata: dict[str, Any]) -> dict[str, str]:
     }
 
 
-async def _trainable(name: str) -> catalog.OfferedModel:
+async def _offered(name: str) -> catalog.OfferedModel:
     model = await catalog.find_offered(name)
+    if model is None:
+        names = ", ".join(model.name for model in await catalog.offered_models())
+        raise BadRequest(f"unknown base model {name!r}; offered: {names or 'none'}")
+    return model
+
+
+async def _trainable(name: str) -> catalog.OfferedModel:
+    model = await _offered(name)
     if not model.trainable:
         raise BadRequest(f"{name} is not offered for training")
     return model
 
 
-async def _require_open_session(
-    conn: database.Connection, caller: Caller, session_id: str
-) -> None:
+async def _require_open_session(conn: database.Connection, caller: Caller, session_id: str) -> None:
     row = await (
         await conn.execute(
             "SELECT ended_at FROM runs_session WHERE id = %s AND team_id = %s FOR SHARE",
