@@ -1,0 +1,198 @@
+"""What JSON requests may contain, as msgspec Structs, and how they are read.
+
+Clients of many releases talk to us: old ones leave defaults and `type` out and send nulls for what
+they do not set, so every optional field is nullable and null means the default. A name that no
+release knows is refused, because a misspelt option that does nothing costs its user a training run.
+Bodies of operations are read by the worker; here only their ids are.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, TypeVar, get_args
+
+import msgspec
+from msgspec import Meta
+
+from core.errors import BadRequest
+
+Id = Annotated[str, Meta(min_length=1, max_length=200)]
+Text = Annotated[str, Meta(max_length=20_000)]
+# What PostgreSQL's bigint holds
+Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`(?: - at `\$\.?(?P<at>.*)`)?")
+
+
+class Request(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A direct request: unknown fields are refused."""
+
+    type: str | None = None
+
+
+class RunIds(msgspec.Struct):
+    """The part of an operation on a run that the web process reads; the worker reads the rest."""
+
+    model_id: Id
+    seq_id: Number
+
+
+class SampleIds(msgspec.Struct):
+    """The part of a sample request that the web process reads; the worker refuses a bad number."""
+
+    sampling_session_id: Id
+    seq_id: Number
+    num_samples: Any = 1
+
+
+class SdkVersion(msgspec.Struct):
+    """`client/config`: the first call, which must not fail for a newer client's extra fields."""
+
+    sdk_version: Text | None = None
+
+
+class CreateSession(Request):
+    """`create_session`."""
+
+    tags: list[Text] | None = None
+    user_metadata: dict[str, Any] | None = None
+    sdk_version: Text | None = None
+    project_id: Text | None = None
+    display_name: Text | None = None
+
+
+class SessionHeartbeat(Request):
+    """`session_heartbeat`."""
+
+    session_id: Id
+
+
+class FinishReason(msgspec.Struct, forbid_unknown_fields=True):
+    """Why a client ends its session."""
+
+    type: str
+
+
+class FinishSession(Request):
+    """`sessions/{id}/finish`."""
+
+    reason: FinishReason | None = None
+    detail: Text | None = None
+
+
+class LoraConfig(msgspec.Struct, forbid_unknown_fields=True):
+    """The adapter to train."""
+
+    rank: Annotated[int, Meta(ge=-(2**31), le=2**31)]
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+    train_unembed: bool | None = None
+    train_mlp: bool | None = None
+    train_attn: bool | None = None
+
+
+class OptimizerConfig(msgspec.Struct):
+    """The optimizer of a run; families other than AdamW come with fields of their own."""
+
+    type: str = "adamw"
+
+
+class CreateModel(Request):
+    """`create_model`."""
+
+    session_id: Id
+    model_seq_id: Number
+    base_model: Text
+    lora_config: LoraConfig | None = None
+    optimizer_config: OptimizerConfig | None = None
+    user_metadata: dict[str, Any] | None = None
+
+
+class LoadWeightsAddress(msgspec.Struct):
+    """Which of the two forms a `load_weights` has: onto an existing run, or making a new one."""
+
+    model_id: Id | None = None
+    seq_id: Number | None = None
+
+
+class CreateFromCheckpoint(Request):
+    """`load_weights` that makes a new training run."""
+
+    session_id: Id
+    model_seq_id: Number
+    path: Text
+    optimizer: bool | None = None
+    base_model: Text | None = None
+    optimizer_config: OptimizerConfig | None = None
+    user_metadata: dict[str, Any] | None = None
+    weights_access_token: Text | None = None
+    # Sent as nulls by releases that know both forms
+    model_id: None = None
+    seq_id: None = None
+
+
+class ModelId(Request):
+    """`get_info`."""
+
+    model_id: Id
+
+
+class CreateSamplingSession(Request):
+    """`create_sampling_session`."""
+
+    session_id: Id
+    sampling_session_seq_id: Number
+    model_path: Text | None = None
+    base_model: Text | None = None
+
+
+class RetrieveFuture(Request):
+    """`retrieve_future`. Metadata alone is never answered, so the permission for it is not used."""
+
+    request_id: Id
+    model_id: Id | None = None
+    allow_metadata_only: bool | None = None
+
+
+class TinkerPath(Request):
+    """`weights_info`."""
+
+    tinker_path: Text
+
+
+T = TypeVar("T")
+_decoders: dict[type[Any], msgspec.json.Decoder[Any]] = {}
+
+
+def decode(body: bytes, schema: type[T]) -> T:
+    """`body` as a `schema`, or a BadRequest that says what is wrong and what is allowed."""
+    decoder = _decoders.get(schema)
+    if decoder is None:
+        decoder = _decoders[schema] = msgspec.json.Decoder(schema)
+    try:
+        if b"\\u0000" in body:
+            raise BadRequest("the body holds a NUL character, which no field may contain")
+        return decoder.decode(body or b"{}")
+    except msgspec.ValidationError as error:
+        raise BadRequest(_explain(str(error), schema)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f"the body is not valid JSON: {error}") from None
+
+
+def _explain(message: str, schema: type[Any]) -> str:
+    """msgspec's message in our words, with the allowed names when a name is unknown."""
+    match = _UNKNOWN.fullmatch(message)
+    if match is None:
+        return message.replace("Object missing", "missing").replace("$.", "").replace("$", "body")
+    place = match["at"] or ""
+    allowed = ", ".join(_field_names(schema, place))
+    where = f" in {place}" if place else ""
+    return f"unknown field `{match['name']}`{where}; allowed: {allowed}"
+
+
+def _field_names(schema: type[Any], place: str) -> tuple[str, ...]:
+    """The names of the fields of the Struct at a dotted `place` inside `schema`."""
+    for name in filter(None, place.split(".")):
+        fields = {field.encode_name: field.type for field in msgspec.structs.fields(schema)}
+        kinds = get_args(fields[name]) or (fields[name],)
+        schema = next(kind for kind in kinds if isinstance(kind, msgspec.StructMeta))
+    return tuple(field.encode_name for field in msgspec.structs.fields(schema))

@@ -1,0 +1,63 @@
+"""Every address of the wire protocol, below `/api/v1/`."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from django.http import HttpResponse
+from django.urls import path, re_path
+
+from accounts.models import Scope
+from core.errors import NotFound
+from tinker_api.endpoint import Call, endpoint
+from tinker_api.views import futures, models, runs, sampling, sessions, training
+
+app_name = "tinker_api"
+
+train = partial(endpoint, scope=Scope.TRAIN)
+sample = partial(endpoint, scope=Scope.SAMPLE)
+
+
+async def _nothing(call: Call, address: str) -> HttpResponse:
+    raise NotFound(f"there is no /api/v1/{address}")
+
+
+urlpatterns = [
+    # start-up and sessions
+    path("healthz", endpoint(get=sessions.healthz, open_to_all=True)),
+    path("client/config", endpoint(post=sessions.client_config)),
+    path("client/dynamic_config", endpoint(post=sessions.dynamic_config)),
+    path("get_server_capabilities", endpoint(get=sessions.server_capabilities)),
+    path("create_session", endpoint(post=sessions.create_session)),
+    path("session_heartbeat", endpoint(post=sessions.session_heartbeat)),
+    path("sessions/<str:session_id>/finish", endpoint(post=sessions.finish_session)),
+    path("telemetry", endpoint(post=sessions.telemetry)),
+    # training
+    path("create_model", train(post=training.create_model)),
+    path("get_info", endpoint(post=training.get_info)),
+    path(
+        "forward_backward",
+        train(post=training.forward_backward, when_too_large=training.refuse_too_large),
+    ),
+    path("optim_step", train(post=training.optim_step)),
+    path("save_weights", train(post=training.save_weights)),
+    path("load_weights", train(post=training.load_weights)),
+    path("save_weights_for_sampler", train(post=training.save_weights_for_sampler)),
+    # sampling
+    path("create_sampling_session", sample(post=sampling.create_sampling_session)),
+    path("samplers/<str:sampler_id>", endpoint(get=sampling.sampler)),
+    path("asample", sample(post=sampling.asample)),
+    # results
+    path("retrieve_future", endpoint(post=futures.retrieve_future)),
+    # what there is
+    path("models/<path:name>/tokenizer", endpoint(get=models.tokenizer)),
+    path("training_runs", endpoint(get=runs.list_runs)),
+    path("training_runs/<str:run_id>", endpoint(get=runs.show_run)),
+    path("training_runs/<str:run_id>/checkpoints", endpoint(get=runs.list_run_checkpoints)),
+    path("checkpoints", endpoint(get=runs.list_checkpoints)),
+    path("weights_info", endpoint(post=runs.weights_info)),
+    re_path(
+        "^(?P<address>.*)$",
+        endpoint(get=_nothing, post=_nothing, put=_nothing, patch=_nothing, delete=_nothing),
+    ),
+]

@@ -1,0 +1,168 @@
+"""Training runs: making them, asking about them, and the operations on them."""
+
+from __future__ import annotations
+
+from django.http import HttpResponse
+
+from core.errors import ApiError, BadRequest, NotFound
+from operations import services as operations
+from operations.models import Operation
+from operations.services import PROTOBUF, Submitted
+from runs import services as runs
+from runs.services import CreateRunRequest
+from tinker_api import schemas
+from tinker_api.endpoint import Call, Handler, reply
+from tinker_api.scan import Ids, ScanError, scan_beginning, scan_forward_backward
+
+TOO_LARGE_MESSAGE = (
+    "the request was larger than this server takes; send the data in several requests"
+)
+
+
+class UnsupportedMediaType(ApiError):
+    """The body is in a form that this route does not read."""
+
+    status = 415
+
+
+def future(submitted: Submitted) -> HttpResponse:
+    """The ticket for an operation on a run."""
+    return reply({"request_id": submitted.request_id, "model_id": submitted.run_id})
+
+
+async def create_model(call: Call) -> HttpResponse:
+    """Make a training run with a fresh adapter."""
+    wanted = call.json(schemas.CreateModel)
+    lora = wanted.lora_config
+    if lora is None:
+        raise BadRequest("lora_config is missing: training is by LoRA only")
+    _check_optimizer(wanted.optimizer_config)
+    submitted = await runs.create_run(
+        caller=call.caller,
+        body=call.body,
+        request=CreateRunRequest(
+            session_id=wanted.session_id,
+            number=wanted.model_seq_id,
+            base_model=wanted.base_model,
+            rank=lora.rank,
+            seed=lora.seed,
+            train_attn=lora.train_attn is not False,
+            train_mlp=lora.train_mlp is not False,
+            train_unembed=lora.train_unembed is not False,
+            user_metadata=wanted.user_metadata or {},
+        ),
+    )
+    return future(submitted)
+
+
+def _check_optimizer(config: schemas.OptimizerConfig | None) -> None:
+    if config is not None and config.type != "adamw":
+        raise BadRequest(f"optimizer {config.type!r} is not offered; allowed: adamw")
+
+
+async def get_info(call: Call) -> HttpResponse:
+    """What a training run is: its base model and its adapter."""
+    wanted = call.json(schemas.ModelId)
+    info = await runs.run_info(caller=call.caller, run_id=wanted.model_id)
+    return reply(
+        {
+            "type": "get_info",
+            "model_id": wanted.model_id,
+            "model_data": {
+                "arch": info.family,
+                "model_name": info.base_model,
+                "tokenizer_id": info.tokenizer_id,
+            },
+            "is_lora": True,
+            "lora_rank": info.rank,
+            "model_name": info.base_model,
+            "optimizer_config": {"type": "adamw"},
+        }
+    )
+
+
+async def forward_backward(call: Call) -> HttpResponse:
+    """Queue a pass over a batch; the body is stored as it came."""
+    content_type = call.request.content_type
+    if content_type != PROTOBUF:
+        raise UnsupportedMediaType(f"Content-Type is {content_type!r}; allowed: {PROTOBUF}")
+    encoding = call.request.headers.get("Content-Encoding", "identity")
+    if encoding != "identity":
+        raise UnsupportedMediaType(f"Content-Encoding is {encoding!r}; allowed: none")
+    try:
+        ids = scan_forward_backward(call.body)
+    except ScanError as error:
+        raise BadRequest(f"the body is not a ForwardBackwardRequest: {error}") from None
+    return future(
+        await operations.submit_to_run(
+            caller=call.caller,
+            run_id=_stored_text(ids.model_id),
+            seq=ids.seq_id,
+            kind=Operation.Kind.FORWARD_BACKWARD,
+            body=call.body,
+            content_type=PROTOBUF,
+        )
+    )
+
+
+async def refuse_too_large(call: Call) -> None:
+    """Take the place of a batch that is too large, or the run would wait for it for ever."""
+    ids = scan_beginning(call.body)
+    if ids is not None:
+        await _hold_place(call, ids)
+
+
+async def _hold_place(call: Call, ids: Ids) -> None:
+    await operations.submit_to_run(
+        caller=call.caller,
+        run_id=_stored_text(ids.model_id),
+        seq=ids.seq_id,
+        kind=Operation.Kind.REFUSED,
+        body=TOO_LARGE_MESSAGE.encode(),
+    )
+
+
+def operation_on_run(kind: Operation.Kind) -> Handler:
+    """A handler that queues a JSON operation on a run; the worker reads all but the ids."""
+
+    async def handler(call: Call) -> HttpResponse:
+        ids = call.json(schemas.RunIds)
+        return future(
+            await operations.submit_to_run(
+                caller=call.caller, run_id=ids.model_id, seq=ids.seq_id, kind=kind, body=call.body
+            )
+        )
+
+    return handler
+
+
+optim_step = operation_on_run(Operation.Kind.OPTIM_STEP)
+save_weights = operation_on_run(Operation.Kind.SAVE_WEIGHTS)
+save_weights_for_sampler = operation_on_run(Operation.Kind.SAVE_WEIGHTS_FOR_SAMPLER)
+load_into_run = operation_on_run(Operation.Kind.LOAD_WEIGHTS)
+
+
+async def load_weights(call: Call) -> HttpResponse:
+    """Load a checkpoint into a run, or make a new run from it: the ids given say which."""
+    address = call.json(schemas.LoadWeightsAddress)
+    if address.model_id is not None or address.seq_id is not None:
+        return await load_into_run(call)
+    wanted = call.json(schemas.CreateFromCheckpoint)
+    _check_optimizer(wanted.optimizer_config)
+    submitted = await runs.create_run_from_checkpoint(
+        caller=call.caller,
+        body=call.body,
+        session_id=wanted.session_id,
+        number=wanted.model_seq_id,
+        path=wanted.path,
+        base_model=wanted.base_model,
+        user_metadata=wanted.user_metadata or {},
+    )
+    return future(submitted)
+
+
+def _stored_text(value: str) -> str:
+    """An id that PostgreSQL can compare; any other is nobody's."""
+    if "\0" in value:
+        raise NotFound("there is no training run with a NUL character in its id")
+    return value
