@@ -49,11 +49,14 @@ class PassContext:
     `attention` decides how the rows attend: the trainer sets packed attention over `lengths` (the
     sequences in row order, covering all rows), the sampler its own function over its KV cache.
     `kernel` is "loop" (one mm a segment; exact ranks, CPU) or "grouped" (grouped_mm; CUDA).
+    `inference_lora` (y, x, segments, index) takes the kernel's place in passes without gradients;
+    the sampler sets it for the pass it has begun.
     """
 
     kernel: str = "loop"
     segments: list[Segment] = field(default_factory=list)
     attention: AttentionFn | None = None
+    inference_lora: Callable[[Tensor, Tensor, list[Segment], int], None] | None = None
     lengths: list[tuple[int, int]] = field(default_factory=list)  # (count, length) runs
     cu_seqlens: Tensor | None = None  # int32 [sequences + 1], CUDA only
     max_length: int = 0
@@ -72,6 +75,7 @@ class PassContext:
         """Set the next pass. `lengths` are runs (count, length) of equally long sequences."""
         self.segments = [s for s in segments if s.adapter is not None and s.end > s.start]
         self.attention = attention
+        self.inference_lora = None
         self.lengths = lengths or []
         self.groups = None
         self.cu_seqlens = None
@@ -84,3 +88,4 @@ class PassContext:
         self.groups = None
         self.cu_seqlens = None
         self.attention = None
+        self.inference_lora = None

@@ -44,7 +44,9 @@ class MultiLoraLinear(nn.Module):
             y = function.apply(rows, context.anchor, self)
         else:
             y = base_product(rows, self.weight, self.bias)
-            if context.kernel == "grouped":
+            if context.inference_lora is not None:
+                context.inference_lora(y, rows, context.segments, self.index)
+            elif context.kernel == "grouped":
                 grouped.add_lora(y, rows, context, self.index)
             else:
                 add_lora(y, rows, context.segments, self.index)
