@@ -1,0 +1,419 @@
+"""The local sampler: continuous batching on the trainer's own modules.
+
+Requests wait in a queue that is fair between teams, are prefilled once in chunks, and then grow
+their samples side by side, one token a step for all samples of all adapters. Samples come and go
+between steps. Everything but `submit` and the function it returns runs on the engine's thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gpu_workers.engine.base import BaseModel
+from gpu_workers.engine.lora.context import Adapter
+from gpu_workers.engine.sampler import prompt as prompts
+from gpu_workers.engine.sampler.batch import DecodeBatch, PrefillBatch, segments_of
+from gpu_workers.engine.sampler.choose import Controls, choose
+from gpu_workers.engine.sampler.kv import CacheShape, KVCache, Row
+from gpu_workers.engine.sampler.lora import MIN_ROWS, add_lora, logits
+from gpu_workers.engine.sampler.options import SamplerOptions
+from gpu_workers.engine.sampler.queue import FairQueue
+from gpu_workers.engine.sampler.randomness import uniforms
+from gpu_workers.engine.sampler.request import Request, Sequence
+from gpu_workers.engine.sampler.stops import StopRule, TokenTexts
+from gpu_workers.engine.sampler.tokenizer import load_texts
+from gpu_workers.engine.sampler.validate import token_budget
+from gpu_workers.engine.sampler.versions import LoadAdapter, VersionStore
+from gpu_workers.engine.types import Done, EngineStopped, Result, Sample, UserError
+
+logger = logging.getLogger(__name__)
+
+Starting = list[tuple[Request, Row | None]]
+"""Samples to start: a prefilled request, and the row (with its prompt) that the sample gets."""
+
+
+class SampleCancelled(Exception):
+    """The request was cancelled before it was complete."""
+
+
+class LocalSampler:
+    """Samples from the base model and from frozen versions of its runs."""
+
+    def __init__(
+        self, base: BaseModel, load_adapter: LoadAdapter, options: SamplerOptions | None = None
+    ) -> None:
+        options = options or SamplerOptions()
+        device = base.device.type
+        config = base.config
+        heads = config.num_attention_heads
+        shape = CacheShape(
+            layers=config.num_hidden_layers,
+            heads=getattr(config, "num_key_value_heads", None) or heads,
+            head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
+            dtype=base.dtype,
+            device=base.device,
+        )
+        self.base = base
+        self.cache = KVCache(shape, base.info.max_context_length, options.kv_budget(device))
+        self.versions = VersionStore(load_adapter, options.adapter_bytes)
+        self.prefill_tokens = 0
+        self.decode_steps = 0
+        self._slots, self._guest_slots = options.slots, options.guest_slots
+        self._prefill_step = options.prefill_step(device)
+        self._queue: FairQueue[Request] = FairQueue()
+        self._prefilling: list[Request] = []
+        self._running: list[Sequence] = []
+        self._batch: DecodeBatch | None = None
+        self._decoded_last = False
+        self._lock = threading.Lock()
+        self._inbox: list[Request] = []
+        self._cancelled: list[Request] = []
+        self._stopped: BaseException | None = None
+        self._texts: TokenTexts | None = None
+        self._texts_lock = threading.Lock()
+
+    # --- from any thread --------------------------------------------------------------------------
+
+    def submit(
+        self, version: str | None, directory: Path | None, work: Sample, team: str, done: Done
+    ) -> Callable[[], None]:
+        """Queue a valid request; None as version is the base model. Returns what cancels it.
+
+        `done` is called exactly once, from the engine's thread, with SampleCancelled if cancelled.
+        Raises UserError if stop strings are asked of a model that has no tokenizer.
+        """
+        info = self.base.info
+        stop = StopRule.of(work, info.eos_token_ids, self._token_texts)
+        budget = token_budget(work, info)
+        request = Request(work, version, directory, team, done, stop, budget)
+        with self._lock:
+            if self._stopped is not None:
+                raise self._stopped
+            self._inbox.append(request)
+
+        def cancel() -> None:
+            with self._lock:
+                self._cancelled.append(request)
+
+        return cancel
+
+    def has_work(self) -> bool:
+        """Whether `step` would do something."""
+        return bool(
+            self._inbox or self._cancelled or self._prefilling or self._running or self._queue
+        )
+
+    def publish(self, version: str, adapter: Adapter) -> None:
+        """Make a frozen copy of a run's adapter ready to sample from. It must never change."""
+        self.versions.publish(version, adapter)
+
+    def drop(self, version: str) -> None:
+        """Forget a version; requests that run with it go on. Unknown ones are fine."""
+        self.versions.drop(version)
+
+    def report(self) -> dict[str, int]:
+        """Numbers for the worker's page."""
+        return {
+            "sampler_running": len(self._running),
+            "sampler_prefilling": len(self._prefilling),
+            "sampler_waiting": self._queue.waiting() + len(self._inbox),
+            "sampler_kv_bytes": self.cache.allocated_bytes(),
+            "sampler_versions": len(self.versions),
+            "sampler_version_bytes": self.versions.nbytes(),
+        }
+
+    # --- on the engine's thread -------------------------------------------------------------------
+
+    def step(self) -> bool:
+        """One prefill or one decode step for all that is admitted; whether anything was done."""
+        self._take_in()
+        with torch.inference_mode():
+            self._admit()
+            prefill = bool(self._prefilling) and (self._decoded_last or not self._running)
+            if not prefill and not self._running:
+                return False
+            self._decoded_last = not prefill
+            involved = self._prefilling if prefill else [s.request for s in self._running]
+            try:
+                self._prefill() if prefill else self._decode()
+            except Exception as error:  # one bad pass must not end the engine's thread
+                logger.exception("sampling failed")
+                for request in set(involved):
+                    self._close(request, error)
+        return True
+
+    def stop(self, error: BaseException | None = None) -> None:
+        """Answer everything pending with `error` (EngineStopped) and take no more."""
+        error = error or EngineStopped("The engine was stopped.")
+        with self._lock:
+            self._stopped = error
+        self._take_in()
+        for request in self._queue.everyone():
+            self._close(request, error)
+
+    def _take_in(self) -> None:
+        """Queue what was submitted and close what was cancelled since the last step."""
+        with self._lock:
+            arrived, self._inbox = self._inbox, []
+            cancelled, self._cancelled = self._cancelled, []
+        for request in arrived:
+            self._queue.push(request)
+        for request in cancelled:
+            self._close(request, SampleCancelled("The request was cancelled."))
+
+    def _admit(self) -> None:
+        """Begin requests and start further samples while there are slots and memory."""
+        starting: Starting = []
+        while (request := self._next_admissible(len(starting))) is not None:
+            if not self.cache.fits(request.tokens_stored):
+                break
+            try:
+                if request.first_logits is None:
+                    self._begin(request)
+                else:
+                    starting.append((request, self._fork(request)))
+            except Exception as error:  # files that are gone, memory that is not there
+                self._close(request, error)
+        self._start([item for item in starting if not item[0].closed])
+
+    def _next_admissible(self, starting: int) -> Request | None:
+        used = len(self._prefilling) + len(self._running) + starting
+        if used < self._slots:
+            return self._queue.peek()
+        if used < self._slots + self._guest_slots:
+            present = {request.team for request in self._prefilling}
+            present.update(sequence.request.team for sequence in self._running)
+            return self._queue.peek(leave_out=present)
+        return None
+
+    def _begin(self, request: Request) -> None:
+        """Give a request its adapter and a row for its prompt."""
+        self._queue.remove(request)
+        if request.version_name is not None:
+            request.version = self.versions.acquire(request.version_name, request.directory)
+        request.row = self.cache.allocate(request.tokens_stored)
+        if request.work.prompt_logprobs:
+            request.prompt_logprobs = np.full(len(request.work.prompt), np.nan, np.float32)
+        self._prefilling.append(request)
+
+    def _fork(self, request: Request) -> Row:
+        """A copy of the request's prompt for one more of its samples."""
+        source = request.running[0].row
+        assert source is not None
+        row = self.cache.fork(source, request.tokens_stored, len(request.work.prompt))
+        request.started += 1
+        if not request.unstarted:
+            self._queue.remove(request)
+        return row
+
+    def _prefill(self) -> None:
+        base = self.base
+        batch = PrefillBatch(self._prefilling, self._prefill_step, base.device)
+        self.cache.ensure(
+            [chunk.row for chunk in batch.chunks],
+            [chunk.start + chunk.length for chunk in batch.chunks],
+        )
+        base.context.begin(batch.segments, batch.attention, batch.attention.lengths)
+        base.context.inference_lora = add_lora
+        try:
+            hidden = base.hidden(batch.tokens, batch.positions)
+        finally:
+            base.context.end()
+        complete: list[tuple[Request, int]] = []
+        for request, chunk in zip(batch.requests, batch.chunks, strict=True):
+            end = chunk.start + chunk.length
+            request.prefilled = chunk.row.length = end
+            self.prefill_tokens += chunk.length
+            self._queue.charge(request.team, chunk.length)
+            if request.prompt_logprobs is not None:
+                self._score(request, chunk.start, end, hidden[chunk.offset :])
+            if end == len(request.work.prompt):
+                complete.append((request, chunk.offset + chunk.length - 1))
+        if complete:
+            self._begin_samples(complete, hidden)
+
+    def _score(self, request: Request, start: int, end: int, hidden: torch.Tensor) -> None:
+        """Fill in the logprobs of the prompt tokens that prompt[start:end] predicts."""
+        assert request.prompt_logprobs is not None
+        targets = torch.tensor(request.work.prompt[start + 1 : end + 1], device=hidden.device)
+        if len(targets):
+            scores = prompts.target_logprobs(
+                self.base, hidden[: len(targets)], targets, request.adapter
+            )
+            request.prompt_logprobs[start + 1 : start + 1 + len(targets)] = scores.cpu().numpy()
+
+    def _begin_samples(self, complete: list[tuple[Request, int]], hidden: torch.Tensor) -> None:
+        """Start the first samples of prefilled requests, in the prompts' rows."""
+        index = [row for _, row in complete]
+        index += index[:1] * (MIN_ROWS - len(index))
+        segments = segments_of((request.adapter, 1) for request, _ in complete)
+        first = logits(self.base, hidden[index], segments)
+        starting: Starting = []
+        for number, (request, _) in enumerate(complete):
+            self._prefilling.remove(request)
+            request.first_logits = first[number].clone()
+            starting.append((request, request.row))
+            request.row = None
+            request.started = 1
+            if request.budget == 1:  # one token needs no place in the cache
+                starting += [(request, None)] * request.unstarted
+                request.started = request.work.num_samples
+            elif request.unstarted:
+                self._queue.push_fork(request)
+        self._start(starting)
+
+    def _start(self, starting: Starting) -> None:
+        """Draw the first token of new samples."""
+        if starting:
+            self._take(*self._draw_first(starting))
+
+    def _draw_first(self, starting: Starting) -> tuple[list[Sequence], torch.Tensor, torch.Tensor]:
+        """Make new samples of prefilled requests, with their first tokens and logprobs."""
+        sequences: list[Sequence] = []
+        index: Counter[Request] = Counter()
+        for request, row in reversed(starting):  # request.started already counts them all
+            index[request] += 1
+            sequence = Sequence(request, request.started - index[request], row)
+            request.running.append(sequence)
+            sequences.append(sequence)
+        sequences.reverse()
+        self._running += sequences
+        works = [request.work for request, _ in starting]
+        first = torch.stack([request.first_logits for request, _ in starting])
+        keys = np.array([sequence.key for sequence in sequences], np.uint64)
+        drawn = torch.from_numpy(uniforms(keys, np.zeros_like(keys))).to(first.device)
+        controls = Controls.of(works, first.shape[1], first.device)
+        return sequences, *choose(first, controls, drawn)
+
+    def _decode(self) -> None:
+        base = self.base
+        batch = self._current_batch()
+        base.context.begin(batch.segments, batch.attention)
+        base.context.inference_lora = add_lora
+        try:
+            hidden = base.hidden(batch.tokens, batch.positions)
+        finally:
+            base.context.end()
+        scores = logits(base, hidden, batch.segments)[: batch.count]
+        drawn = torch.from_numpy(uniforms(batch.keys, batch.counters)).to(base.device)
+        tokens, logprobs = choose(scores, batch.controls, drawn)
+        self.decode_steps += 1
+        for sequence in batch.sequences:
+            sequence.row.length += 1  # type: ignore[union-attr]
+        for team, count in batch.teams.items():
+            self._queue.charge(team, count)
+        batch.advance(tokens)
+        self._take(batch.sequences, tokens, logprobs)
+
+    def _current_batch(self) -> DecodeBatch:
+        """The last step's batch if the same samples go on in the same places, else a new one."""
+        batch = self._batch
+        if batch is None or batch.layout != self.cache.layout or batch.full():
+            rows = [s.row for s in self._running if s.row is not None]
+            self.cache.ensure(rows, [row.length + 1 for row in rows])
+            batch = self._batch = DecodeBatch(self._running, self.base, self.cache.layout)
+        return batch
+
+    def _take(
+        self, sequences: list[Sequence], tokens: torch.Tensor, logprobs: torch.Tensor
+    ) -> None:
+        """Hand each sample its token, end what is complete, start what may take its place."""
+        ended = self._append(sequences, tokens, logprobs)
+        while ended:
+            successors = self._end(ended)
+            ended = self._append(*self._draw_first(successors)) if successors else []
+
+    def _append(
+        self, sequences: list[Sequence], tokens: torch.Tensor, logprobs: torch.Tensor
+    ) -> list[Sequence]:
+        """Hand each sample its token; those that are complete now. Requests gone bad are closed."""
+        values = logprobs.cpu().numpy()
+        sound = np.isfinite(values).tolist()
+        ended: list[Sequence] = []
+        for sequence, token, logprob, fine in zip(
+            sequences, tokens.tolist(), values.tolist(), sound, strict=True
+        ):
+            request = sequence.request
+            if request.closed:
+                continue
+            if not fine:
+                self._close(request, _not_finite(request))
+            elif (reason := sequence.take(token, logprob)) is not None:
+                request.results[sequence.index] = sequence.result(reason)
+                ended.append(sequence)
+        return ended
+
+    def _end(self, ended: Iterable[Sequence]) -> Starting:
+        """Free the places of complete samples and answer complete requests.
+
+        A request keeps the last row that holds its prompt while it has samples to start: the next
+        of them takes over the row, so a request that has begun always goes on.
+        """
+        successors: Starting = []
+        for sequence in ended:
+            request, row = sequence.request, sequence.row
+            if request.closed:
+                continue
+            self._remove(sequence)
+            if row is not None:
+                if request.unstarted and not request.running:
+                    row.length = len(request.work.prompt)
+                    request.started += 1
+                    successors.append((request, row))
+                    if not request.unstarted:
+                        self._queue.remove(request)
+                else:
+                    self.cache.free(row)
+            if len(request.results) == request.work.num_samples:
+                self._close(request, request.result())
+        return successors
+
+    def _remove(self, sequence: Sequence) -> None:
+        self._running.remove(sequence)
+        sequence.request.running.remove(sequence)
+        self._batch = None
+
+    def _close(self, request: Request, result: Result | BaseException) -> None:
+        """Answer a request, once, and give back all that it holds."""
+        if request.closed:
+            return
+        request.closed = True
+        for sequence in list(request.running):
+            self._remove(sequence)
+            if sequence.row is not None:
+                self.cache.free(sequence.row)
+        if request in self._prefilling:
+            self._prefilling.remove(request)
+        if request.row is not None:
+            self.cache.free(request.row)
+        if request.version is not None:
+            self.versions.release(request.version)
+        request.row = request.version = request.first_logits = None
+        self._queue.end(request)
+        try:
+            request.done(result)
+        except Exception:
+            logger.exception("a sample's callback failed")
+
+    def _token_texts(self) -> TokenTexts:
+        """The model's tokenizer, read when the first stop string comes."""
+        with self._texts_lock:
+            if self._texts is None:
+                self._texts = load_texts(self.base.source)
+            return self._texts
+
+
+def _not_finite(request: Request) -> Exception:
+    if request.version_name is None:
+        return RuntimeError("The base model gave numbers that are not finite.")
+    return UserError(
+        "The sampler's weights give numbers that are not finite (NaN or infinity): "
+        "the run diverged before they were saved. Sample from an earlier checkpoint."
+    )

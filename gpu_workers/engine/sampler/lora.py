@@ -1,0 +1,44 @@
+"""LoRA for the sampler's passes: segments of one row, as decoding makes them, without losing bits.
+
+A product of fewer than eight rows runs in another CPU kernel than one of eight or more, so a
+sample's numbers would depend on how many others use the same adapter. Small segments are therefore
+computed inside a window of eight rows of the pass; the neighbours' rows in it are thrown away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gpu_workers.engine.base import BaseModel
+from gpu_workers.engine.lora.context import Segment
+
+MIN_ROWS = 8
+"""From this many rows on, a row of a product has the same bits whatever their number."""
+
+
+def add_lora(y: Tensor, x: Tensor, segments: Sequence[Segment], index: int) -> None:
+    """Add each segment's B A x to its rows: x [T, d_in], y [T, d_out] in place, T >= 8."""
+    for segment in segments:
+        view = segment.adapter.weights[index] if segment.adapter is not None else None
+        if view is None:
+            continue
+        a, b, scale = view
+        start, end = segment.start, segment.end
+        if end - start >= MIN_ROWS:
+            hidden = torch.mm(x[start:end], a.t())
+            y[start:end].addmm_(hidden, b.t(), alpha=scale)
+            continue
+        low = min(start, x.shape[0] - MIN_ROWS)
+        hidden = torch.mm(x[low : low + MIN_ROWS], a.t())
+        window = torch.addmm(y[low : low + MIN_ROWS], hidden, b.t(), alpha=scale)
+        y[start:end] = window[start - low : end - low]
+
+
+def logits(base: BaseModel, hidden: Tensor, segments: Sequence[Segment]) -> Tensor:
+    """The head: hidden [T, d], T at least eight, to float32 logits [T, vocabulary]."""
+    out = torch.mm(hidden, base.head_weight.t())
+    add_lora(out, hidden, segments, base.head_index)
+    return out.float()
