@@ -54,7 +54,7 @@ def _array_record(arrays: list[np.ndarray]) -> wire_pb2.ArrayRecord:
 
 
 def sample(result: SampleResult) -> Answer:
-    """A SampleResponse: tokens and logprobs of each sequence, logprobs of the prompt if asked for."""
+    """A SampleResponse: tokens and logprobs of each sequence, and of the prompt if asked for."""
     response = wire_pb2.SampleResponse(prompt_cache_hit_tokens=result.prompt_cache_hit_tokens)
     for sequence in result.sequences:
         response.sequences.append(

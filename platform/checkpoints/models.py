@@ -40,10 +40,10 @@ class Checkpoint(models.Model):
         ]
         indexes = [models.Index(fields=["team", "-created_at"], name="checkpoint_by_team")]
 
+    def __str__(self) -> str:
+        return self.path
+
     @property
     def path(self) -> str:
         """The `tinker://` address."""
         return f"tinker://{self.run_id}/{self.segment}/{self.name}"
-
-    def __str__(self) -> str:
-        return self.path

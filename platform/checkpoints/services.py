@@ -121,8 +121,8 @@ def record(
 ) -> tuple[bool, str | None]:
     """Enter written weights under their address.
 
-    Returns (True, key that the new one replaces or None), or (False, None) when the name is taken
-    and may not be overwritten.
+    Returns (True, key of the replaced files if nobody needs them or None), or (False, None) when
+    the name is taken and may not be overwritten.
     """
     taken = conn.execute(
         """
@@ -145,4 +145,9 @@ def record(
         """,
         (segment, name, key, size_bytes, Jsonb(user_metadata), ttl_seconds, run_id),
     )
-    return True, taken[1] if taken is not None and taken[1] != key else None
+    if taken is None or taken[1] == key:
+        return True, None
+    sampled_from = conn.execute(
+        "SELECT FROM runs_sampler WHERE weights_key = %s LIMIT 1", (taken[1],)
+    ).fetchone()
+    return True, taken[1] if sampled_from is None else None

@@ -1,4 +1,4 @@
-"""Raw psycopg connections beside Django's ORM: an async pool for the wire protocol, plain ones for workers.
+"""Raw psycopg connections beside Django's ORM: a pool for the wire protocol, single ones elsewhere.
 
 The wire protocol's views use this instead of the ORM because a submit then costs a third of the
 CPU. Connections are in autocommit mode; `transaction()` is for several statements.

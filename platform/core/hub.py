@@ -1,7 +1,7 @@
 """Wakes coroutines when PostgreSQL says that what they wait for has happened.
 
 One LISTEN connection a process. A waiter registers before it first looks, so no wake-up falls
-between the look and the wait; a reconnect wakes everybody, because notifications may have been lost.
+between the look and the wait; a reconnect wakes everybody, for notifications may have been lost.
 """
 
 from __future__ import annotations

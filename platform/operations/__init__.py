@@ -1,1 +1,4 @@
-"""The durable, ordered log of work: submit, claim, finish, wait. The only code that moves an operation's state."""
+"""The durable, ordered log of work: submit, claim, finish, wait.
+
+The only code that moves an operation's state.
+"""

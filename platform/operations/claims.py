@@ -65,7 +65,7 @@ RETURNING r.id, b.name AS base_model, r.rank, r.seed, r.train_attn, r.train_mlp,
 # `ripe` is the id of the last predecessor to arrive: an operation stands in the queue from then on
 _CLAIM = """
 WITH of_runs AS (
-    SELECT o.id, o.seq, o.team_id, r.claimed_seq,
+    SELECT o.id, o.seq, o.team_id, o.cost, r.claimed_seq,
            row_number() OVER by_run AS nth,
            max(o.id) OVER by_run AS ripe
     FROM operations_operation o
@@ -73,17 +73,18 @@ WITH of_runs AS (
     WHERE o.pool = %(pool)s AND o.state = 'queued' AND o.seq > r.claimed_seq
     WINDOW by_run AS (PARTITION BY o.target ORDER BY o.seq)
 ), ready AS (
-    SELECT id, seq, team_id, ripe FROM of_runs WHERE seq = claimed_seq + nth
+    SELECT id, seq, team_id, cost, ripe FROM of_runs WHERE seq = claimed_seq + nth
     UNION ALL
-    SELECT id, 0, team_id, id FROM operations_operation
+    SELECT id, 0, team_id, cost, id FROM operations_operation
     WHERE pool = %(pool)s AND state = 'queued' AND kind = 'sample'
 ), turns AS (
-    SELECT id, seq, ripe, row_number() OVER (PARTITION BY team_id ORDER BY ripe, seq) AS turn
-    FROM ready
+    SELECT *, row_number() OVER (PARTITION BY team_id ORDER BY ripe, seq) AS turn FROM ready
+), affordable AS (
+    SELECT *, sum(cost) OVER (ORDER BY turn, ripe, seq) - cost AS cost_before FROM turns
 ), picked AS (
-    SELECT o.id FROM turns JOIN operations_operation o ON o.id = turns.id
-    WHERE o.state = 'queued'
-    ORDER BY turns.turn, turns.ripe, turns.seq LIMIT %(limit)s
+    SELECT o.id FROM affordable a JOIN operations_operation o ON o.id = a.id
+    WHERE o.state = 'queued' AND a.cost_before < %(max_bytes)s
+    ORDER BY a.turn, a.ripe, a.seq LIMIT %(limit)s
     FOR UPDATE OF o SKIP LOCKED
 ), claimed AS (
     UPDATE operations_operation o
@@ -140,12 +141,18 @@ def adopt(conn: Connection, *, worker_id: uuid.UUID, pool: str, limit: int) -> l
         ).fetchall()
 
 
-def claim(conn: Connection, *, worker_id: uuid.UUID, pool: str, limit: int) -> list[Claimed]:
-    """Take up to `limit` operations, fair between teams; a run's come in seq order."""
+def claim(
+    conn: Connection, *, worker_id: uuid.UUID, pool: str, limit: int, max_bytes: int
+) -> list[Claimed]:
+    """Take operations, fair between teams; a run's come in seq order.
+
+    Args:
+        limit: at most so many. max_bytes: stop once the bodies taken reach this; a single larger
+            one is still taken.
+    """
+    values = {"worker": worker_id, "pool": pool, "limit": limit, "max_bytes": max_bytes}
     with conn.cursor(row_factory=class_row(Claimed)) as cursor:
-        return cursor.execute(
-            _CLAIM, {"worker": worker_id, "pool": pool, "limit": limit}, binary=True
-        ).fetchall()
+        return cursor.execute(_CLAIM, values, binary=True).fetchall()
 
 
 def replayable(conn: Connection, run: AdoptedRun) -> list[Claimed]:
@@ -161,6 +168,19 @@ def recover(conn: Connection, *, pool: str) -> int:
     row = conn.execute(_RECOVER, {"pool": pool}).fetchone()
     assert row is not None
     return row[0]
+
+
+def is_waiting(conn: Connection, *, pool: str) -> bool:
+    """Whether operations have waited for some seconds: a doorbell may have been lost."""
+    row = conn.execute(
+        """
+        SELECT EXISTS (SELECT FROM operations_operation
+                       WHERE pool = %s AND state = 'queued'
+                         AND created_at < now() - interval '5 seconds')
+        """,
+        (pool,),
+    ).fetchone()
+    return row is not None and row[0]
 
 
 def release_runs(conn: Connection, *, worker_id: uuid.UUID, run_ids: list[str]) -> None:

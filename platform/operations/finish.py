@@ -13,13 +13,15 @@ from dataclasses import dataclass, field
 from psycopg import Connection
 
 from core import hub
+from operations.announcements import Announcement
 
 
 class Conflict(Exception):
     """An effect cannot be recorded; the message goes to the user as the operation's failure."""
 
 
-Effect = Callable[[Connection], None]
+# writes rows; returns the store key of files that nobody needs once the transaction is durable
+Effect = Callable[[Connection], str | None]
 
 
 @dataclass(slots=True)
@@ -37,6 +39,7 @@ class Outcome:
     error: str | None = None
     category: str | None = None
     effect: Effect | None = field(default=None, repr=False)
+    obsolete_key: str | None = None
 
     def fail(self, message: str, category: str) -> None:
         """Turn the outcome into a failure."""
@@ -89,7 +92,7 @@ def _apply_effect(conn: Connection, outcome: Outcome) -> None:
     assert outcome.effect is not None
     try:
         with conn.transaction():
-            outcome.effect(conn)
+            outcome.obsolete_key = outcome.effect(conn)
     except Conflict as conflict:
         outcome.fail(str(conflict), "user")
 
@@ -131,6 +134,12 @@ def announce(conn: Connection, request_ids: list[str]) -> None:
             f" pg_notify('{hub.DONE_CHANNEL}', %s)",
             (payload,),
         )
+
+
+def announce_change(conn: Connection, pool: str) -> None:
+    """Have the workers that listen for `pool` look at everything again."""
+    payload = Announcement.CHANGE.payload(pool)
+    conn.execute(f"SELECT pg_notify('{hub.WORK_CHANNEL}', %s)", (payload,))
 
 
 def record_snapshot(

@@ -106,6 +106,9 @@ class Payload(models.Model):
     content_type = models.TextField()
     body = models.BinaryField()
 
+    def __str__(self) -> str:
+        return f"body of operation {self.operation_id}"
+
 
 class Result(models.Model):
     """A finished operation's answer, ready to send."""
@@ -113,3 +116,6 @@ class Result(models.Model):
     operation = models.OneToOneField(Operation, primary_key=True, on_delete=models.CASCADE)
     content_type = models.TextField()
     body = models.BinaryField()
+
+    def __str__(self) -> str:
+        return f"result of operation {self.operation_id}"

@@ -15,6 +15,7 @@ from core import database, doorbell, hub
 from core.errors import BadRequest, NotFound
 from core.ids import request_id as make_request_id
 from core.ids import split_request_id
+from operations.announcements import Announcement
 from operations.models import Operation
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ _APPEND_TO_SAMPLER = _APPEND_TO_RUN.replace("runs_trainingrun", "runs_sampler")
 
 _ANNOUNCE = f"""
 SELECT set_config('synchronous_commit', 'off', true),
-       pg_notify('{hub.WORK_CHANNEL}', %(pool)s),
+       pg_notify('{hub.WORK_CHANNEL}', %(payload)s),
        EXISTS (SELECT FROM operations_worker
                WHERE pool = %(pool)s AND lingering AND alive_until > now())
 """
@@ -195,9 +196,12 @@ async def append_creation(
     )
 
 
-async def announce(conn: database.Connection, pool: str) -> None:
+async def announce(
+    conn: database.Connection, pool: str, announcement: Announcement = Announcement.WORK
+) -> None:
     """After a commit: wake the workers that listen for `pool`, or ring Celery when none does."""
-    row = await (await conn.execute(_ANNOUNCE, {"pool": pool})).fetchone()
+    values = {"pool": pool, "payload": announcement.payload(pool)}
+    row = await (await conn.execute(_ANNOUNCE, values)).fetchone()
     assert row is not None
     if not row[2]:
         await asyncio.to_thread(doorbell.ring, pool)

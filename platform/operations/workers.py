@@ -36,15 +36,22 @@ def register(
     )
 
 
-def renew(conn: Connection, *, worker_id: uuid.UUID, report: dict) -> None:
-    """Say that a worker is alive for another `ALIVE_S` seconds."""
-    conn.execute(
+def renew(conn: Connection, *, worker_id: uuid.UUID, report: dict) -> bool:
+    """Say that a worker is alive for another `ALIVE_S` seconds.
+
+    Returns False when it had been taken for dead meanwhile: others may hold its runs now.
+    """
+    row = conn.execute(
         """
-        UPDATE operations_worker
-        SET alive_until = now() + make_interval(secs => %s), report = %s WHERE id = %s
+        WITH before AS (SELECT id, alive_until FROM operations_worker WHERE id = %(id)s FOR UPDATE)
+        UPDATE operations_worker w
+        SET alive_until = now() + make_interval(secs => %(alive)s), report = %(report)s
+        FROM before WHERE w.id = before.id
+        RETURNING before.alive_until > now()
         """,
-        (ALIVE_S, Jsonb(report), worker_id),
-    )
+        {"alive": ALIVE_S, "report": Jsonb(report), "id": worker_id},
+    ).fetchone()
+    return row is not None and row[0]
 
 
 def set_lingering(conn: Connection, *, worker_id: uuid.UUID, lingering: bool) -> None:

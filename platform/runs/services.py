@@ -1,4 +1,4 @@
-"""What a client may do with sessions, training runs and samplers, over the wire protocol's raw pool."""
+"""What a client may do with sessions, training runs and samplers, on the raw pool."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from checkpoints import services as checkpoints
 from core import database, ids
 from core.errors import BadRequest, Gone, NotFound
 from operations import services as operations
+from operations.announcements import Announcement
 from operations.models import Operation
 from operations.services import Submitted
 from runs.models import Session
@@ -162,7 +163,7 @@ async def finish_session(
         ).fetchall()
     async with database.connection() as conn:
         for (pool,) in pools:
-            await operations.announce(conn, pool)
+            await operations.announce(conn, pool, Announcement.CHANGE)
 
 
 async def create_run(*, caller: Caller, body: bytes, request: CreateRunRequest) -> Submitted:
@@ -327,7 +328,8 @@ async def list_runs(*, caller: Caller, limit: int, offset: int) -> tuple[list[Ru
         conn.cursor(row_factory=class_row(RunListing)) as cursor,
     ):
         await cursor.execute(
-            f"{_LIST_RUNS} WHERE r.team_id = %s ORDER BY r.created_at DESC, r.id LIMIT %s OFFSET %s",
+            f"{_LIST_RUNS} WHERE r.team_id = %s"
+            " ORDER BY r.created_at DESC, r.id LIMIT %s OFFSET %s",
             (caller.team_id, limit, offset),
         )
         runs = await cursor.fetchall()
@@ -436,5 +438,5 @@ async def _insert_run(
                 conn, run_id=run_id, team_id=caller.team_id, pool=pool, kind=kind, body=body
             )
     async with database.connection() as conn:
-        await operations.announce(conn, pool)
+        await operations.announce(conn, pool, Announcement.CHANGE)
     return Submitted(ids.request_id(run_id, 0), run_id=run_id)

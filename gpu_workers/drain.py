@@ -1,0 +1,182 @@
+"""The loop that takes work from the log: claim, hand over, wait to be woken.
+
+While it lingers, submitters need not ring Celery: it listens on PostgreSQL. It wakes for new work,
+for capacity that has become free, and to end; it never polls.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from core import database, doorbell, hub
+from operations import claims, workers
+from operations.announcements import Announcement
+from operations.claims import Claimed
+
+if TYPE_CHECKING:
+    from gpu_workers.worker import Worker
+
+log = logging.getLogger(__name__)
+
+# a drain gives its Celery thread back after this long and rings for the next one
+LASTS_S = 50.0
+MAX_OPERATIONS = 1024
+MAX_BYTES = 96 * 1024 * 1024
+MAX_CLAIM = 128
+
+
+class Capacity:
+    """How much claimed work may be in this process at once, so that its memory is bounded."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._operations = 0
+        self._bytes = 0
+        self._was_full = False
+        self.freed = Wakeup()
+
+    def left(self) -> tuple[int, int]:
+        """(operations, bytes) that may still be claimed."""
+        with self._lock:
+            left = MAX_OPERATIONS - self._operations, MAX_BYTES - self._bytes
+            self._was_full = min(left) <= 0
+            return max(0, left[0]), max(0, left[1])
+
+    def take(self, operation: Claimed) -> None:
+        """An operation is in the process."""
+        with self._lock:
+            self._operations += 1
+            self._bytes += len(operation.body)
+
+    def give_back(self, operation: Claimed) -> None:
+        """It has left."""
+        with self._lock:
+            self._operations -= 1
+            self._bytes -= len(operation.body)
+            wake, self._was_full = self._was_full, False
+        if wake:
+            self.freed.wake()
+
+
+class Wakeup:
+    """A pipe that `select` can wait on beside a connection."""
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._read, False)
+        os.set_blocking(self._write, False)
+
+    def fileno(self) -> int:
+        """What to select on."""
+        return self._read
+
+    def wake(self) -> None:
+        """Make the waiting select return; from any thread."""
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._write, b"\0")
+
+    def clear(self) -> None:
+        """Forget the wakes so far."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._read, 4096)
+
+
+class Drain:
+    """One worker's loop; at most one thread runs it."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._running = threading.Lock()
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """Make the loop return soon."""
+        self._stopped.set()
+        self._worker.capacity.freed.wake()
+
+    def run(self) -> None:
+        """Take work until nothing has come for a while, or the Celery thread is due back."""
+        if not self._running.acquire(blocking=False):
+            return
+        try:
+            with database.connect() as conn:
+                conn.execute(f"LISTEN {hub.WORK_CHANNEL}")
+                self._loop(conn, time.monotonic() + LASTS_S)
+        finally:
+            self._running.release()
+
+    def _loop(self, conn: psycopg.Connection, deadline: float) -> None:
+        worker = self._worker
+        claims.recover(conn, pool=worker.pool)
+        workers.set_lingering(conn, worker_id=worker.id, lingering=True)
+        news = {Announcement.WORK, Announcement.CHANGE}
+        took_any = False
+        try:
+            while not self._stopped.is_set():
+                if Announcement.CHANGE in news:
+                    self._take_changes(conn)
+                took_any |= self._take(conn)
+                remaining = deadline - time.monotonic()
+                if remaining <= 0:
+                    break
+                news = self._wait(conn, remaining)
+        finally:
+            if not conn.closed:
+                workers.set_lingering(conn, worker_id=worker.id, lingering=False)
+        # whoever submitted before the flag fell did not ring, so look once more
+        if not self._stopped.is_set():
+            self._take_changes(conn)
+            if self._take(conn) or took_any:
+                doorbell.ring(worker.pool)
+
+    def _take_changes(self, conn: psycopg.Connection) -> None:
+        """Free what ended sessions held, take up new runs and those of dead workers."""
+        worker = self._worker
+        worker.release_ended(conn)
+        for run in claims.adopt(conn, worker_id=worker.id, pool=worker.pool, limit=MAX_CLAIM):
+            worker.restore(conn, run)
+
+    def _take(self, conn: psycopg.Connection) -> bool:
+        """Claim all there is room for and hand it over; whether there was any.
+
+        Not claimed are only operations announced from now on, or those that `capacity.freed` will
+        wake us for.
+        """
+        worker = self._worker
+        took = False
+        while True:
+            operations, max_bytes = worker.capacity.left()
+            if not operations or not max_bytes:
+                return took
+            limit = min(operations, MAX_CLAIM)
+            claimed = claims.claim(
+                conn, worker_id=worker.id, pool=worker.pool, limit=limit, max_bytes=max_bytes
+            )
+            for operation in claimed:
+                worker.begin(conn, operation)
+            took |= bool(claimed)
+            taken_bytes = sum(len(operation.body) for operation in claimed)
+            if len(claimed) < limit and taken_bytes < max_bytes:
+                return took
+
+    def _wait(self, conn: psycopg.Connection, timeout_s: float) -> set[Announcement]:
+        """What was announced for our pool, once there is anything to do or the time is over."""
+        freed = self._worker.capacity.freed
+        news = self._announced(conn)
+        if not news:
+            select.select([conn.fileno(), freed], [], [], timeout_s)
+            freed.clear()
+            news = self._announced(conn)
+        return news
+
+    def _announced(self, conn: psycopg.Connection) -> set[Announcement]:
+        pools = [Announcement.parse(notice.payload) for notice in conn.notifies(timeout=0)]
+        return {kind for pool, kind in pools if pool == self._worker.pool}

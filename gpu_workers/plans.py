@@ -1,0 +1,252 @@
+"""What an operation means: work for the engine, the answer it gives, the rows it brings forth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from psycopg import Connection
+
+from checkpoints import services as checkpoints
+from checkpoints import store
+from core import ids
+from gpu_workers import answers, bodies
+from gpu_workers.engine.types import (
+    AdapterSpec,
+    CreateRun,
+    LoadState,
+    PublishSampler,
+    RunWork,
+    SaveState,
+    UserError,
+)
+from operations.claims import AdoptedRun, Claimed
+from operations.finish import Conflict, Effect
+
+
+@dataclass(slots=True)
+class Plan:
+    """An operation on a run, ready for the engine.
+
+    `work` is done in order; the result of the last makes the answer. `changes_run` is False for
+    operations that a replay may leave out; `snapshot_after` asks for a recovery copy at once,
+    because a replay could not do the work again later.
+    """
+
+    work: list[RunWork]
+    answer: Callable[[Any], answers.Answer]
+    effect: Callable[[Any], Effect] | None = None
+    changes_run: bool = True
+    snapshot_after: bool = False
+
+
+def spec_of(run: AdoptedRun) -> AdapterSpec:
+    """The shape of a run's adapter."""
+    return AdapterSpec(run.rank, run.seed, run.train_attn, run.train_mlp, run.train_unembed)
+
+
+def plan(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan:
+    """What `operation` on `run` asks for.
+
+    Raises:
+        UserError: the body is at fault.
+    """
+    return _PLANNERS[operation.kind](conn, run, operation)
+
+
+def _create_run(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan:
+    return Plan(
+        [CreateRun(spec_of(run))],
+        lambda _: answers.json(type="create_model", model_id=run.id),
+    )
+
+
+class _CreateFromCheckpointBody(bodies.schemas.Request, kw_only=True):
+    """What the worker needs of a creating `load_weights`; the view has checked the rest."""
+
+    session_id: str
+    model_seq_id: int
+    path: str
+    optimizer: bool | None = None
+    base_model: Any = None
+    optimizer_config: Any = None
+    user_metadata: Any = None
+    weights_access_token: Any = None
+    model_id: None = None
+    seq_id: None = None
+
+
+def _create_run_from_checkpoint(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan:
+    body = bodies.decode(operation.body, _CreateFromCheckpointBody)
+    load = _load(conn, run, body.path, optimizer=bool(body.optimizer))
+    return Plan(
+        [CreateRun(spec_of(run)), load],
+        lambda _: answers.json(type="load_weights", path=body.path, model_id=run.id),
+        snapshot_after=True,
+    )
+
+
+def _forward_backward(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan:
+    return Plan([bodies.forward_backward(operation.body)], answers.forward_backward)
+
+
+def _optim_step(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan:
+    return Plan(
+        [bodies.optim_step(operation.body)],
+        lambda result: answers.json(type="optim_step", metrics=result.metrics),
+    )
+
+
+def _load_weights(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan:
+    body = bodies.decode(operation.body, bodies.LoadWeightsBody)
+    return Plan(
+        [_load(conn, run, body.path, optimizer=bool(body.optimizer))],
+        lambda _: answers.json(type="load_weights", path=body.path, model_id=run.id),
+        snapshot_after=True,
+    )
+
+
+def _load(conn: Connection, run: AdoptedRun, path: str, *, optimizer: bool) -> LoadState:
+    found = checkpoints.find_for_worker(conn, team_id=run.team_id, path=path)
+    if found is None:
+        raise UserError(f"there is no checkpoint {path}")
+    if found.base_model != run.base_model:
+        raise UserError(
+            f"{path} was trained on {found.base_model}, this run is on {run.base_model}"
+        )
+    if found.rank != run.rank:
+        raise UserError(f"{path} has rank {found.rank}, this run has rank {run.rank}")
+    shape = (found.train_attn, found.train_mlp, found.train_unembed)
+    if shape != (run.train_attn, run.train_mlp, run.train_unembed):
+        raise UserError(f"{path} trains other modules (attn, mlp, unembed: {shape}) than this run")
+    if optimizer and found.segment != "weights":
+        raise UserError(
+            f"{path} holds no optimizer state; load it without, or a weights/ checkpoint"
+        )
+    return LoadState(store.path(found.key), optimizer=optimizer)
+
+
+def _save_weights(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan:
+    body = bodies.decode(operation.body, bodies.SaveWeightsBody)
+    address = ids.CheckpointPath(run.id, "weights", bodies.checkpoint_name(body.path))
+    bodies.ttl(body.ttl_seconds)
+    key = store.checkpoint_key(run.id, address.segment, address.name, operation.seq)
+
+    def effect(result: Any) -> Effect:
+        return _checkpoint_effect(
+            address, key, result.size_bytes, body.user_metadata, body.ttl_seconds, body.overwrite
+        )
+
+    return Plan(
+        [SaveState(_fresh_directory(key))],
+        lambda _: answers.json(type="save_weights", path=str(address)),
+        effect,
+        changes_run=False,
+    )
+
+
+def _save_weights_for_sampler(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan:
+    body = bodies.save_for_sampler(operation.body)
+    if body.path is None:
+        return _publish_ephemeral(run, body.sampling_session_seq_id or 0)
+    address = ids.CheckpointPath(run.id, "sampler_weights", body.path)
+    key = store.checkpoint_key(run.id, address.segment, address.name, operation.seq)
+
+    def effect(result: Any) -> Effect:
+        return _checkpoint_effect(
+            address, key, result.size_bytes, body.user_metadata, body.ttl_seconds, overwrite=False
+        )
+
+    return Plan(
+        [PublishSampler(key, _fresh_directory(key))],
+        lambda _: answers.json(type="save_weights_for_sampler", path=str(address)),
+        effect,
+        changes_run=False,
+    )
+
+
+def _publish_ephemeral(run: AdoptedRun, number: int) -> Plan:
+    session_id = run.id.partition(":")[0]
+    sampler_id = ids.sampler_id(session_id, number)
+    key = store.sampler_key(sampler_id)
+
+    def insert(conn: Connection) -> str | None:
+        made = conn.execute(
+            """
+            INSERT INTO runs_sampler
+                (id, session_id, team_id, number, base_model_id, run_id, weights_key, ephemeral)
+            SELECT %s, session_id, team_id, %s, base_model_id, id, %s, true
+            FROM runs_trainingrun WHERE id = %s
+            ON CONFLICT (id) DO UPDATE SET weights_key = excluded.weights_key
+            WHERE runs_sampler.run_id = excluded.run_id AND runs_sampler.ephemeral
+            """,
+            (sampler_id, number, key, run.id),
+        )
+        if not made.rowcount:
+            raise Conflict(f"the session has a sampler {sampler_id} already")
+        return None
+
+    return Plan(
+        [PublishSampler(key, _fresh_directory(key))],
+        lambda _: answers.json(
+            type="save_weights_for_sampler", path=None, sampling_session_id=sampler_id
+        ),
+        lambda _: insert,
+        changes_run=False,
+    )
+
+
+def _checkpoint_effect(
+    address: ids.CheckpointPath,
+    key: str,
+    size_bytes: int,
+    user_metadata: dict[str, str] | None,
+    ttl_seconds: int | None,
+    overwrite: bool | None,
+) -> Effect:
+    def effect(conn: Connection) -> str | None:
+        recorded, replaced = checkpoints.record(
+            conn,
+            run_id=address.run_id,
+            segment=address.segment,
+            name=address.name,
+            key=key,
+            size_bytes=size_bytes,
+            user_metadata=user_metadata or {},
+            ttl_seconds=ttl_seconds,
+            overwrite=bool(overwrite),
+        )
+        if not recorded:
+            store.delete(key)
+            raise Conflict(
+                f"there is a checkpoint {address} already; "
+                "choose another name"
+                + (" or pass overwrite" if address.segment == "weights" else "")
+            )
+        return replaced
+
+    return effect
+
+
+def _fresh_directory(key: str) -> Path:
+    """The folder of a key, with what a crashed attempt at the same operation left removed."""
+    store.delete(key)
+    return store.path(key)
+
+
+def _refused(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan:
+    raise UserError(operation.body.decode(errors="replace"))
+
+
+_PLANNERS: dict[str, Callable[[Connection, AdoptedRun, Claimed], Plan]] = {
+    "create_run": _create_run,
+    "create_run_from_checkpoint": _create_run_from_checkpoint,
+    "forward_backward": _forward_backward,
+    "optim_step": _optim_step,
+    "save_weights": _save_weights,
+    "load_weights": _load_weights,
+    "save_weights_for_sampler": _save_weights_for_sampler,
+    "refused": _refused,
+}

@@ -1,0 +1,52 @@
+"""How far each run held by a worker has come: what is under way, what is finished."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from operations.claims import AdoptedRun
+
+SNAPSHOT_EVERY_OPERATIONS = 128
+SNAPSHOT_EVERY_S = 30.0
+
+
+@dataclass(slots=True)
+class RunProgress:
+    """One run. Saves finish after their successors, so "finished" is a set, not a number."""
+
+    run: AdoptedRun
+    last_submitted: int
+    under_way: set[int] = field(default_factory=set)
+    since_snapshot: int = 0
+    snapshot_at: float = field(default_factory=time.monotonic)
+    snapshot_under_way: bool = False
+    snapshot_wanted: bool = False
+
+    def submitted(self, seq: int) -> None:
+        """An operation has gone to the engine."""
+        self.under_way.add(seq)
+        self.last_submitted = max(self.last_submitted, seq)
+
+    def finished(self, seq: int) -> None:
+        """An operation has its outcome."""
+        self.under_way.discard(seq)
+        self.since_snapshot += 1
+
+    @property
+    def applied(self) -> int:
+        """The seq up to which everything is finished."""
+        return min(self.under_way) - 1 if self.under_way else self.last_submitted
+
+    def snapshot_due(self) -> bool:
+        """Whether enough has happened since the last recovery copy for another one."""
+        if self.snapshot_under_way or self.last_submitted < 0:
+            return False
+        if self.snapshot_wanted or self.since_snapshot >= SNAPSHOT_EVERY_OPERATIONS:
+            return True
+        return self.since_snapshot > 0 and time.monotonic() - self.snapshot_at > SNAPSHOT_EVERY_S
+
+    def snapshot_started(self) -> None:
+        """A recovery copy is being written."""
+        self.snapshot_under_way, self.snapshot_wanted = True, False
+        self.since_snapshot, self.snapshot_at = 0, time.monotonic()

@@ -1,0 +1,317 @@
+"""A worker process: its engines, the thread that keeps it alive in the log, its share of the runs.
+
+Work comes in through `drain` (drain.py holds the loop), goes to an engine, comes back on the
+engine's threads and leaves through the finisher.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import shutil
+import socket
+import threading
+import uuid
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from django.conf import settings
+
+from checkpoints import store
+from core import database, doorbell
+from core.ids import split_request_id
+from gpu_workers import answers, bodies, plans
+from gpu_workers.drain import Capacity, Drain
+from gpu_workers.engine.types import CreateRun, EngineStopped, LoadState, SaveState, UserError
+from gpu_workers.engines import Engines
+from gpu_workers.finisher import Ended, Finisher
+from gpu_workers.progress import RunProgress
+from operations import claims, finish, workers
+from operations.claims import AdoptedRun, Claimed
+from runs import lifecycle
+
+log = logging.getLogger(__name__)
+
+RENEW_EVERY_S = 8.0
+
+
+class Worker:
+    """Everything one worker process does for its pool."""
+
+    def __init__(self, pool: str) -> None:
+        self.id = uuid.uuid4()
+        self.pool = pool
+        self._scratch = Path(settings.DATA_DIR) / "engine" / str(self.id)
+        self._engines = Engines(pool, self._scratch)
+        self._runs: dict[str, RunProgress] = {}
+        # held while work goes to an engine: a snapshot must know after which operation it stands
+        self._order = threading.Lock()
+        self._cancels: dict[str, Any] = {}
+        self.capacity = Capacity()
+        self._finisher = Finisher(self.id, applied=self._applied, on_written=self._on_written)
+        self._stopping = threading.Event()
+        self._pulse = threading.Thread(target=self._keep_alive, name="pulse", daemon=True)
+        self._drain = Drain(self)
+
+    # --- life ---------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Load the models, enter the log, take up what waits."""
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        models = self._engines.load_all()
+        self._finisher.start()
+        with database.connect() as conn:
+            workers.register(
+                conn,
+                worker_id=self.id,
+                pool=self.pool,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                models=models,
+            )
+        self._pulse.start()
+        doorbell.ring(self.pool)
+        log.info("worker %s serves the pool %s: %s", self.id, self.pool, ", ".join(models))
+
+    def stop(self) -> None:
+        """Leave the log at once; what is under way waits for another worker."""
+        if self._stopping.is_set():
+            return
+        self._stopping.set()
+        self._drain.stop()
+        self._engines.stop()
+        self._finisher.stop()
+        try:
+            with database.connect() as conn:
+                workers.retire(conn, worker_id=self.id)
+        except psycopg.Error as error:
+            log.warning("the worker could not sign off: %s", error)
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def drain(self) -> None:
+        """Do what waits and linger for more; returns at once when another thread does so."""
+        if not self._stopping.is_set():
+            self._drain.run()
+
+    def _keep_alive(self) -> None:
+        """Renew the lease and do what has to happen regularly, until the worker stops."""
+        conn: psycopg.Connection | None = None
+        while not self._stopping.wait(RENEW_EVERY_S):
+            try:
+                conn = conn or database.connect()
+                if not workers.renew(conn, worker_id=self.id, report=self.report()):
+                    self._start_over(conn)
+                self._sweep(conn)
+            except psycopg.Error as error:
+                log.error("the worker's lease could not be renewed: %s", error)
+                conn = None
+            except Exception:
+                log.exception("the worker's sweep failed")
+
+    def _sweep(self, conn: psycopg.Connection) -> None:
+        """End silent sessions, put back what dead workers had, make good for lost doorbells."""
+        pools = lifecycle.expire_sessions(conn)
+        if claims.recover(conn, pool=self.pool) or claims.is_waiting(conn, pool=self.pool):
+            pools.append(self.pool)
+        for pool in set(pools):
+            finish.announce_change(conn, pool)
+            doorbell.ring(pool)
+
+    def _start_over(self, conn: psycopg.Connection) -> None:
+        """After having been declared dead: forget all runs, for others may have moved them on."""
+        log.error("the worker's lease had run out: its runs are restored from their snapshots")
+        with self._order:
+            held, self._runs = self._runs, {}
+        for run_id, progress in held.items():
+            self._engines.get(progress.run.base_model).drop_run(run_id)
+        claims.release_runs(conn, worker_id=self.id, run_ids=list(held))
+
+    def report(self) -> dict[str, Any]:
+        """Numbers for the worker page."""
+        return {name: engine.load_report() for name, engine in self._engines.running().items()}
+
+    # --- runs ---------------------------------------------------------------------------------
+
+    def restore(self, conn: psycopg.Connection, run: AdoptedRun) -> None:
+        """Bring an adopted run to where the log says it is: its snapshot, then what came after."""
+        progress = RunProgress(run, last_submitted=run.applied_seq)
+        with self._order:
+            self._runs[run.id] = progress
+            if run.applied_seq < 0:
+                return
+            done = functools.partial(self._restored, run.id)
+            if run.snapshot_key is not None:
+                directory = store.path(run.snapshot_key)
+                self._submit(run, CreateRun(plans.spec_of(run)), done)
+                self._submit(run, LoadState(directory, optimizer=True, restore=True), done)
+            for operation in claims.replayable(conn, run):
+                plan = plans.plan(conn, run, operation)
+                if plan.changes_run:
+                    for work in plan.work:
+                        self._submit(run, work, done)
+                    progress.since_snapshot += 1
+        log.info("run %s is restored after operation %d", run.id, run.applied_seq)
+
+    def _restored(self, run_id: str, result: object) -> None:
+        if isinstance(result, BaseException) and not isinstance(result, EngineStopped):
+            log.error("run %s could not be restored: %r", run_id, result)
+
+    def begin(self, conn: psycopg.Connection, operation: Claimed) -> None:
+        """Hand a claimed operation to its engine; what is wrong with it ends it."""
+        self.capacity.take(operation)
+        try:
+            if operation.kind == "sample":
+                self._begin_sample(operation)
+            else:
+                self._begin_on_run(conn, operation)
+        except Exception as error:
+            self._ended(operation, answers.json, None, error)
+
+    def _begin_on_run(self, conn: psycopg.Connection, operation: Claimed) -> None:
+        progress = self._runs.get(operation.target)
+        if progress is None:
+            # the lease ran out after the claim: the operation waits in the log again
+            self.capacity.give_back(operation)
+            return
+        run = progress.run
+        with self._order:
+            progress.submitted(operation.seq)
+        plan = plans.plan(conn, run, operation)
+        engine = self._engines.get(run.base_model)
+        for work in plan.work:
+            engine.validate(work)
+        progress.snapshot_wanted |= plan.snapshot_after
+        results: list[object] = []
+
+        def done(result: object) -> None:
+            results.append(result)
+            if len(results) == len(plan.work):
+                failures = [item for item in results if isinstance(item, BaseException)]
+                outcome = failures[0] if failures else result
+                self._ended(operation, plan.answer, plan.effect, outcome)
+
+        with self._order:
+            for work in plan.work:
+                self._submit(run, work, done)
+
+    def _begin_sample(self, operation: Claimed) -> None:
+        assert operation.base_model is not None
+        work = bodies.sample(operation.body)
+        engine = self._engines.get(operation.base_model)
+        engine.validate(work)
+        key = operation.weights_key
+        request_id = f"{operation.target}:{operation.seq}"
+        self._cancels[request_id] = engine.sample(
+            key,
+            store.path(key) if key is not None else None,
+            work,
+            team=str(operation.team_id),
+            done=functools.partial(self._ended, operation, answers.sample, None),
+        )
+
+    def _submit(self, run: AdoptedRun, work: Any, done: Any) -> None:
+        self._engines.get(run.base_model).submit(run.id, work, team=str(run.team_id), done=done)
+
+    def _ended(self, operation: Claimed, answer: Any, effect: Any, result: object) -> None:
+        if isinstance(result, EngineStopped):
+            return
+        request_id = f"{operation.target}:{operation.seq}"
+        self._cancels.pop(request_id, None)
+        self._finisher.put(Ended(operation.id, request_id, result, answer, effect))
+        self.capacity.give_back(operation)
+
+    # --- after operations ended ---------------------------------------------------------------
+
+    def _applied(self, request_ids: list[str]) -> dict[str, int]:
+        """How far the runs of these requests have come once they are written."""
+        moved: dict[str, int] = {}
+        with self._order:
+            for request_id in request_ids:
+                target, seq = split_request_id(request_id) or ("", 0)
+                progress = self._runs.get(target)
+                if progress is not None:
+                    progress.finished(seq)
+                    moved[target] = progress.applied
+        return moved
+
+    def _on_written(self, request_ids: list[str]) -> None:
+        for target in {request_id.rpartition(":")[0] for request_id in request_ids}:
+            progress = self._runs.get(target)
+            if progress is not None and progress.snapshot_due():
+                self._snapshot(progress)
+
+    def _snapshot(self, progress: RunProgress) -> None:
+        """Ask the engine for a recovery copy behind everything submitted so far."""
+        run = progress.run
+        with self._order:
+            seq = progress.last_submitted
+            key = store.snapshot_key(run.id, seq, uuid.uuid4().hex[:8])
+            progress.snapshot_started()
+            done = functools.partial(self._snapshot_written, progress, seq, key)
+            self._submit(run, SaveState(store.path(key), optimizer=True, gradient=True), done)
+
+    def _snapshot_written(self, progress: RunProgress, seq: int, key: str, result: object) -> None:
+        progress.snapshot_under_way = False
+        if isinstance(result, BaseException):
+            if not isinstance(result, EngineStopped | UserError):
+                log.error("no recovery copy of %s: %r", progress.run.id, result)
+            return
+
+        def write(conn: psycopg.Connection) -> None:
+            unneeded = finish.record_snapshot(
+                conn, worker_id=self.id, run_id=progress.run.id, seq=seq, key=key
+            )
+            if unneeded is not None:
+                store.delete(unneeded)
+
+        self._finisher.call(write)
+
+    def release_ended(self, conn: psycopg.Connection) -> None:
+        """Free what ended sessions held: slots, samplers, files; fail what they still wait for."""
+        for released in lifecycle.release_ended(conn, worker_id=self.id):
+            for request_id in released.failed_requests:
+                cancel = self._cancels.pop(request_id, None)
+                if cancel is not None:
+                    cancel()
+            for run_id in released.run_ids:
+                with self._order:
+                    self._runs.pop(run_id, None)
+                for engine in self._engines.running().values():
+                    engine.drop_run(run_id)
+            for key in released.sampler_keys:
+                for engine in self._engines.running().values():
+                    engine.drop_sampler(key)
+            for key in store.session_keys(released.session_id):
+                store.delete(key)
+            finish.announce(conn, released.failed_requests)
+
+
+_current: Worker | None = None
+_starting = threading.Lock()
+
+
+def start(pool: str) -> Worker:
+    """This process's worker, started on the first call."""
+    global _current
+    with _starting:
+        if _current is None:
+            worker = Worker(pool)
+            worker.start()
+            _current = worker
+        return _current
+
+
+def current(pool: str) -> Worker:
+    """This process's worker; a doorbell for another pool is a mistake in the queues."""
+    worker = start(pool)
+    if worker.pool != pool:
+        raise ValueError(f"this worker serves {worker.pool!r}, not {pool!r}")
+    return worker
+
+
+def stop() -> None:
+    """Stop this process's worker, if it was started."""
+    if _current is not None:
+        _current.stop()
