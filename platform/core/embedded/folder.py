@@ -53,7 +53,7 @@ class DataFolder:
         """
         try:
             if not self.path.exists():
-                self.path.mkdir(parents=True)
+                _make_folders(self.path)
                 # as root another user has to get through to its database
                 self.path.chmod(0o711 if self.postgres_user else 0o700)
             self._lock(self.path / "launcher.lock")
@@ -171,6 +171,15 @@ class DataFolder:
             if owner:
                 os.chown(folder, owner.pw_uid, owner.pw_gid)
         self.sockets = sockets
+
+
+def _make_folders(path: Path) -> None:
+    """mkdir -p, the folders above open to others: as root, PostgreSQL's user goes through them."""
+    before = os.umask(0o022)
+    try:
+        path.mkdir(parents=True)
+    finally:
+        os.umask(before)
 
 
 def write_private(file: Path, content: str) -> None:

@@ -45,6 +45,8 @@ _CARELESS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "o
 class PostgresServer:
     """The server of a data folder. `durable=False` is for tests: it may lose data at power cuts."""
 
+    stop_steps = _STOP
+
     def __init__(self, folder: DataFolder, *, durable: bool = True) -> None:
         self.folder = folder
         self.durable = durable

@@ -19,6 +19,8 @@ _STOP = ((signal.SIGTERM, 5.0),)
 class ValkeyServer:
     """The server of a data folder."""
 
+    stop_steps = _STOP
+
     def __init__(self, folder: DataFolder) -> None:
         self.folder = folder
         self.home = folder.path / "valkey"
