@@ -1,0 +1,109 @@
+"""A team, a run and a sampler written straight into the tables, and a hand for the log."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from accounts.keys import Caller
+from accounts.models import Team
+from catalog.models import BaseModel
+from core import database
+from operations import claims, workers
+from operations.models import Operation, Payload
+from runs.models import Sampler, Session, TrainingRun
+
+
+class Log:
+    """Writes operations as submitters do and reads what became of them."""
+
+    def __init__(self, conn: psycopg.Connection, base_model: BaseModel) -> None:
+        self.conn = conn
+        self.base_model = base_model
+        self.pool = base_model.pool
+
+    def team(self, name: str) -> Team:
+        """A new team."""
+        return Team.objects.create(name=name, slug=name)
+
+    def caller(self, team: Team) -> Caller:
+        """Somebody with a key of the team."""
+        return Caller(team_id=team.id, key_id=0, team_name=team.name)
+
+    def session(self, team: Team) -> Session:
+        """A new session of the team."""
+        return Session.objects.create(id=str(uuid.uuid4()), team=team)
+
+    def run(self, team: Team, number: int = 0, session: Session | None = None) -> TrainingRun:
+        """A new run, in a session of its own unless one is given; operation 0 is not in the log."""
+        session = session or self.session(team)
+        return TrainingRun.objects.create(
+            id=f"{session.id}:train:{number}",
+            session=session,
+            team=team,
+            number=number,
+            base_model=self.base_model,
+            rank=8,
+            seed=1,
+        )
+
+    def sampler(self, team: Team, number: int = 0) -> Sampler:
+        """A new sampler of the base model."""
+        session = self.session(team)
+        return Sampler.objects.create(
+            id=f"{session.id}:sample:{number}",
+            session=session,
+            team=team,
+            number=number,
+            base_model=self.base_model,
+        )
+
+    def append(self, target: TrainingRun | Sampler, *seqs: int, cost: int = 4) -> None:
+        """Operations in the given order of arrival."""
+        kind = "sample" if isinstance(target, Sampler) else "optim_step"
+        for seq in seqs:
+            operation = Operation.objects.create(
+                target=target.id,
+                seq=seq,
+                team=target.team,
+                pool=self.pool,
+                kind=kind,
+                cost=cost,
+            )
+            Payload.objects.create(
+                operation=operation, content_type="application/json", body=b"{}" * (cost // 2)
+            )
+
+    def worker(self) -> uuid.UUID:
+        """A worker that is alive."""
+        worker_id = uuid.uuid4()
+        workers.register(
+            self.conn, worker_id=worker_id, pool=self.pool, host="here", pid=1, models=[]
+        )
+        return worker_id
+
+    def die(self, worker_id: uuid.UUID) -> None:
+        """Let a worker's lease run out."""
+        workers.retire(self.conn, worker_id=worker_id)
+
+    def claim(
+        self, worker_id: uuid.UUID, limit: int = 1000, max_bytes: int = 10**9
+    ) -> list[claims.Claimed]:
+        """Adopt and claim as a drain does."""
+        claims.adopt(self.conn, worker_id=worker_id, pool=self.pool, limit=1000)
+        return claims.claim(
+            self.conn, worker_id=worker_id, pool=self.pool, limit=limit, max_bytes=max_bytes
+        )
+
+
+@pytest.fixture
+def log(transactional_db: None) -> Iterator[Log]:
+    """The log of an empty platform that offers one base model."""
+    base_model = BaseModel.objects.create(
+        name="acme/tiny", source="x", tokenizer_id="x", family="qwen3", max_context_length=64
+    )
+    with database.connect() as conn:
+        yield Log(conn, base_model)

@@ -1,0 +1,220 @@
+"""Order, gaps, fairness and leases of the operation log, against a real PostgreSQL."""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+from core import database
+from operations import claims, finish
+from operations.finish import Outcome
+from operations.models import Operation, Payload, Result
+from runs.models import TrainingRun
+
+from .conftest import Log
+
+
+def seqs(claimed: list[claims.Claimed], target: str) -> list[int]:
+    return [operation.seq for operation in claimed if operation.target == target]
+
+
+def finish_all(
+    log: Log, worker_id, claimed: list[claims.Claimed], applied: dict[str, int]
+) -> set[int]:
+    outcomes = [
+        Outcome(
+            operation.id,
+            f"{operation.target}:{operation.seq}",
+            content_type="application/json",
+            body=b"{}",
+        )
+        for operation in claimed
+    ]
+    return finish.record(log.conn, worker_id=worker_id, outcomes=outcomes, applied=applied)
+
+
+def test_a_run_is_claimed_in_seq_order_whatever_the_order_of_arrival(log: Log) -> None:
+    run = log.run(log.team("a"))
+    worker = log.worker()
+    log.append(run, 2, 3, 1, 0)
+    claimed = log.claim(worker)
+    assert seqs(claimed, run.id) == [0, 1, 2, 3]
+
+
+def test_a_gap_is_waited_for_and_never_skipped(log: Log) -> None:
+    run = log.run(log.team("a"))
+    worker = log.worker()
+    log.append(run, 0, 1, 3, 4)
+    assert seqs(log.claim(worker), run.id) == [0, 1]
+    assert log.claim(worker) == []
+    log.append(run, 2)
+    assert seqs(log.claim(worker), run.id) == [2, 3, 4]
+
+
+def test_a_run_whose_creation_has_not_arrived_waits(log: Log) -> None:
+    run = log.run(log.team("a"))
+    worker = log.worker()
+    log.append(run, 1, 2)
+    assert log.claim(worker) == []
+
+
+def test_a_limit_cuts_a_run_without_leaving_a_hole(log: Log) -> None:
+    run = log.run(log.team("a"))
+    worker = log.worker()
+    log.append(run, 4, 2, 3, 1, 0)
+    assert seqs(log.claim(worker, limit=2), run.id) == [0, 1]
+    assert seqs(log.claim(worker, limit=2), run.id) == [2, 3]
+    assert seqs(log.claim(worker, limit=2), run.id) == [4]
+
+
+def test_a_byte_budget_cuts_but_always_lets_one_through(log: Log) -> None:
+    run = log.run(log.team("a"))
+    worker = log.worker()
+    log.append(run, 0, 1, 2, cost=100)
+    assert seqs(log.claim(worker, max_bytes=1), run.id) == [0]
+    assert seqs(log.claim(worker, max_bytes=150), run.id) == [1, 2]
+
+
+def test_teams_take_turns(log: Log) -> None:
+    busy, quiet = log.team("busy"), log.team("quiet")
+    worker = log.worker()
+    for _ in range(4):
+        log.append(log.run(busy), *range(10))
+    log.append(log.run(quiet), 0, 1)
+    claimed = log.claim(worker, limit=6)
+    teams = Counter(operation.team_id for operation in claimed)
+    assert teams == {busy.id: 4, quiet.id: 2}
+
+
+def test_samples_need_no_order_and_compete_with_runs_by_team(log: Log) -> None:
+    sampling, training = log.team("sampling"), log.team("training")
+    sampler, run = log.sampler(sampling), log.run(training)
+    worker = log.worker()
+    log.append(sampler, *range(100, 0, -1))
+    log.append(run, 0, 1)
+    claimed = log.claim(worker, limit=4)
+    assert seqs(claimed, run.id) == [0, 1]
+    assert seqs(claimed, sampler.id) == [99, 100]
+    assert claimed[0].base_model is not None or claimed[-1].base_model is not None
+
+
+def test_a_run_belongs_to_one_worker_until_that_dies(log: Log) -> None:
+    run = log.run(log.team("a"))
+    first, second = log.worker(), log.worker()
+    log.append(run, 0, 1)
+    claimed = log.claim(first)
+    assert seqs(claimed, run.id) == [0, 1]
+    log.append(run, 2)
+    assert log.claim(second) == []
+
+    log.die(first)
+    assert claims.recover(log.conn, pool=log.pool) == 2
+    assert seqs(log.claim(second), run.id) == [0, 1, 2]
+    assert finish_all(log, first, claimed, {run.id: 1}) == set()
+    run.refresh_from_db()
+    assert (run.applied_seq, run.worker_id) == (-1, second)
+    assert not Result.objects.exists()
+
+
+def test_after_a_death_work_goes_on_behind_the_last_operation_without_a_gap(log: Log) -> None:
+    run = log.run(log.team("a"))
+    first, second = log.worker(), log.worker()
+    log.append(run, 0, 1, 2, 3)
+    claimed = log.claim(first)
+    # 2 finished before 1, as a save does that is still being written
+    finish_all(log, first, [claimed[0], claimed[2]], {run.id: 0})
+    log.die(first)
+    claims.recover(log.conn, pool=log.pool)
+
+    adopted = claims.adopt(log.conn, worker_id=second, pool=log.pool, limit=10)
+    assert [(found.id, found.applied_seq) for found in adopted] == [(run.id, 0)]
+    assert [operation.seq for operation in claims.replayable(log.conn, adopted[0])] == [0]
+    again = log.claim(second)
+    assert seqs(again, run.id) == [1, 2, 3]
+
+    # the result of 2 was given already: doing it again does not change it
+    before = Result.objects.get(operation__seq=2).body
+    outcome = Outcome(again[1].id, "x", content_type="application/json", body=b'"other"')
+    finish.record(log.conn, worker_id=second, outcomes=[outcome], applied={})
+    assert bytes(Result.objects.get(operation__seq=2).body) == bytes(before)
+
+
+def test_failures_behind_a_death_are_done_again_in_order(log: Log) -> None:
+    run = log.run(log.team("a"))
+    first, second = log.worker(), log.worker()
+    log.append(run, 0, 1, 2)
+    claimed = log.claim(first)
+    failed = Outcome(claimed[1].id, "x", error="no", category="user")
+    finish.record(log.conn, worker_id=first, outcomes=[failed], applied={})
+    log.die(first)
+    claims.recover(log.conn, pool=log.pool)
+    assert seqs(log.claim(second), run.id) == [0, 1, 2]
+
+
+def test_a_snapshot_makes_bodies_unnecessary(log: Log) -> None:
+    run = log.run(log.team("a"))
+    worker = log.worker()
+    log.append(run, 0, 1, 2)
+    claimed = log.claim(worker)
+    finish_all(log, worker, claimed, {run.id: 2})
+    assert (
+        finish.record_snapshot(log.conn, worker_id=worker, run_id=run.id, seq=1, key="k1") is None
+    )
+    assert set(Payload.objects.values_list("operation__seq", flat=True)) == {2}
+    assert (
+        finish.record_snapshot(log.conn, worker_id=worker, run_id=run.id, seq=2, key="k2") == "k1"
+    )
+    log.die(worker)
+    claims.recover(log.conn, pool=log.pool)
+    log.append(run, 3)
+    second = log.worker()
+    (adopted,) = claims.adopt(log.conn, worker_id=second, pool=log.pool, limit=10)
+    assert (adopted.snapshot_key, adopted.snapshot_seq) == ("k2", 2)
+    assert claims.replayable(log.conn, adopted) == []
+
+
+def test_a_snapshot_ahead_of_what_is_finished_is_not_taken(log: Log) -> None:
+    run = log.run(log.team("a"))
+    worker = log.worker()
+    log.append(run, 0, 1)
+    claimed = log.claim(worker)
+    finish_all(log, worker, claimed[:1], {run.id: 0})
+    unneeded = finish.record_snapshot(log.conn, worker_id=worker, run_id=run.id, seq=1, key="k")
+    assert unneeded == "k"
+    assert TrainingRun.objects.get().snapshot_seq == -1
+    assert Payload.objects.count() == 2
+
+
+def test_workers_claiming_at_once_never_get_the_same(log: Log) -> None:
+    teams = [log.team(f"team{n}") for n in range(4)]
+    for team in teams:
+        log.append(log.sampler(team), *range(25))
+        log.append(log.run(team), *range(5))
+    ids = [log.worker() for _ in range(4)]
+
+    def take(worker_id) -> list[int]:
+        taken: list[int] = []
+        with database.connect() as conn:
+            for _ in range(200):
+                claims.adopt(conn, worker_id=worker_id, pool=log.pool, limit=2)
+                taken += [
+                    operation.id
+                    for operation in claims.claim(
+                        conn, worker_id=worker_id, pool=log.pool, limit=3, max_bytes=10**9
+                    )
+                ]
+                if not Operation.objects.filter(state="queued").exists():
+                    break
+        return taken
+
+    with ThreadPoolExecutor(4) as threads:
+        taken = [operation for found in threads.map(take, ids) for operation in found]
+    assert len(taken) == len(set(taken)) == 4 * 30
+
+
+def test_other_pools_are_left_alone(log: Log) -> None:
+    run = log.run(log.team("a"))
+    worker = log.worker()
+    log.append(run, 0)
+    assert claims.adopt(log.conn, worker_id=worker, pool="other", limit=9) == []
+    assert claims.claim(log.conn, worker_id=worker, pool="other", limit=9, max_bytes=9) == []
