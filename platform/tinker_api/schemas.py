@@ -21,7 +21,7 @@ Text = Annotated[str, Meta(max_length=20_000)]
 # What PostgreSQL's bigint holds
 Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
-_UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`(?: - at `\$\.?(?P<at>.*)`)?")
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*?)`(?: - at `\$\.?(?P<at>.*)`)?")
 
 
 class Request(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
