@@ -1,0 +1,135 @@
+"""The losses, as sums over tokens: what each makes of target logprobs, and its derivative.
+
+Every loss is a function of the logprobs p of the targets alone, so its whole gradient is one number
+a target: the coefficient g = dL/dp. The fused head (head.py) asks for it chunk by chunk.
+
+Notation of each function below: p under the model as it is; q = `logprobs`, under the model that
+sampled; A = `advantages`; r = exp(p - q). Nothing is averaged, clamped or masked beyond what the
+formula says. Clip thresholds are absolute bounds of the ratio, not distances from 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+Inputs = dict[str, Tensor]
+Config = dict[str, float]
+Coefficients = tuple[Tensor, Tensor]
+"""(g, terms): dL/dp and the loss's terms, both shaped like p; the loss is the sum of the terms."""
+
+
+@dataclass(frozen=True, slots=True)
+class LossSpec:
+    """One loss: what it needs, what may be configured (with defaults), and its formula.
+
+    `optional` inputs may be left out. `per_sequence`: the formula needs whole sequences at once,
+    with their `lengths` in inputs; else it may be asked for any rows.
+    """
+
+    name: str
+    formula: Callable[[Tensor, Inputs, Config], Coefficients]
+    required: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+    config: Config = field(default_factory=dict)
+    per_sequence: bool = False
+    wide_targets: bool = False  # target_tokens [N, K] is allowed
+
+
+def cross_entropy(p: Tensor, inputs: Inputs, config: Config) -> Coefficients:
+    """L = sum(-w p), any w of any sign; p and w [n] or [n, K]."""
+    g = -inputs["weights"]
+    return g, g * p
+
+
+def importance_sampling(p: Tensor, inputs: Inputs, config: Config) -> Coefficients:
+    """L = -sum(r A)."""
+    g = -torch.exp(p - inputs["logprobs"]) * inputs["advantages"]
+    return g, g
+
+
+def ppo(p: Tensor, inputs: Inputs, config: Config) -> Coefficients:
+    """L = -sum(min(r A, clamp(r, low, high) A)). No gradient where the clamped side is smaller."""
+    return _clipped(torch.exp(p - inputs["logprobs"]), inputs, config)
+
+
+def cispo(p: Tensor, inputs: Inputs, config: Config) -> Coefficients:
+    """L = -sum(stopgrad(clamp(r, low, high)) p A)."""
+    low, high = _thresholds(inputs, config)
+    ratio = torch.exp(p - inputs["logprobs"]).clamp(low, high)
+    g = -ratio * inputs["advantages"]
+    return g, g * p
+
+
+def dro(p: Tensor, inputs: Inputs, config: Config) -> Coefficients:
+    """L = -sum(p A - beta/2 (p - q)²)."""
+    beta, advantages = config["beta"], inputs["advantages"]
+    gap = p - inputs["logprobs"]
+    return beta * gap - advantages, beta / 2 * gap * gap - p * advantages
+
+
+def gspo(p: Tensor, inputs: Inputs, config: Config) -> Coefficients:
+    """L = -sum(min(s A, clamp(s, low, high) A)), s = exp(mean over the mask of (p - q)).
+
+    s is one number a sequence; its gradient is taken as each token's own (s times stopgrad'ed
+    exp(p - p)). A missing mask is all ones; a sequence whose mask is all zero has s = 1. Rows are
+    whole sequences: inputs["lengths"] (int64, on the CPU) says how long each is.
+    """
+    gap = p - inputs["logprobs"]
+    lengths = inputs["lengths"].tolist()
+    mask = inputs.get("sequence_ratio_mask")
+    if mask is None:
+        mask = torch.ones_like(gap)
+    ratio = torch.empty_like(gap)
+    for out, gaps, chosen in zip(
+        ratio.split(lengths), gap.split(lengths), mask.split(lengths), strict=True
+    ):
+        out.copy_(torch.exp((gaps * chosen).sum() / chosen.sum().clamp(min=1)))
+    return _clipped(ratio, inputs, config)
+
+
+def _clipped(ratio: Tensor, inputs: Inputs, config: Config) -> Coefficients:
+    """-min(r A, clamp(r) A) and its derivative by p where dr/dp = r."""
+    low, high = _thresholds(inputs, config)
+    advantages = inputs["advantages"]
+    free = ratio * advantages
+    bound = ratio.clamp(low, high) * advantages
+    g = torch.where(free <= bound, -free, torch.zeros_like(free))
+    return g, -torch.minimum(free, bound)
+
+
+def _thresholds(inputs: Inputs, config: Config) -> tuple[Tensor, Tensor]:
+    """Clip bounds [n]: a token's own where given, else the configured ones."""
+    like = inputs["advantages"]
+    low = inputs.get("clip_low_threshold")
+    high = inputs.get("clip_high_threshold")
+    return (
+        torch.full_like(like, config["clip_low_threshold"]) if low is None else low,
+        torch.full_like(like, config["clip_high_threshold"]) if high is None else high,
+    )
+
+
+_POLICY = ("target_tokens", "logprobs", "advantages")
+_CLIPS = ("clip_low_threshold", "clip_high_threshold")
+
+LOSSES: dict[str, LossSpec] = {
+    spec.name: spec
+    for spec in (
+        LossSpec("cross_entropy", cross_entropy, ("target_tokens", "weights"), wide_targets=True),
+        LossSpec("importance_sampling", importance_sampling, _POLICY),
+        LossSpec("ppo", ppo, _POLICY, _CLIPS, dict(zip(_CLIPS, (0.8, 1.2), strict=True))),
+        LossSpec("cispo", cispo, _POLICY, _CLIPS, dict(zip(_CLIPS, (0.0, 4.0), strict=True))),
+        LossSpec("dro", dro, _POLICY, config={"beta": 0.05}),
+        LossSpec(
+            "gspo",
+            gspo,
+            _POLICY,
+            (*_CLIPS, "sequence_ratio_mask"),
+            dict(zip(_CLIPS, (1 - 3e-4, 1 + 4e-4), strict=True)),
+            per_sequence=True,
+        ),
+    )
+}

@@ -1,0 +1,160 @@
+"""Which runs are in memory: more may exist than fit, the least recently used are parked in files.
+
+A parked run comes back, bit for bit, when it is given work; nobody outside notices but for the time
+it takes. All of it is called by the engine thread; files are the file thread's business.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from gpu_workers.engine.arena import Arena, Row, RowState
+from gpu_workers.engine.files import FileThread
+from gpu_workers.engine.lora import peft_io
+from gpu_workers.engine.scheduler import Scheduler
+from gpu_workers.engine.types import AdapterSpec
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """A run that the engine knows. `row` None: parked (`parked` says where), or not made yet."""
+
+    id: str
+    team: str
+    spec: AdapterSpec | None = None
+    row: Row | None = None
+    parked: Path | None = None
+    last_used: int = 0
+    fresh: bool = False  # came in for work that it has not had yet
+    dropped: bool = False
+    broken: BaseException | None = None  # why it cannot go on, e.g. it could not be brought back
+
+
+class Residency:
+    """Brings runs with work into memory and parks those that give way."""
+
+    def __init__(
+        self,
+        arena: Arena,
+        scheduler: Scheduler,
+        files: FileThread,
+        directory: Path,
+        post: Callable[[Callable[[], None]], None],
+    ) -> None:
+        """`post` runs a function on the engine thread, from any thread."""
+        self.arena = arena
+        self.parkings = 0
+        self._scheduler = scheduler
+        self._files = files
+        self._directory = directory
+        self._post = post
+        self._numbers = count()
+        self._clock = count(1)
+
+    def touch(self, run: Run) -> None:
+        """Say that the run has just been served."""
+        run.last_used = next(self._clock)
+        run.fresh = False
+
+    def arrange(self, runs: dict[str, Run]) -> None:
+        """Bring in runs that have work, longest waiting first, as far as there is room."""
+        for queue in self._scheduler.runs():
+            run = runs[queue.run]
+            if run.row is not None or queue.held or run.spec is None or run.broken is not None:
+                continue
+            while not self.arena.fits(run.spec):
+                victim = self._victim(runs)
+                if victim is None:
+                    return
+                self._park(victim)
+            self._bring_in(run)
+
+    def release(self, run: Run) -> None:
+        """Give back all that a dropped run holds."""
+        run.dropped = True
+        if run.row is not None:
+            self.arena.release(run.row)
+            run.row = None
+        if run.parked is not None:
+            self._files.remove(run.parked)
+            run.parked = None
+
+    def _victim(self, runs: dict[str, Run]) -> Run | None:
+        """The least recently used run that is idle; else one whose work has not begun."""
+        idle: list[Run] = []
+        waiting: list[Run] = []
+        for run in runs.values():
+            if run.row is None:
+                continue
+            if not self._scheduler.waiting(run.id):
+                idle.append(run)
+            elif not (run.fresh or self._scheduler.busy(run.id)):
+                waiting.append(run)
+        return min(idle or waiting, key=lambda run: run.last_used, default=None)
+
+    def _park(self, run: Run) -> None:
+        row, spec = run.row, run.spec
+        if row is None or spec is None:
+            raise RuntimeError("only runs in memory can be parked")
+        directory = self._directory / str(next(self._numbers))
+        state = row.handover()
+        run.row, run.parked = None, directory
+        self.arena.release(row)
+        self.parkings += 1
+
+        def write() -> int:
+            return peft_io.save(
+                directory, row.layout, spec, state, base_name="", optimizer=True, durable=False
+            )
+
+        def written(result: int | Exception) -> None:
+            if isinstance(result, Exception):
+                self._post(lambda: self._keep(run, row, result))
+
+        self._files.submit(write, written)
+
+    def _keep(self, run: Run, row: Row, error: Exception) -> None:
+        """The disk would not have a parked run: it stays in memory, above the limit."""
+        logger.error("run %s could not be parked: %s", run.id, error)
+        if run.dropped:
+            return
+        if run.row is not None:  # on its way back already, from files that are not there
+            self.arena.release(run.row)
+        run.row, run.parked = row, None
+        self.arena.readmit(row)
+        self._scheduler.release(run.id)
+
+    def _bring_in(self, run: Run) -> None:
+        if run.spec is None:
+            raise RuntimeError("a run that was never created has no row")
+        row = run.row = self.arena.acquire(run.spec)
+        run.fresh = True
+        directory, spec = run.parked, run.spec
+        if directory is None:
+            return  # new: CreateRun will fill it
+        self._scheduler.hold(run.id)
+
+        def read() -> RowState:
+            return peft_io.load(directory, row.layout, spec, optimizer=True, gradient=True)
+
+        def arrived(result: RowState | Exception) -> None:
+            self._post(lambda: self._arrived(run, row, result))
+
+        self._files.submit(read, arrived)
+        self._files.remove(directory)
+
+    def _arrived(self, run: Run, row: Row, result: RowState | Exception) -> None:
+        if run.dropped or run.row is not row:
+            return
+        run.parked = None
+        if isinstance(result, Exception):
+            run.broken = result
+        else:
+            row.restore(result)
+        self._scheduler.release(run.id)

@@ -1,0 +1,265 @@
+"""The trainer: what one forward_backward request is made of, and how a pass computes many of them.
+
+A `Job` is one request: its chunks, its results as they come, and what is needed to undo it. The
+`Trainer` runs micro-batches of chunks of many jobs; it knows nothing of queues or threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from gpu_workers.engine.arena import Row
+from gpu_workers.engine.attention import packed_attention
+from gpu_workers.engine.base import BaseModel
+from gpu_workers.engine.head import FusedHead, Part
+from gpu_workers.engine.lora import grouped
+from gpu_workers.engine.lora.context import Segment
+from gpu_workers.engine.losses import LOSSES, Coefficients, Inputs
+from gpu_workers.engine.memory import CheckpointPlan
+from gpu_workers.engine.packing import Cut, cut, pack
+from gpu_workers.engine.types import Datum, Float32Array, ForwardBackward, PassResult, UserError
+from gpu_workers.engine.validate import loss_config
+
+
+@dataclass(eq=False)
+class Job:
+    """One request on its way: `row` is set while its run is in memory."""
+
+    work: ForwardBackward
+    chunk_tokens: int
+    row: Row | None = None
+    cuts: list[Cut] = field(init=False)
+    outputs: list[Float32Array] = field(init=False)
+    sums: dict[int, float] = field(default_factory=dict)  # chunk -> its part of the loss
+    begun: bool = False
+    backup: Tensor | None = None  # the gradient from before, if there was any
+
+    def __post_init__(self) -> None:
+        self.cuts = cut([len(datum.tokens) for datum in self.work.data], self.chunk_tokens)
+        self.outputs = [np.empty(0, np.float32)] * len(self.work.data)
+
+    @property
+    def gradient(self) -> bool:
+        """Whether this job adds gradients."""
+        return not self.work.forward_only
+
+    def begin(self, row: Row) -> None:
+        """Remember the gradient as it is before the job's first chunk."""
+        self.row = row
+        if not self.begun:
+            self.begun = True
+            if self.gradient and row.dirty:
+                self.backup = row.gradient.clone()
+
+    def undo(self) -> None:
+        """Put the gradient back, forget all results: as if the job had never begun."""
+        if self.begun and self.gradient and self.row is not None:
+            if self.backup is None:
+                self.row.clear_gradient()
+            else:
+                self.row.gradient.copy_(self.backup)
+                self.row.dirty = True
+        self.begun = False
+        self.backup = None
+        self.sums.clear()
+
+    def finish(self) -> PassResult:
+        """The result, when all chunks are done. UserError (and undone) if the gradient overflowed."""
+        if self.gradient and self.row is not None:
+            # Of squares, because Adam squares it too.
+            if not torch.isfinite(torch.linalg.vector_norm(self.row.gradient)):
+                raise UserError("The gradient is not finite (overflow); nothing was added.")
+            self.backup = None
+        loss = 0.0
+        for number in range(len(self.cuts)):  # in order: the sum must not depend on the schedule
+            loss += self.sums[number]
+        tokens = sum(part.tokens for part in self.cuts)
+        return PassResult(self.outputs, {"loss:sum": loss, "tokens:sum": float(tokens)})
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One chunk of a job."""
+
+    job: Job
+    number: int
+
+    @property
+    def cut(self) -> Cut:
+        return self.job.cuts[self.number]
+
+    @property
+    def data(self) -> list[Datum]:
+        """The chunk's datums."""
+        return self.job.work.data[self.cut.first : self.cut.last]
+
+
+class Trainer:
+    """Runs micro-batches on one base model."""
+
+    def __init__(self, base: BaseModel, row_multiple: int, checkpoints: CheckpointPlan) -> None:
+        self.base = base
+        self.row_multiple = row_multiple
+        self.segment_multiple = grouped.ALIGNMENT if base.context.kernel == "grouped" else 1
+        self.head = FusedHead(base.head_weight, base.head_index, row_multiple)
+        self.checkpoints = checkpoints
+        self.tokens_done = 0
+
+    def run(self, chunks: list[Chunk]) -> dict[Job, UserError]:
+        """One pass over the chunks, all with gradients or all without; gives the jobs that failed.
+
+        Results are filed in the jobs, gradients added to their rows. Chunks of one job must come in
+        order. An exception leaves rows half done: undo every job and run them one by one.
+        """
+        gradient = chunks[0].job.gradient
+        if self.base.context.kernel == "grouped":
+            chunks = sorted(chunks, key=lambda chunk: _row(chunk).bucket)
+        packed = pack(
+            [[datum.tokens for datum in chunk.data] for chunk in chunks],
+            self.row_multiple,
+            self.segment_multiple,
+        )
+        segments = [
+            Segment(_row(chunk), span.start, span.padded_end)
+            for chunk, span in zip(chunks, packed.spans, strict=True)
+        ]
+        parts = [
+            self._part(chunk, span.start, span.end)
+            for chunk, span in zip(chunks, packed.spans, strict=True)
+        ]
+        if gradient:
+            for chunk in chunks:
+                _row(chunk).dirty = True
+        context = self.base.context
+        context.begin(segments, packed_attention, packed.lengths)
+        try:
+            tokens, positions = self._tensor(packed.tokens), self._tensor(packed.positions)
+            self._compute(tokens, positions, parts, gradient)
+        finally:
+            context.end()
+        self.tokens_done += len(packed.tokens)
+        return self._file(chunks, parts)
+
+    def _compute(
+        self, tokens: Tensor, positions: Tensor, parts: list[Part], gradient: bool
+    ) -> None:
+        if not gradient:
+            with torch.inference_mode():
+                hidden = self.base.hidden(tokens, positions)
+                self.head.run(hidden, parts, gradient=False)
+            return
+        layers = self.checkpoints.layers(len(tokens))
+        with torch.enable_grad():
+            hidden = self.base.hidden(tokens, positions, layers)
+        slopes = self.head.run(hidden.detach(), parts, gradient=True)
+        hidden.backward(slopes)
+
+    def _part(self, chunk: Chunk, start: int, end: int) -> Part:
+        work = chunk.job.work
+        spec = LOSSES[work.loss_fn]
+        config = loss_config(spec, work.loss_config)
+        targets, inputs = gather(chunk.data, {"sequence_ratio_mask": 1.0} | config)
+        part = Part(
+            start,
+            end,
+            adapter=_row(chunk),
+            targets=self._tensor(targets),
+            whole=spec.per_sequence,
+        )
+        tensors = {name: self._tensor(array) for name, array in inputs.items()}
+        if spec.name == "cross_entropy":
+            part.weights = tensors["weights"]
+            return part
+        if spec.per_sequence:
+            tensors["lengths"] = torch.tensor([len(datum.tokens) for datum in chunk.data])
+        part.loss = _bound_loss(spec.formula, tensors, config)
+        return part
+
+    def _tensor(self, array: npt.NDArray) -> Tensor:
+        tensor = torch.from_numpy(np.ascontiguousarray(array))
+        return tensor.to(self.base.device, non_blocking=True)
+
+    def _file(self, chunks: list[Chunk], parts: list[Part]) -> dict[Job, UserError]:
+        """Hand logprobs and losses to the jobs; find what is not finite."""
+        failed: dict[Job, UserError] = {}
+        for chunk, part in zip(chunks, parts, strict=True):
+            job = chunk.job
+            logprobs = part.logprobs.cpu().numpy()
+            terms = part.terms.cpu().numpy()
+            row = 0
+            for number in range(chunk.cut.first, chunk.cut.last):
+                targets = job.work.data[number].inputs["target_tokens"]
+                rows = slice(row, row + len(targets))
+                out = logprobs[rows]
+                if out.ndim == 2:
+                    out = out[:, : targets.shape[1]] if targets.ndim == 2 else out[:, 0]
+                job.outputs[number] = np.ascontiguousarray(out)
+                if job not in failed and not (
+                    np.isfinite(terms[rows]).all() and np.isfinite(out).all()
+                ):
+                    failed[job] = UserError(
+                        f"Datum {number}: its loss is not finite (overflow or NaN); "
+                        "no gradient was added."
+                    )
+                row += len(targets)
+            job.sums[chunk.number] = float(np.sum(terms, dtype=np.float64))
+        return failed
+
+
+def _row(chunk: Chunk) -> Row:
+    if chunk.job.row is None:
+        raise RuntimeError("the run is not in memory")
+    return chunk.job.row
+
+
+def _bound_loss(
+    formula: Callable[[Tensor, Inputs, dict[str, float]], Coefficients],
+    tensors: Inputs,
+    config: dict[str, float],
+) -> Callable[[Tensor, slice], Coefficients]:
+    def loss(p: Tensor, rows: slice) -> Coefficients:
+        if "lengths" in tensors:  # asked once, for all rows
+            return formula(p, tensors, config)
+        return formula(p, {name: tensor[rows] for name, tensor in tensors.items()}, config)
+
+    return loss
+
+
+def gather(
+    data: list[Datum], defaults: dict[str, float]
+) -> tuple[npt.NDArray[np.int64], dict[str, npt.NDArray[np.float32]]]:
+    """Targets and loss inputs of some datums, one after another.
+
+    Targets are [n], or [n, K] with the largest K if any datum has [N, K]: missing columns are token
+    0 with weight 0. An optional input that only some datums have is its default in the others.
+    """
+    targets = [datum.inputs["target_tokens"] for datum in data]
+    width = max((t.shape[1] if t.ndim == 2 else 0) for t in targets)
+    inputs: dict[str, npt.NDArray[np.float32]] = {}
+    for name in {name for datum in data for name in datum.inputs} - {"target_tokens"}:
+        columns = []
+        for datum in data:
+            array = datum.inputs.get(name)
+            if array is None:
+                array = np.full(len(datum.tokens), defaults[name])
+            columns.append(_widen(array, width))
+        inputs[name] = np.concatenate(columns).astype(np.float32)
+    return np.concatenate([_widen(t, width) for t in targets]).astype(np.int64), inputs
+
+
+def _widen(array: npt.NDArray, width: int) -> npt.NDArray:
+    """[n] or [n, k] -> [n, width], zeros added; as it is if width is 0."""
+    if not width:
+        return array
+    wide = np.zeros((len(array), width), array.dtype)
+    if array.ndim == 1:
+        wide[:, 0] = array
+    else:
+        wide[:, : array.shape[1]] = array
+    return wide
