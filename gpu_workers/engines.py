@@ -78,6 +78,7 @@ class Engines:
             park_directory=self._scratch / name.replace("/", "--"),
             device=settings.ENGINE_DEVICE,
             dtype=settings.ENGINE_DTYPE,
+            base_name=name,
             max_context_length=max_context_length,
             max_rank=max_rank,
         )

@@ -11,6 +11,8 @@
 | TINSMITH_MAX_BODY_MB | largest request body | 256 |
 | TINSMITH_LOG_LEVEL | of our own loggers | INFO |
 | TINSMITH_POOL | the pool a worker serves | default |
+| TINSMITH_DEVICE | where its engines compute: cpu, cuda | cpu |
+| TINSMITH_DTYPE | of base models: auto, float32, bfloat16 | auto |
 """
 
 from importlib.util import find_spec
@@ -96,6 +98,8 @@ _database["OPTIONS"] = {
 DATABASES = {"default": _database}
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 WORKER_POOL = env.text("TINSMITH_POOL", "default")
+ENGINE_DEVICE = env.text("TINSMITH_DEVICE", "cpu")
+ENGINE_DTYPE = env.text("TINSMITH_DTYPE", "auto")
 
 # --- text, time, files ------------------------------------------------------------------------
 LANGUAGE_CODE = "en-us"
