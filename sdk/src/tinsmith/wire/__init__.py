@@ -1,11 +1,11 @@
 """Binary messages of the wire protocol, shared by the SDK and the server.
 
-This package imports protobuf and nothing else, and importing it does not import the rest of the SDK.
+It imports protobuf and nothing else; importing it does not import the rest of the SDK.
 
-Regenerate after a change of wire.proto, from ``sdk/src`` (grpcio-tools 1.64 writes code without the
-check of versions, so that it runs on every protobuf from 5.26 on)::
+Regenerate after a change of wire.proto, from ``sdk/src``, with grpcio-tools 1.64: its code has no check
+of versions yet, so that it runs on every protobuf from 5.26 on::
 
-    pip install "grpcio-tools==1.64.*" && python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. tinsmith/wire/wire.proto
+    python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. tinsmith/wire/wire.proto
 """
 
 from tinsmith.wire.wire_pb2 import (

@@ -1,0 +1,68 @@
+"""Cuts a batch into requests the server takes, and puts their results together again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from tinsmith.types.results import ForwardBackwardOutput
+
+MAX_DATUMS = 1024
+MAX_BYTES = 5_000_000
+
+
+def split(
+    datums: Sequence[bytes], max_datums: int = MAX_DATUMS, max_bytes: int = MAX_BYTES
+) -> list[Sequence[bytes]]:
+    """Consecutive chunks of at most so many datums and bytes; a datum above that goes alone."""
+    chunks: list[Sequence[bytes]] = []
+    start = size = 0
+    for index, datum in enumerate(datums):
+        if index > start and (index - start >= max_datums or size + len(datum) > max_bytes):
+            chunks.append(datums[start:index])
+            start, size = index, 0
+        size += len(datum)
+    chunks.append(datums[start:])
+    return chunks
+
+
+def merge(results: Sequence[ForwardBackwardOutput]) -> ForwardBackwardOutput:
+    """One result of the whole batch: outputs in order, metrics reduced as their names say.
+
+    A metric that not every chunk has, or whose reduction is unknown, is left out.
+    """
+    if len(results) == 1:
+        return results[0]
+    weights = [len(result.loss_fn_outputs) for result in results]
+    metrics: dict[str, float] = {}
+    for key in results[0].metrics:
+        values = [result.metrics[key] for result in results if key in result.metrics]
+        reduction = key.rpartition(":")[2]
+        if len(values) < len(results):
+            continue
+        if reduction == "unique":
+            metrics.update(
+                zip([key, *(f"{key}_{i}" for i in range(1, len(values)))], values, strict=True)
+            )
+        elif reduction in _REDUCTIONS:
+            metrics[key] = _REDUCTIONS[reduction](values, weights)
+    return ForwardBackwardOutput(
+        loss_fn_output_type=results[0].loss_fn_output_type,
+        loss_fn_outputs=[output for result in results for output in result.loss_fn_outputs],
+        metrics=metrics,
+    )
+
+
+def _mean(values: Sequence[float], weights: Sequence[int]) -> float:
+    return float(np.average(values, weights=weights if sum(weights) else None))
+
+
+_REDUCTIONS: dict[str, Callable[[Sequence[float], Sequence[int]], float]] = {
+    "sum": lambda values, _: float(sum(values)),
+    "min": lambda values, _: min(values),
+    "max": lambda values, _: max(values),
+    "mean": _mean,
+    "slack": lambda values, weights: max(values) - _mean(values, weights),
+    "hash2": lambda values, _: sum(int(value) for value in values) % 2**64,
+}

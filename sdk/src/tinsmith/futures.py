@@ -1,0 +1,94 @@
+"""``APIFuture``: how one waits for a result, with or without an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from collections.abc import Callable, Generator
+from typing import Any, Generic, TypeVar
+
+from tinsmith import background
+
+T = TypeVar("T")
+
+
+class APIFuture(Generic[T]):
+    """The result of a request that is already on its way.
+
+    ``future.result()`` waits in plain code, ``await future`` in asynchronous code; both may be
+    called any number of times. Giving up waiting (a timeout, a cancelled task) leaves the request
+    running.
+
+    >>> import tinsmith
+    >>> fwd = training.forward_backward(data, "cross_entropy")  # doctest: +SKIP
+    >>> step = training.optim_step(tinsmith.AdamParams(learning_rate=1e-4))  # doctest: +SKIP
+    >>> fwd.result().loss, step.result().metrics  # doctest: +SKIP
+    """
+
+    def __init__(self, future: concurrent.futures.Future[T]) -> None:
+        self._future = future
+
+    def result(self, timeout: float | None = None) -> T:
+        """Wait for the result, at most ``timeout`` seconds.
+
+        Raises:
+            TimeoutError: it is not there yet; ask again later.
+            TinsmithError: the request failed.
+        """
+        future = self.future()
+        if not future.done() and background.is_here():
+            raise RuntimeError(
+                "result() was called on the SDK's own thread, where it would wait for itself; "
+                "use await, or call it from your own code"
+            )
+        try:
+            return future.result(timeout)
+        except concurrent.futures.TimeoutError:
+            if future.done():
+                raise
+            # not the builtin before Python 3.11
+            raise TimeoutError(f"no result within {timeout} s; the request goes on") from None
+
+    async def result_async(self, timeout: float | None = None) -> T:
+        """Like `result`, for asynchronous code."""
+        waiting = asyncio.shield(asyncio.wrap_future(self.future()))
+        try:
+            return await asyncio.wait_for(waiting, timeout)
+        except asyncio.TimeoutError:
+            if self.future().done():
+                raise
+            raise TimeoutError(f"no result within {timeout} s; the request goes on") from None
+
+    def future(self) -> concurrent.futures.Future[T]:
+        """The ``concurrent.futures.Future`` inside, for ``wait`` and ``as_completed``."""
+        return self._future
+
+    def done(self) -> bool:
+        """Whether the result, or the failure, is there."""
+        return self.future().done()
+
+    def cancel(self) -> bool:
+        """Stop waiting for good. A request the server already has is still done there."""
+        return self.future().cancel()
+
+    def cancelled(self) -> bool:
+        """Whether `cancel` came in time."""
+        return self.future().cancelled()
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait, and return the failure instead of raising it; None when all went well."""
+        return self.future().exception(timeout)
+
+    def add_done_callback(self, call: Callable[[concurrent.futures.Future[T]], Any]) -> None:
+        """Call ``call(future)`` when it is done, on the SDK's thread: it must not wait."""
+        self.future().add_done_callback(call)
+
+    async def coroutine(self) -> T:
+        """The future as a coroutine, for ``asyncio.create_task``."""
+        return await self
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return self.result_async().__await__()
+
+
+AwaitableConcurrentFuture = APIFuture

@@ -1,0 +1,435 @@
+"""``ServiceClient``: the way in. Makes training and sampling clients."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import sys
+import weakref
+from collections.abc import Mapping
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, Literal
+
+from tinsmith import background, errors
+from tinsmith.futures import APIFuture
+from tinsmith.sampling_client import SamplerRef, SamplingClient
+from tinsmith.session import FINISH_BUDGET_S, Description, Session, decode
+from tinsmith.settings import from_environment, resolve
+from tinsmith.training_client import TrainingClient
+from tinsmith.transport import RetryConfig
+from tinsmith.types.params import AdamOptimizerConfig, LoraConfig, OptimizerConfig
+from tinsmith.types.results import (
+    GetInfoResponse,
+    GetServerCapabilitiesResponse,
+    LoadWeightsResponse,
+)
+from tinsmith.waiting import WaitingHook
+
+log = logging.getLogger("tinsmith")
+
+FinishReason = Literal["success", "errored", "interrupted"]
+
+
+class ServiceClient:
+    """One program's connection to a Tinsmith server.
+
+    Nothing is sent until something is asked for. Close it, or use it in a ``with`` block, when you
+    are
+    done: its training runs then make room for others (checkpoints stay). A program that ends
+    without closing does so on its way out.
+
+    Args:
+        user_metadata: texts to keep with the session.
+        project_id: project the session belongs to; default TINSMITH_PROJECT_ID.
+        display_name: a name for the session.
+        base_url: the server; default TINSMITH_BASE_URL, TINKER_BASE_URL, then
+            http://127.0.0.1:8000.
+        api_key: default TINSMITH_API_KEY, then TINKER_API_KEY.
+        default_headers_overrides: headers to send with every request.
+        retry_config: how long to keep trying while the server cannot be reached.
+        on_waiting: called with a ``Waiting`` whenever the server says that a request waits for
+            capacity.
+
+    Raises:
+        ConfigurationError: no API key, or an address that is none.
+
+    >>> import tinsmith
+    >>> with tinsmith.ServiceClient() as service:  # doctest: +SKIP
+    ...     training = service.create_lora_training_client("tinsmith/nano-qwen3", rank=16)
+    """
+
+    def __init__(
+        self,
+        user_metadata: Mapping[str, str] | None = None,
+        project_id: str | None = None,
+        *,
+        display_name: str | None = None,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        default_headers_overrides: Mapping[str, str] | None = None,
+        retry_config: RetryConfig | None = None,
+        on_waiting: WaitingHook | None = None,
+    ) -> None:
+        self._session = Session(
+            resolve(base_url, api_key, default_headers_overrides),
+            retry=retry_config,
+            on_waiting=on_waiting,
+            description=Description(
+                user_metadata, project_id or from_environment("PROJECT_ID"), display_name
+            ),
+        )
+        self._closing: APIFuture[None] | None = None
+        _open_clients.add(self)
+
+    # ---- training
+
+    def create_lora_training_client(
+        self,
+        base_model: str,
+        rank: int = 32,
+        seed: int | None = None,
+        train_mlp: bool = True,
+        train_attn: bool = True,
+        train_unembed: bool = True,
+        user_metadata: Mapping[str, str] | None = None,
+        optimizer: OptimizerConfig | None = None,
+    ) -> TrainingClient:
+        """Start a training run: a new LoRA adapter on a base model.
+
+        Args:
+            base_model: a name from `get_server_capabilities`.
+            rank: rank of the adapter, 1 up to the model's limit.
+            seed: seed of its first values; None draws one.
+            train_mlp, train_attn, train_unembed: which linears are trained; at least one.
+            user_metadata: texts to keep with the run.
+            optimizer: AdamW, which is also the default.
+
+        Returns:
+            The client, usable at once; ``.result()`` or ``await`` waits until the run exists.
+
+        Raises:
+            BadRequestError: from the client: unknown model or bad rank; names what is allowed.
+
+        >>> training = service.create_lora_training_client("tinsmith/nano-qwen3")  # doctest: +SKIP
+        """
+        if not (train_mlp or train_attn or train_unembed):
+            raise ValueError("at least one of train_mlp, train_attn and train_unembed must be true")
+        lora = LoraConfig(
+            rank=rank,
+            seed=seed,
+            train_mlp=train_mlp,
+            train_attn=train_attn,
+            train_unembed=train_unembed,
+        )
+        number = self._session.number("run")
+
+        async def create() -> GetInfoResponse:
+            body = {
+                "session_id": await self._session.open(),
+                "model_seq_id": number,
+                "base_model": base_model,
+                "user_metadata": None if user_metadata is None else dict(user_metadata),
+                "lora_config": lora,
+                "optimizer_config": optimizer or AdamOptimizerConfig(),
+                "type": "create_model",
+            }
+            return await self._run_created("create_model", body, base_model)
+
+        return TrainingClient(self._session, create)
+
+    async def create_lora_training_client_async(
+        self,
+        base_model: str,
+        rank: int = 32,
+        seed: int | None = None,
+        train_mlp: bool = True,
+        train_attn: bool = True,
+        train_unembed: bool = True,
+        user_metadata: Mapping[str, str] | None = None,
+        optimizer: OptimizerConfig | None = None,
+    ) -> TrainingClient:
+        """`create_lora_training_client`, waited for."""
+        return await self.create_lora_training_client(
+            base_model,
+            rank,
+            seed,
+            train_mlp,
+            train_attn,
+            train_unembed,
+            user_metadata,
+            optimizer,
+        )
+
+    def create_training_client_from_state(
+        self,
+        path: str,
+        base_model: str | None = None,
+        user_metadata: Mapping[str, str] | None = None,
+        weights_access_token: str | None = None,
+        optimizer: OptimizerConfig | None = None,
+    ) -> TrainingClient:
+        """Start a training run from a checkpoint's weights, with a fresh optimizer.
+
+        Args:
+            path: ``tinker://<run>/weights/<name>``.
+            base_model: default: the checkpoint's.
+            user_metadata: texts to keep with the run.
+            weights_access_token: another team's permission, if it is another team's checkpoint.
+            optimizer: AdamW, which is also the default.
+
+        Returns:
+            The client of the new run, usable at once.
+
+        Raises:
+            NotFoundError: from the client: no such checkpoint.
+        """
+        return self._from_state(
+            path, base_model, user_metadata, weights_access_token, optimizer, False
+        )
+
+    async def create_training_client_from_state_async(
+        self,
+        path: str,
+        base_model: str | None = None,
+        user_metadata: Mapping[str, str] | None = None,
+        weights_access_token: str | None = None,
+        optimizer: OptimizerConfig | None = None,
+    ) -> TrainingClient:
+        """`create_training_client_from_state`, waited for."""
+        return await self.create_training_client_from_state(
+            path, base_model, user_metadata, weights_access_token, optimizer
+        )
+
+    def create_training_client_from_state_with_optimizer(
+        self,
+        path: str,
+        base_model: str | None = None,
+        user_metadata: Mapping[str, str] | None = None,
+        weights_access_token: str | None = None,
+    ) -> TrainingClient:
+        """Start a training run that goes on exactly where the checkpoint was saved.
+
+        Like `create_training_client_from_state`, with the optimizer's state.
+        """
+        return self._from_state(path, base_model, user_metadata, weights_access_token, None, True)
+
+    async def create_training_client_from_state_with_optimizer_async(
+        self,
+        path: str,
+        base_model: str | None = None,
+        user_metadata: Mapping[str, str] | None = None,
+        weights_access_token: str | None = None,
+    ) -> TrainingClient:
+        """`create_training_client_from_state_with_optimizer`, waited for."""
+        return await self.create_training_client_from_state_with_optimizer(
+            path, base_model, user_metadata, weights_access_token
+        )
+
+    def _from_state(
+        self,
+        path: str,
+        base_model: str | None,
+        user_metadata: Mapping[str, str] | None,
+        token: str | None,
+        optimizer: OptimizerConfig | None,
+        with_optimizer: bool,
+    ) -> TrainingClient:
+        number = self._session.number("run")
+
+        async def create() -> GetInfoResponse:
+            body = {
+                "session_id": await self._session.open(),
+                "model_seq_id": number,
+                "path": path,
+                "optimizer": with_optimizer,
+                "base_model": base_model,
+                "user_metadata": None if user_metadata is None else dict(user_metadata),
+                "optimizer_config": optimizer,
+                "weights_access_token": token,
+                "type": "load_weights",
+            }
+            return await self._run_created("load_weights", body, path)
+
+        return TrainingClient(self._session, create)
+
+    async def _run_created(self, route: str, body: Mapping[str, Any], what: str) -> GetInfoResponse:
+        """Ask for a run, wait until it is there, and ask what it is."""
+        accepted = await self._session.submit(route, body)
+        reply = await self._session.result(accepted.request_id, target=what, kind=route)
+        made = decode(reply, LoadWeightsResponse, route)  # create_model's result has the same id
+        run = made.model_id or accepted.model_id
+        if run is None:
+            run = f"{body['session_id']}:train:{body['model_seq_id']}"
+        about = {"model_id": run, "type": "get_info"}
+        return await self._session.post("get_info", about, GetInfoResponse)
+
+    # ---- sampling
+
+    def create_sampling_client(
+        self,
+        model_path: str | None = None,
+        base_model: str | None = None,
+        retry_config: RetryConfig | None = None,
+        record_stability_info: bool = False,
+    ) -> SamplingClient:
+        """A client that samples from a checkpoint or from a base model.
+
+        Args:
+            model_path: ``tinker://<run>/sampler_weights/<name>``.
+            base_model: a name from `get_server_capabilities`; one of the two must be given.
+            retry_config: this client's patience, if other than the service client's.
+            record_stability_info: ask the server to record what ``stable_reinforce`` needs.
+
+        Returns:
+            The client, usable at once; ``.result()`` or ``await`` waits until it exists.
+
+        Raises:
+            NotFoundError, BadRequestError: from the client: no such weights.
+        """
+        return new_sampling_client(
+            self._session, model_path, base_model, retry_config, record_stability_info
+        )
+
+    async def create_sampling_client_async(
+        self,
+        model_path: str | None = None,
+        base_model: str | None = None,
+        retry_config: RetryConfig | None = None,
+        record_stability_info: bool = False,
+    ) -> SamplingClient:
+        """`create_sampling_client`, waited for."""
+        return await self.create_sampling_client(
+            model_path, base_model, retry_config, record_stability_info
+        )
+
+    # ---- the server
+
+    def get_server_capabilities(self) -> GetServerCapabilitiesResponse:
+        """The base models on offer. Needs no session, so it also tells whether the key is good."""
+        return self._capabilities().result()
+
+    async def get_server_capabilities_async(self) -> GetServerCapabilitiesResponse:
+        """`get_server_capabilities`, for asynchronous code."""
+        return await self._capabilities()
+
+    def _capabilities(self) -> APIFuture[GetServerCapabilitiesResponse]:
+        asked = self._session.get("get_server_capabilities", GetServerCapabilitiesResponse)
+        return self._session.run(asked)
+
+    # ---- the end
+
+    def close(self, status: FinishReason = "success", detail: str | None = None) -> APIFuture[None]:
+        """Finish the session: its runs and unsaved samplers are freed, new work is refused.
+
+        Args:
+            status: ``success``, ``errored`` or ``interrupted``; shown with the session.
+            detail: a sentence to go with it.
+
+        Returns:
+            A future that is done when the server knows. Closing twice is fine.
+        """
+        if self._closing is None:
+            self._session.end("this ServiceClient is closed; make a new one")
+            self._closing = APIFuture(background.run(self._session.finish(status, detail)))
+            _open_clients.discard(self)
+        return self._closing
+
+    def __enter__(self) -> ServiceClient:
+        self._session.check_usable()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close(*_reason(kind, error)).result()
+
+    async def __aenter__(self) -> ServiceClient:
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close(*_reason(kind, error))
+
+
+def new_sampling_client(
+    session: Session,
+    model_path: str | None,
+    base_model: str | None,
+    retry_config: RetryConfig | None,
+    record_stability_info: bool,
+) -> SamplingClient:
+    """A sampler of its own for a checkpoint or a base model; raises ValueError for neither."""
+    if model_path is None and base_model is None:
+        raise ValueError("give model_path or base_model")
+    if model_path is not None and not model_path.startswith("tinker://"):
+        raise ValueError(
+            f"model_path must look like tinker://<run>/sampler_weights/<name>, not {model_path!r}; "
+            "a base model goes into base_model="
+        )
+    number = session.number("sampler")
+
+    async def create() -> SamplerRef:
+        body = {
+            "session_id": await session.open(),
+            "sampling_session_seq_id": number,
+            "model_path": model_path,
+            "base_model": base_model,
+            "type": "create_sampling_session",
+        }
+        created = await session.post("create_sampling_session", body, dict[str, Any])
+        sampler_id = created.get("sampling_session_id")
+        if not isinstance(sampler_id, str):
+            raise errors.APIResponseValidationError("the server gave the sampler no id")
+        return SamplerRef(sampler_id, base_model if model_path is None else None)
+
+    return SamplingClient(
+        session, create, retry_config=retry_config, record_stability_info=record_stability_info
+    )
+
+
+def _reason(
+    kind: type[BaseException] | None, error: BaseException | None
+) -> tuple[FinishReason, str | None]:
+    """How a block ended, for the session's record."""
+    if kind is None:
+        return "success", None
+    words = f"{kind.__name__}: {error}"[:1000]
+    return ("errored" if issubclass(kind, Exception) else "interrupted"), words
+
+
+_open_clients: weakref.WeakSet[ServiceClient] = weakref.WeakSet()
+_process = os.getpid()
+
+
+@atexit.register
+def _finish_open_sessions() -> None:
+    """Free the server's room when a program ends, unless it left work behind that still runs."""
+    if os.getpid() != _process:
+        return
+    error = getattr(sys, "last_value", None)
+    closing: list[Future[None]] = []
+    for client in list(_open_clients):
+        if client._session.session_id is None:
+            continue
+        if not client._session.is_idle:
+            log.warning(
+                "the program ends while requests of session %s are still running; "
+                "wait for their futures to be sure of them",
+                client._session.session_id,
+            )
+            continue
+        closing.append(client.close(*_reason(error and type(error), error)).future())
+    for future in closing:
+        try:
+            future.result(FINISH_BUDGET_S)
+        except Exception as failure:
+            log.debug("a session could not be finished: %s", failure)

@@ -1,0 +1,336 @@
+"""One client's stay at one server: the session, its heartbeat, and waiting for results.
+
+Coroutines run on the background loop, plain methods on any thread. The session is opened by the
+first thing that needs one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import msgspec
+
+from tinsmith import background, batches, errors
+from tinsmith._version import __version__
+from tinsmith.futures import APIFuture
+from tinsmith.settings import Settings, from_environment
+from tinsmith.transport import Reply, RetryConfig, Transport
+from tinsmith.waiting import Waiting, WaitingHook, WaitingLog
+from tinsmith.wire import PROTOBUF
+
+log = logging.getLogger("tinsmith")
+
+T = TypeVar("T")
+
+HEARTBEAT_S = 10.0
+HEARTBEAT_WARNING_S = 120.0
+POLL_TIMEOUT_S = 45.0
+MAX_SAMPLES_IN_FLIGHT = 1000
+FINISH_BUDGET_S = 3.0
+_HASTE_S = 0.1  # a poll that comes back empty-handed faster than this did not wait
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the server is told about this client when the session is opened."""
+
+    user_metadata: Mapping[str, Any] | None = None
+    project_id: str | None = None
+    display_name: str | None = None
+
+
+class ClientConfig(msgspec.Struct, frozen=True):
+    """Limits the server names; it may leave out any of them."""
+
+    fwdbwd_max_chunk_len: int = batches.MAX_DATUMS
+    fwdbwd_max_chunk_bytes_count: int = batches.MAX_BYTES
+    parallel_fwdbwd_chunks: bool = True
+    sample_max_concurrent_requests: int = MAX_SAMPLES_IN_FLIGHT
+
+
+class _SessionCreated(msgspec.Struct):
+    session_id: str
+    info_message: str | None = None
+    warning_message: str | None = None
+    error_message: str | None = None
+
+
+class _Accepted(msgspec.Struct):
+    """Reply to a submitted request."""
+
+    request_id: str
+    model_id: str | None = None
+    sample_sequence_ids: list[str] = []
+
+
+class Session:
+    """Shared by a ``ServiceClient`` and all clients made from it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        retry: RetryConfig | None = None,
+        on_waiting: WaitingHook | None = None,
+        description: Description | None = None,
+        session_id: str | None = None,
+    ) -> None:
+        """``session_id`` joins a session that another process opened."""
+        self.settings = settings
+        self.config = ClientConfig()
+        self.transport = Transport(settings, retry or RetryConfig(), f"tinsmith/{__version__}")
+        self.waiting = WaitingLog(on_waiting)
+        self.session_id = session_id
+        self._description = description or Description()
+        self._owner = session_id is None
+        self._opening: asyncio.Task[str] | None = None
+        self._heartbeat: asyncio.Task[None] | None = None
+        self._sample_slots: asyncio.Semaphore | None = None
+        self._ended: str | None = None
+        self._running: set[Any] = set()
+        self._lock = threading.Lock()
+        self._numbers: dict[str, itertools.count[int]] = {}
+
+    # ---- called from any thread
+
+    def run(self, work: Coroutine[Any, Any, T]) -> APIFuture[T]:
+        """Start ``work`` on the background loop. Work of one thread starts in order."""
+        if self._ended is not None:
+            work.close()
+            raise errors.SessionClosedError(self._ended)
+        future = background.run(work)
+        self._running.add(future)
+        future.add_done_callback(self._running.discard)
+        return APIFuture(future)
+
+    def number(self, what: str) -> int:
+        """The next number of a kind of thing this session numbers: 0, 1, …"""
+        with self._lock:
+            return next(self._numbers.setdefault(what, itertools.count()))
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is unanswered."""
+        return not self._running
+
+    def check_usable(self) -> None:
+        """Raise SessionClosedError when the session is over."""
+        if self._ended is not None:
+            raise errors.SessionClosedError(self._ended)
+
+    # ---- the session's life
+
+    async def open(self) -> str:
+        """The session's id. The first caller opens it; the others wait for the same."""
+        if self.session_id is not None and self._heartbeat is not None:
+            return self.session_id
+        if self._opening is None or (self._opening.done() and self._opening.exception()):
+            self._opening = asyncio.ensure_future(self._open())
+        return await asyncio.shield(self._opening)
+
+    async def _open(self) -> str:
+        if self.session_id is None:
+            about = self._description
+            tags = from_environment("TAGS")
+            request = {
+                "tags": tags.split(",") if tags else [],
+                "user_metadata": dict(about.user_metadata or {}),
+                "sdk_version": __version__,
+                "project_id": about.project_id,
+                "display_name": about.display_name,
+                "type": "create_session",
+            }
+            _, created = await asyncio.gather(
+                self._fetch_config(), self.post("create_session", request, _SessionCreated)
+            )
+            for level in ("info", "warning", "error"):
+                if message := getattr(created, f"{level}_message"):
+                    getattr(log, level)("%s", message)
+            self.session_id = created.session_id
+        else:
+            await self._fetch_config()
+        self._heartbeat = asyncio.ensure_future(self._beat(self.session_id))
+        return self.session_id
+
+    async def _fetch_config(self) -> None:
+        """Ask for the server's limits; a server without the route has the usual ones."""
+        try:
+            self.config = await self.post(
+                "client/config", {"sdk_version": __version__}, ClientConfig
+            )
+        except errors.NotFoundError:
+            log.debug("the server has no client/config; using the usual limits")
+
+    async def _beat(self, session_id: str) -> None:
+        """Keep the session alive until the server says it is over."""
+        body = {"session_id": session_id, "type": "session_heartbeat"}
+        content = msgspec.json.encode(body)
+        once = replace(self.transport.retry, budget_s=0.0, rate_limit_budget_s=0.0)
+        last = warned = time.monotonic()
+        while True:
+            await asyncio.sleep(HEARTBEAT_S)
+            try:
+                await self.transport.call(
+                    "POST", "session_heartbeat", content, timeout_s=HEARTBEAT_S, retry=once
+                )
+                last = warned = time.monotonic()
+            except (errors.GoneError, errors.NotFoundError) as error:
+                self._ended = f"the server ended session {session_id}: {error.detail}"
+                log.error("%s", self._ended)
+                return
+            except errors.TinsmithError as error:
+                now = time.monotonic()
+                if now - warned >= HEARTBEAT_WARNING_S:
+                    warned = now
+                    log.warning("no heartbeat of the session for %.0f s: %s", now - last, error)
+
+    async def finish(self, reason: str, detail: str | None) -> None:
+        """Tell the server that nothing more will come, and close the connections."""
+        if self._heartbeat is not None:
+            self._heartbeat.cancel()
+        try:
+            if self.session_id is not None and self._owner:
+                await self.post(
+                    f"sessions/{self.session_id}/finish",
+                    {"reason": {"type": reason}, "detail": detail},
+                    None,
+                    retry=replace(self.transport.retry, budget_s=FINISH_BUDGET_S),
+                )
+        finally:
+            await self.transport.close()
+
+    def end(self, why: str) -> None:
+        """Refuse new work from now on (any thread)."""
+        self._ended = self._ended or why
+
+    # ---- requests
+
+    async def post(
+        self,
+        path: str,
+        body: Mapping[str, Any] | bytes,
+        kind: type[T] | None,
+        *,
+        content_type: str = "application/json",
+        retry: RetryConfig | None = None,
+    ) -> T:
+        """POST ``body`` (None values of a mapping are left out); the reply as a ``kind``."""
+        if not isinstance(body, bytes):
+            body = encode_json(body)
+        reply = await self.transport.call(
+            "POST", path, body, content_type=content_type, retry=retry
+        )
+        return decode(reply, kind, path)
+
+    async def get(self, path: str, kind: type[T]) -> T:
+        """GET; the reply as a ``kind``."""
+        return decode(await self.transport.call("GET", path), kind, path)
+
+    async def submit(
+        self,
+        path: str,
+        body: Mapping[str, Any] | bytes,
+        *,
+        content_type: str = "application/json",
+        retry: RetryConfig | None = None,
+    ) -> _Accepted:
+        """Hand in a request; its result is waited for with `result`."""
+        return await self.post(path, body, _Accepted, content_type=content_type, retry=retry)
+
+    async def result(
+        self, request_id: str, *, target: str, kind: str, binary: bool = False
+    ) -> Reply:
+        """Wait for a submitted request, as long as it takes.
+
+        Raises:
+            RequestFailedError: the request failed.
+            APIStatusError, APIConnectionError: the server does not know it, or is away for longer
+                than the retry budget.
+        """
+        body = msgspec.json.encode({"request_id": request_id, "allow_metadata_only": False})
+        accept = PROTOBUF if binary else "application/json"
+        started = time.monotonic()
+        hasty = 0
+        while True:
+            asked = time.monotonic()
+            reply = await self.transport.call(
+                "POST",
+                "retrieve_future",
+                body,
+                accept=accept,
+                timeout_s=POLL_TIMEOUT_S,
+                poll=True,
+            )
+            if reply.status != 408 and reply.content_type == PROTOBUF:
+                return reply
+            state = _poll_state(reply, request_id)
+            if state is None:
+                if binary:
+                    raise errors.APIResponseValidationError(
+                        f"the server sent the result of {kind} as {reply.content_type}, "
+                        "not as protobuf; it is too old for this client"
+                    )
+                return reply
+            now = time.monotonic()
+            self.waiting.notice(Waiting(target, kind, state[0], state[1], seconds=now - started))
+            # Nobody should answer "not yet" at once, but a proxy might
+            hasty = hasty + 1 if now - asked < _HASTE_S else 0
+            if hasty:
+                await asyncio.sleep(min(0.02 * 2.0 ** min(hasty, 10), 2.0))
+
+    @property
+    def sample_slots(self) -> asyncio.Semaphore:
+        """Bounds the samples in flight, so that polls do not use up the sockets."""
+        if self._sample_slots is None:
+            self._sample_slots = asyncio.Semaphore(self.config.sample_max_concurrent_requests)
+        return self._sample_slots
+
+
+def _poll_state(reply: Reply, request_id: str) -> tuple[str, str] | None:
+    """(queue state, reason) when the result is not there yet, else None; raises its failure."""
+    if reply.status == 408:
+        try:
+            waiting = reply.json() if reply.body else {}
+        except errors.APIResponseValidationError:
+            waiting = {}
+    else:
+        waiting = reply.json()
+        if not isinstance(waiting, dict):
+            raise errors.APIResponseValidationError("the server's result is no JSON object")
+        if "error" in waiting:
+            category = waiting.get("category")
+            raise errors.RequestFailedError(
+                str(waiting["error"]),
+                request_id,
+                category if category in ("user", "server") else "unknown",
+            )
+        if waiting.get("type") != "try_again":
+            return None
+    if not isinstance(waiting, dict):
+        waiting = {}
+    return str(waiting.get("queue_state") or "active"), str(waiting.get("queue_state_reason") or "")
+
+
+def encode_json(body: Mapping[str, Any]) -> bytes:
+    """JSON without the nulls: what is not set is not said."""
+    return msgspec.json.encode({key: value for key, value in body.items() if value is not None})
+
+
+def decode(reply: Reply, kind: type[T] | None, what: str) -> T:
+    """A JSON reply as a ``kind``; None takes anything and returns None."""
+    if kind is None:
+        return None  # type: ignore[return-value]
+    try:
+        return msgspec.json.decode(reply.body, type=kind)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise errors.APIResponseValidationError(
+            f"the server's answer to {what} is not what the protocol says: {error}. "
+            "Are server and client of the same age?"
+        ) from None

@@ -1,0 +1,426 @@
+"""``TrainingClient``: one training run, seen from the user's loop."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from tinsmith import codec, custom_loss, errors, passes, tokenizers
+from tinsmith.custom_loss import CustomLossFn
+from tinsmith.futures import APIFuture
+from tinsmith.lane import Lane
+from tinsmith.ready import Ready
+from tinsmith.sampling_client import SamplerRef, SamplingClient
+from tinsmith.session import Session, decode
+from tinsmith.transport import RetryConfig
+from tinsmith.types.datum import Datum
+from tinsmith.types.params import (
+    AdamParams,
+    DimuonParams,
+    LossFnType,
+    OptimParams,
+    SamplingClientKind,
+)
+from tinsmith.types.results import (
+    ForwardBackwardOutput,
+    GetInfoResponse,
+    LoadWeightsResponse,
+    OptimStepResponse,
+    SaveWeightsForSamplerResponse,
+    SaveWeightsResponse,
+)
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+LossFnConfig = Mapping[str, "float | str"]
+T = TypeVar("T")
+
+
+class _SamplerSaved(msgspec.Struct):
+    """Reply to an ephemeral save for sampling."""
+
+    sampling_session_id: str
+
+
+class TrainingClient(Ready[GetInfoResponse]):
+    """Trains one adapter. Made by the ``create_…_training_client`` methods of ``ServiceClient``.
+
+    Methods that start work return a future at once and never wait for the server, so a step is one
+    round trip when the optimizer step is handed in before the gradients are waited for. Requests
+    are done in the order of the calls. A request the server refuses leaves the run usable.
+
+    >>> fwd = training.forward_backward(data, "cross_entropy")  # doctest: +SKIP
+    >>> step = training.optim_step(AdamParams(learning_rate=1e-3))  # doctest: +SKIP
+    >>> fwd.result().loss  # doctest: +SKIP
+    """
+
+    def __init__(self, session: Session, create: Callable[[], Awaitable[GetInfoResponse]]) -> None:
+        """Not for direct use: ``ServiceClient`` makes clients."""
+
+        async def made() -> GetInfoResponse:
+            return await create()
+
+        super().__init__(session.run(made()))
+        self._session = session
+        self._lane = Lane(self._wait_created)
+        self._passes = passes.Passes(session, self._lane, self._created)
+
+    async def _wait_created(self) -> None:
+        await self._created
+
+    @property
+    def model_id(self) -> str:
+        """The training run's id; waits until there is one."""
+        return self.get_info().model_id
+
+    # ---- passes
+
+    def forward(
+        self,
+        data: Sequence[Datum],
+        loss_fn: LossFnType,
+        loss_fn_config: LossFnConfig | None = None,
+    ) -> APIFuture[ForwardBackwardOutput]:
+        """Compute the loss and log-probabilities, no gradient. See `forward_backward`."""
+        return self._pass(data, loss_fn, loss_fn_config, forward_only=True)
+
+    async def forward_async(
+        self,
+        data: Sequence[Datum],
+        loss_fn: LossFnType,
+        loss_fn_config: LossFnConfig | None = None,
+    ) -> APIFuture[ForwardBackwardOutput]:
+        """Hand in `forward`; the result is another ``await`` away."""
+        return self.forward(data, loss_fn, loss_fn_config)
+
+    def forward_backward(
+        self,
+        data: Sequence[Datum],
+        loss_fn: LossFnType,
+        loss_fn_config: LossFnConfig | None = None,
+    ) -> APIFuture[ForwardBackwardOutput]:
+        """Add the gradient of a loss over ``data`` to the run's gradient.
+
+        The loss is a sum over all tokens of all datums. Gradients add up until the next
+        `optim_step`. Large batches travel as several requests and come back as one result.
+
+        Args:
+            data: at least one datum; each at most as long as the model's context.
+            loss_fn: ``cross_entropy``, ``importance_sampling``, ``ppo``, ``cispo``, ``dro``,
+                ``gspo``.
+            loss_fn_config: the loss's settings, e.g. ``{"clip_high_threshold": 1.3}`` for ``ppo``.
+
+        Returns:
+            A future of the log-probabilities of all targets, a float32 tensor of the shape of
+            ``target_tokens`` per datum, and metrics; ``loss:sum`` is the loss.
+
+        Raises:
+            ValueError: at once, for data that cannot be sent.
+            RequestFailedError: from the future; no gradient is left behind then.
+
+        >>> training.forward_backward(
+        ...     [Datum.from_tokens([1, 2, 3], [2, 3, 4], [0.0, 1.0, 1.0])], "cross_entropy"
+        ... ).result().metrics["loss:sum"]  # doctest: +SKIP
+        """
+        return self._pass(data, loss_fn, loss_fn_config, forward_only=False)
+
+    async def forward_backward_async(
+        self,
+        data: Sequence[Datum],
+        loss_fn: LossFnType,
+        loss_fn_config: LossFnConfig | None = None,
+    ) -> APIFuture[ForwardBackwardOutput]:
+        """Hand in `forward_backward`; the result is another ``await`` away.
+
+        >>> fwd = await training.forward_backward_async(data, "cross_entropy")  # doctest: +SKIP
+        >>> step = await training.optim_step_async(AdamParams())  # doctest: +SKIP
+        >>> loss, _ = (await fwd).loss, await step  # doctest: +SKIP
+        """
+        return self.forward_backward(data, loss_fn, loss_fn_config)
+
+    def forward_backward_custom(
+        self, data: Sequence[Datum], loss_fn: CustomLossFn, *, loss_type_input: Any = None
+    ) -> APIFuture[ForwardBackwardOutput]:
+        """Add the gradient of a loss of your own, written in torch.
+
+        The server computes log-probabilities, ``loss_fn`` turns them into a loss in a thread of
+        this process, and its gradient goes back to the server. Later requests of this client are
+        sent once that is done.
+
+        Args:
+            data: every datum has ``target_tokens``; other inputs stay here, for ``loss_fn``.
+            loss_fn: ``(data, logprobs) -> (loss, metrics)``; one float32 tensor a datum, of the
+                shape of its targets, in; a scalar tensor and numbers by name out.
+            loss_type_input: None or "logprobs"; there is no other.
+
+        Returns:
+            A future like `forward_backward`'s. Metrics are those of ``loss_fn``, ``loss:sum`` (its
+            loss) and ``surrogate_loss:sum`` (what the server saw).
+
+        Raises:
+            What ``loss_fn`` raises, from the future: no gradient was added then.
+
+        >>> def most_likely(data, logprobs):
+        ...     loss = -sum(lp.sum() for lp in logprobs)
+        ...     return loss, {"tokens": sum(len(lp) for lp in logprobs)}
+        >>> training.forward_backward_custom(data, most_likely).result()  # doctest: +SKIP
+        """
+        if loss_type_input not in (None, "logprobs"):
+            raise ValueError(f"loss_type_input must be 'logprobs', not {loss_type_input!r}")
+        data = list(data)
+        forward = passes.encode(custom_loss.forward_data(data))
+        return self._session.run(self._passes.run_custom(data, forward, loss_fn))
+
+    async def forward_backward_custom_async(
+        self, data: Sequence[Datum], loss_fn: CustomLossFn, *, loss_type_input: Any = None
+    ) -> APIFuture[ForwardBackwardOutput]:
+        """Hand in `forward_backward_custom`; the result is another ``await`` away."""
+        return self.forward_backward_custom(data, loss_fn, loss_type_input=loss_type_input)
+
+    def _pass(
+        self,
+        data: Sequence[Datum],
+        loss_fn: str,
+        loss_fn_config: LossFnConfig | None,
+        *,
+        forward_only: bool,
+    ) -> APIFuture[ForwardBackwardOutput]:
+        settings = codec.encode_pass_settings(loss_fn, loss_fn_config, forward_only)
+        kind = "forward" if forward_only else "forward_backward"
+        return self._session.run(self._passes.run(passes.encode(data), settings, kind))
+
+    # ---- everything else that has a place in the order
+
+    def optim_step(
+        self, optim_params: OptimParams | None = None, *, adam_params: AdamParams | None = None
+    ) -> APIFuture[OptimStepResponse]:
+        """Take one optimizer step with the gradient gathered so far, and clear it.
+
+        Args:
+            optim_params: ``AdamParams``; left out, its defaults.
+            adam_params: another name for the same.
+
+        Returns:
+            A future of metrics, e.g. ``unclipped_grad_norm:mean``.
+
+        >>> training.optim_step(AdamParams(learning_rate=1e-3))  # doctest: +SKIP
+        """
+        if optim_params is not None and adam_params is not None:
+            raise ValueError("give optim_params or adam_params, not both")
+        chosen = optim_params or adam_params or AdamParams()
+        name = "optimizer_params" if isinstance(chosen, DimuonParams) else "adam_params"
+        return self._ordered(
+            "optim_step", {name: msgspec.structs.asdict(chosen)}, OptimStepResponse
+        )
+
+    async def optim_step_async(
+        self, optim_params: OptimParams | None = None, *, adam_params: AdamParams | None = None
+    ) -> APIFuture[OptimStepResponse]:
+        """Hand in `optim_step`; the result is another ``await`` away."""
+        return self.optim_step(optim_params, adam_params=adam_params)
+
+    def save_state(
+        self,
+        name: str,
+        ttl_seconds: int | None = None,
+        overwrite: bool = False,
+        user_metadata: Mapping[str, str] | None = None,
+    ) -> APIFuture[SaveWeightsResponse]:
+        """Save weights and optimizer state as a checkpoint that training can go on from.
+
+        Args:
+            name: without ``/``.
+            ttl_seconds: delete it after so long, 3600 up to ten years; None keeps it.
+            overwrite: replace a checkpoint of this name; else that is an error.
+            user_metadata: texts to keep with it.
+
+        Returns:
+            A future of its path, ``tinker://<run>/weights/<name>``.
+
+        >>> path = training.save_state("step-100").result().path  # doctest: +SKIP
+        """
+        body = {
+            "path": name,
+            "ttl_seconds": ttl_seconds,
+            "overwrite": overwrite,
+            "user_metadata": _texts(user_metadata),
+        }
+        return self._ordered("save_weights", body, SaveWeightsResponse)
+
+    async def save_state_async(
+        self,
+        name: str,
+        ttl_seconds: int | None = None,
+        overwrite: bool = False,
+        user_metadata: Mapping[str, str] | None = None,
+    ) -> APIFuture[SaveWeightsResponse]:
+        """Hand in `save_state`; the result is another ``await`` away."""
+        return self.save_state(name, ttl_seconds, overwrite, user_metadata)
+
+    def load_state(
+        self, path: str, weights_access_token: str | None = None
+    ) -> APIFuture[LoadWeightsResponse]:
+        """Replace the run's weights by a checkpoint's; the optimizer starts afresh.
+
+        Args:
+            path: ``tinker://<run>/weights/<name>``.
+            weights_access_token: another team's permission, if it is another team's checkpoint.
+        """
+        return self._load(path, weights_access_token, optimizer=False)
+
+    async def load_state_async(
+        self, path: str, weights_access_token: str | None = None
+    ) -> APIFuture[LoadWeightsResponse]:
+        """Hand in `load_state`; the result is another ``await`` away."""
+        return self.load_state(path, weights_access_token)
+
+    def load_state_with_optimizer(
+        self, path: str, weights_access_token: str | None = None
+    ) -> APIFuture[LoadWeightsResponse]:
+        """Like `load_state`, with the optimizer's state: as if never interrupted."""
+        return self._load(path, weights_access_token, optimizer=True)
+
+    async def load_state_with_optimizer_async(
+        self, path: str, weights_access_token: str | None = None
+    ) -> APIFuture[LoadWeightsResponse]:
+        """Hand in `load_state_with_optimizer`; the result is another ``await`` away."""
+        return self.load_state_with_optimizer(path, weights_access_token)
+
+    def save_weights_for_sampler(
+        self,
+        name: str,
+        ttl_seconds: int | None = None,
+        user_metadata: Mapping[str, str] | None = None,
+    ) -> APIFuture[SaveWeightsForSamplerResponse]:
+        """Save the weights alone as a checkpoint to sample from.
+
+        Returns:
+            A future of its path, ``tinker://<run>/sampler_weights/<name>``, for
+            ``create_sampling_client``.
+        """
+        body = {
+            "path": name,
+            "kind": "snapshot",
+            "ttl_seconds": ttl_seconds,
+            "user_metadata": _texts(user_metadata),
+        }
+        return self._ordered("save_weights_for_sampler", body, SaveWeightsForSamplerResponse)
+
+    async def save_weights_for_sampler_async(
+        self,
+        name: str,
+        ttl_seconds: int | None = None,
+        user_metadata: Mapping[str, str] | None = None,
+    ) -> APIFuture[SaveWeightsForSamplerResponse]:
+        """Hand in `save_weights_for_sampler`; the result is another ``await`` away."""
+        return self.save_weights_for_sampler(name, ttl_seconds, user_metadata)
+
+    def save_weights_and_get_sampling_client(
+        self,
+        name: str | None = None,
+        retry_config: RetryConfig | None = None,
+        record_stability_info: bool = False,
+        kind: SamplingClientKind = "snapshot",
+    ) -> SamplingClient:
+        """A client that samples from the weights as they are at this place in the order.
+
+        No checkpoint is kept: the weights are freed when the session ends. ``name`` has no effect.
+
+        >>> sampler = training.save_weights_and_get_sampling_client()  # doctest: +SKIP
+        """
+        number = self._session.number("sampler")
+        body = {"sampling_session_seq_id": number, "kind": kind}
+        saved = self._ordered("save_weights_for_sampler", body, _SamplerSaved)
+
+        async def create() -> SamplerRef:
+            sampler_id = (await saved).sampling_session_id
+            info = await self._created
+            return SamplerRef(sampler_id, info.model_name or info.model_data.model_name)
+
+        return SamplingClient(
+            self._session,
+            create,
+            retry_config=retry_config,
+            record_stability_info=record_stability_info,
+        )
+
+    async def save_weights_and_get_sampling_client_async(
+        self,
+        name: str | None = None,
+        retry_config: RetryConfig | None = None,
+        record_stability_info: bool = False,
+        kind: SamplingClientKind = "snapshot",
+    ) -> SamplingClient:
+        """`save_weights_and_get_sampling_client`, waited for."""
+        return await self.save_weights_and_get_sampling_client(
+            name, retry_config, record_stability_info, kind
+        )
+
+    def _load(
+        self, path: str, token: str | None, *, optimizer: bool
+    ) -> APIFuture[LoadWeightsResponse]:
+        body = {"path": path, "optimizer": optimizer, "weights_access_token": token}
+        return self._ordered("load_weights", body, LoadWeightsResponse)
+
+    def _ordered(self, route: str, body: Mapping[str, Any], kind: type[T]) -> APIFuture[T]:
+        """Hand in a JSON request in its turn; its result as a ``kind``."""
+
+        async def post(seq: int) -> str:
+            run = (await self._created).model_id
+            request = {"model_id": run, "seq_id": seq, **body, "type": route}
+            return (await self._session.submit(route, request)).request_id
+
+        async def work() -> T:
+            request_id = await self._lane.turn(lambda: self._lane.send(1, post))
+            run = (await self._created).model_id
+            reply = await self._session.result(request_id, target=run, kind=route)
+            return decode(reply, kind, route)
+
+        return self._session.run(work())
+
+    # ---- what it is
+
+    def create_sampling_client(
+        self,
+        model_path: str,
+        retry_config: RetryConfig | None = None,
+        record_stability_info: bool = False,
+    ) -> SamplingClient:
+        """A client that samples from a saved checkpoint, like ``ServiceClient``'s method."""
+        from tinsmith.service_client import new_sampling_client
+
+        return new_sampling_client(
+            self._session, model_path, None, retry_config, record_stability_info
+        )
+
+    async def create_sampling_client_async(
+        self,
+        model_path: str,
+        retry_config: RetryConfig | None = None,
+        record_stability_info: bool = False,
+    ) -> SamplingClient:
+        """`create_sampling_client`, waited for."""
+        return await self.create_sampling_client(model_path, retry_config, record_stability_info)
+
+    def get_info(self) -> GetInfoResponse:
+        """The run's id, base model and rank, as they were at its creation."""
+        return self._created.result()
+
+    async def get_info_async(self) -> GetInfoResponse:
+        """`get_info`, waited for."""
+        return await self._created
+
+    def get_tokenizer(self) -> PreTrainedTokenizerBase:
+        """The base model's tokenizer, fetched from the server once; needs transformers."""
+        info = self.get_info()
+        name = info.model_data.model_name or info.model_name
+        if name is None:
+            raise errors.APIResponseValidationError("the server did not say which base model it is")
+        return tokenizers.load(self._session, name, info.model_data.tokenizer_id)
+
+
+def _texts(metadata: Mapping[str, str] | None) -> dict[str, str] | None:
+    return None if metadata is None else dict(metadata)

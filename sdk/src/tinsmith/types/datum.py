@@ -1,0 +1,169 @@
+"""``Datum``: one training sequence and what its loss needs at every position."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from tinsmith.types.inputs import ModelInput
+from tinsmith.types.tensor import TensorData, TensorDtype, is_torch
+
+# Lists carry no dtype, so the name of the input decides
+_DTYPE_OF_LIST: dict[str, TensorDtype] = {
+    "target_tokens": "int64",
+    "weights": "float32",
+    "advantages": "float32",
+    "logprobs": "float32",
+    "clip_low_threshold": "float32",
+    "clip_high_threshold": "float32",
+    "sequence_ratio_mask": "float32",
+}
+_SPARSE_INPUTS = frozenset({"target_tokens", "weights"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Span:
+    sequence_id: str
+    offset: int = 0
+    length: int
+
+    def __post_init__(self) -> None:
+        if not self.sequence_id or self.offset < 0 or self.length < 0:
+            raise ValueError(f"a span needs a sequence_id, offset >= 0 and length >= 0: {self}")
+
+
+class PromptProvenanceSpan(_Span):
+    """Tokens that were part of the prompt of the request that sampled ``sequence_id``."""
+
+
+class SampledProvenanceSpan(_Span):
+    """Tokens that were sampled as ``sequence_id``."""
+
+
+ProvenanceSpans = list[PromptProvenanceSpan | SampledProvenanceSpan]
+
+
+@dataclass(frozen=True)
+class Datum:
+    """One training sequence of N tokens.
+
+    Args:
+        model_input: the N input tokens.
+        loss_fn_inputs: per-token arrays by name, leading dimension N, position i belonging to the
+            prediction of target i. Targets are given already shifted: nothing is shifted, masked or
+            averaged on the way. Lists, numpy arrays, torch tensors and ``TensorData`` are accepted.
+
+    Raises:
+        ValueError: an array that is not rectangular.
+        TypeError: a value that is no array.
+
+    >>> Datum(
+    ...     model_input=ModelInput.from_ints([1, 2, 3]),
+    ...     loss_fn_inputs={"target_tokens": [2, 3, 4], "weights": [0.0, 1.0, 1.0]},
+    ... ).model_input.length
+    3
+    """
+
+    model_input: ModelInput
+    loss_fn_inputs: dict[str, TensorData] = field(default_factory=dict)
+    model_input_spans: ProvenanceSpans | None = None
+    loss_fn_input_spans: ProvenanceSpans | None = None
+
+    def __post_init__(self) -> None:
+        given: Mapping[str, Any] = self.loss_fn_inputs
+        inputs = {name: as_tensor(name, value) for name, value in given.items()}
+        object.__setattr__(self, "loss_fn_inputs", inputs)
+        if (self.model_input_spans is None) != (self.loss_fn_input_spans is None):
+            raise ValueError("set both model_input_spans and loss_fn_input_spans, or neither")
+
+    @classmethod
+    def from_tokens(
+        cls,
+        tokens: Sequence[int] | np.ndarray[Any, Any],
+        targets: Sequence[int] | np.ndarray[Any, Any] | None = None,
+        weights: Sequence[float] | np.ndarray[Any, Any] | None = None,
+        **loss_fn_inputs: Any,
+    ) -> Datum:
+        """A text datum without ceremony.
+
+        Args:
+            tokens: [N] input token ids.
+            targets: [N] the token to predict at every position. Left out, ``tokens`` is a whole
+                sequence whose every token is predicted from those before it: the datum then has
+                N - 1 positions, and the first weight is not used.
+            weights: [N] weight of every position's loss; left out, all 1.
+            loss_fn_inputs: more inputs of the loss by name, e.g. ``advantages=[...]``, one entry a
+                position of the datum.
+
+        Raises:
+            ValueError: lengths that differ.
+
+        >>> whole = Datum.from_tokens([1, 2, 3], weights=[0, 0, 1])
+        >>> whole.model_input.to_ints(), whole.loss_fn_inputs["target_tokens"].tolist()
+        ([1, 2], [2, 3])
+        """
+        for name, values in (("targets", targets), ("weights", weights)):
+            if values is not None and len(values) != len(tokens):
+                raise ValueError(f"{len(values)} {name} for {len(tokens)} tokens")
+        if targets is None:
+            tokens, targets = tokens[:-1], tokens[1:]
+            weights = None if weights is None else weights[1:]
+        inputs: dict[str, Any] = {
+            "target_tokens": np.asarray(targets, dtype=np.int64),
+            **loss_fn_inputs,
+        }
+        # Reinforcement losses take no weights: only a caller who gave them gets them there
+        if weights is not None or not loss_fn_inputs:
+            given = np.ones(len(tokens)) if weights is None else weights
+            inputs["weights"] = np.asarray(given, dtype=np.float32)
+        return cls(model_input=ModelInput.from_ints(tokens), loss_fn_inputs=inputs)
+
+    def with_provenance(
+        self, model_input: ProvenanceSpans, loss_fn_inputs: ProvenanceSpans
+    ) -> Datum:
+        """A copy that says where its tokens come from.
+
+        Args:
+            model_input: spans that cover the input tokens, in order.
+            loss_fn_inputs: spans that cover the target tokens, in order.
+
+        Raises:
+            ValueError: spans that do not cover exactly that.
+        """
+        _check_cover("model_input", model_input, self.model_input.length)
+        targets = self.loss_fn_inputs.get("target_tokens")
+        if targets is not None and targets.shape is not None and len(targets.shape) == 1:
+            _check_cover("loss_fn_inputs", loss_fn_inputs, targets.shape[0])
+        return replace(self, model_input_spans=model_input, loss_fn_input_spans=loss_fn_inputs)
+
+
+def as_tensor(name: str, value: Any) -> TensorData:
+    """``value`` as a ``TensorData``; ``name`` decides the dtype of a plain list."""
+    if isinstance(value, TensorData):
+        return value
+    if is_torch(value):
+        if name in _SPARSE_INPUTS and value.ndim == 2:
+            return TensorData.from_torch_sparse(value)
+        return TensorData.from_torch(value)
+    if isinstance(value, np.ndarray):
+        return TensorData.from_numpy(value)
+    if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
+        raise TypeError(f"loss_fn_inputs[{name!r}] must be an array, not {type(value).__name__}")
+    if name not in _DTYPE_OF_LIST:
+        raise TypeError(
+            f"loss_fn_inputs[{name!r}] is a list, whose number type only these names tell: "
+            f"{', '.join(_DTYPE_OF_LIST)}. Pass a numpy array or TensorData(data, dtype=...)"
+        )
+    try:
+        return TensorData(value, _DTYPE_OF_LIST[name])
+    except ValueError as error:
+        raise ValueError(f"loss_fn_inputs[{name!r}] must be a rectangular array: {error}") from None
+
+
+def _check_cover(name: str, spans: ProvenanceSpans, length: int) -> None:
+    covered = sum(span.length for span in spans)
+    if covered != length:
+        raise ValueError(f"the {name} spans cover {covered} positions of {length}")
