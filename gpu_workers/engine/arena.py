@@ -1,7 +1,7 @@
 """Where adapters live: one contiguous float32 row a run, holding master, gradient and moments.
 
-A row's layout follows from the adapter's rank bucket and from what it trains, never from who else is
-there. Ranks are padded up to their bucket; the padding is zero, gets no gradient, and stays zero.
+A row's layout follows from the adapter's rank bucket and from what it trains, never from who else
+is there. Ranks are padded up to their bucket; the padding is zero, gets no gradient, stays zero.
 One row means that Adam, clipping, zeroing, saving, parking and publishing are one operation each.
 
 Rows are taken from memory when a run comes and given back when it leaves, up to a limit of slots.
@@ -44,7 +44,7 @@ class Placement:
 
 
 class Layout:
-    """Where each trained module's A and B lie in a row of one bucket; `places[i]` by module index."""
+    """Where each trained module's A and B lie in a row; `places[i]` by module index."""
 
     def __init__(self, modules: list[ModuleInfo], spec: AdapterSpec) -> None:
         self.bucket = bucket_of(spec.rank)
@@ -106,7 +106,7 @@ class Row:
         self.weights: list[LoraView | None] = [
             None if view is None else (*view, scale) for view in layout.views(computed)
         ]
-        self.grads: list[GradView | None] = list(layout.views(self.gradient))
+        self.grads: list[GradView | None] | None = list(layout.views(self.gradient))
 
     def initialize(self) -> None:
         """A uniform in ±1/sqrt(d_in) from the spec's seed, B zero, no moments, no gradient.
@@ -175,7 +175,7 @@ class Row:
 class FrozenAdapter:
     """Published weights: an adapter that is only ever read. Implements lora.context.Adapter."""
 
-    grads = None
+    grads: list[GradView | None] | None = None
 
     def __init__(self, layout: Layout, row: Tensor) -> None:
         """`row` [size] must be this adapter's own copy, in the dtype to compute with."""

@@ -32,7 +32,7 @@ def _dispatch(
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """transformers' attention signature; dropout is 0 in every family we serve."""
-    context: PassContext = module.pass_context  # type: ignore[assignment]
+    context: PassContext = module.pass_context
     if context.attention is None:
         raise RuntimeError("the model was called outside a pass")
     out = context.attention(module, query, key, value, scaling, sliding_window)
@@ -52,7 +52,7 @@ def packed_attention(
     sliding_window: int | None,
 ) -> Tensor:
     """Causal attention within each sequence of the pass: query [1,H,T,D] -> [1,T,H,D]."""
-    context: PassContext = module.pass_context  # type: ignore[assignment]
+    context: PassContext = module.pass_context
     if query.is_cuda:
         return _varlen(context, query, key, value, scaling, sliding_window)
     sizes = [count * length for count, length in context.lengths]

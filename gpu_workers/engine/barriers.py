@@ -1,8 +1,8 @@
 """Work that waits for the passes before it: creation, optimizer steps, saves, loads, publication.
 
-Optimizer steps that are due together are one fused call. Saves and publications copy the row and are
-over for the run at once; the files follow behind. A load reads its files behind, too, and holds only
-its own run meanwhile.
+Optimizer steps that are due together are one fused call. Saves and publications copy the row and
+are over for the run at once; the files follow behind. A load reads its files behind, too, and holds
+only its own run meanwhile.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from gpu_workers.engine.arena import Arena, FrozenAdapter, Row, RowState
+from gpu_workers.engine.arena import Arena, Row, RowState
 from gpu_workers.engine.files import FileThread
 from gpu_workers.engine.lora import peft_io
+from gpu_workers.engine.lora.context import Adapter
 from gpu_workers.engine.optimizer import step_rows
 from gpu_workers.engine.residency import Residency, Run
 from gpu_workers.engine.scheduler import Barrier, Scheduler
@@ -38,7 +39,7 @@ Ready = Callable[[str], bool]
 class Publisher(Protocol):
     """What takes published weights: the sampler."""
 
-    def publish(self, version: str, adapter: FrozenAdapter) -> None: ...
+    def publish(self, version: str, adapter: Adapter) -> None: ...
 
 
 @dataclass(slots=True, eq=False)

@@ -1,9 +1,9 @@
 """The engine: one base model, its runs, its sampler, and the one thread that drives them.
 
 Work comes in from any thread and is answered by callbacks. The engine thread sleeps on a condition
-until there is something to do, then turns: barriers that are due, a fair cycle of passes packed into
-micro-batches, one sampling step between any two of them. Files are written and read by a thread of
-their own. docs/engine.md tells the whole story.
+until there is something to do, then turns: barriers that are due, a fair cycle of passes packed
+into micro-batches, one sampling step between any two of them. Files are written and read by a
+thread of their own. docs/engine.md tells the whole story.
 """
 
 from __future__ import annotations

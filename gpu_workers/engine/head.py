@@ -1,18 +1,19 @@
 """The fused head: from final hidden states to logprobs, losses and gradients, block by block.
 
-Logits [T, V] are never kept: a block of rows is multiplied by lm_head, its logprobs are read off, the
-loss says what the derivative by each logprob is, the logits turn into their own gradient in place,
-and that is multiplied back. LoRA on lm_head (`train_unembed`) rides along, per unit.
+Logits [T, V] are never kept: a block of rows is multiplied by lm_head, its logprobs are read off,
+the loss says what the derivative by each logprob is, the logits turn into their own gradient in
+place, and that is multiplied back. LoRA on lm_head (`train_unembed`) rides along, per unit.
 
-A unit is a slice of one chunk, cut by a rule that looks at the chunk alone; every sum over rows (the
-gradients of lm_head's A and B) is over one unit. Blocks put units together for the big products,
-which treat rows one by one. So no number depends on who else is in the pass.
+A unit is a slice of one chunk, cut by a rule that looks at the chunk alone; every sum over rows
+(the gradients of lm_head's A and B) is over one unit. Blocks put units together for the big
+products, which treat rows one by one. So no number depends on who else is in the pass.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -107,7 +108,7 @@ class FusedHead:
             rows = part.end - part.start
             pieces = -(-rows // self.block_rows)
             edges = [part.start + rows * i // pieces for i in range(pieces + 1)]
-            for start, end in zip(edges, edges[1:], strict=False):
+            for start, end in pairwise(edges):
                 yield _Unit(part, start, end)
 
     def _blocks(self, parts: list[Part], total: int) -> Iterator[_Block]:

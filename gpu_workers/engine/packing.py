@@ -107,7 +107,7 @@ def _runs(lengths: list[int]) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What `assign` must know of a chunk: its run, its request, its tokens, whether it has grads."""
+    """What `assign` must know of a chunk: its run, its request, its tokens, if it has grads."""
 
     run: str
     request: int

@@ -45,7 +45,7 @@ class Residency:
         scheduler: Scheduler,
         files: FileThread,
         directory: Path,
-        post: Callable[[Callable[[], None]], None],
+        post: Callable[[Callable[[], None]], object],
     ) -> None:
         """`post` runs a function on the engine thread, from any thread."""
         self.arena = arena

@@ -5,8 +5,8 @@ alone calls it.
 
 A run's queue holds passes (forward, forward_backward) and barriers (everything that needs the
 passes before it to be done: optimizer steps, saves, loads). Passes are served chunk by chunk up to
-the run's first barrier. A cycle is at most `budget` tokens, shared between the teams that wait: each
-visit gives a team a quantum to spend, what it does not spend it keeps while it has work.
+the run's first barrier. A cycle is at most `budget` tokens, shared between the teams that wait:
+each visit gives a team a quantum to spend, what it does not spend it keeps while it has work.
 """
 
 from __future__ import annotations

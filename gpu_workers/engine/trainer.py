@@ -70,7 +70,7 @@ class Job:
         self.sums.clear()
 
     def finish(self) -> PassResult:
-        """The result, when all chunks are done. UserError (and undone) if the gradient overflowed."""
+        """The result, when all chunks are done. UserError if the gradient overflowed."""
         if self.gradient and self.row is not None:
             # Of squares, because Adam squares it too.
             if not torch.isfinite(torch.linalg.vector_norm(self.row.gradient)):

@@ -89,7 +89,7 @@ class OptimStep:
 
 @dataclass(slots=True)
 class SaveState:
-    """Write PEFT files to `directory` (which must not exist), with `optimizer.safetensors` if asked.
+    """Write PEFT files to `directory`, which must not exist; `optimizer.safetensors` if asked.
 
     `gradient` adds the gradients not yet stepped on, so that `LoadState(restore=True)` continues
     exactly where this was saved.
@@ -115,7 +115,7 @@ class LoadState:
 
 @dataclass(slots=True)
 class PublishSampler:
-    """Freeze the run's weights as `version`, ready to sample from, and write them to `directory`."""
+    """Freeze the run's weights as `version`, ready to sample from; write them to `directory`."""
 
     version: str
     directory: Path
@@ -155,9 +155,10 @@ Work = RunWork | Sample
 
 @dataclass(slots=True)
 class PassResult:
-    """Of ForwardBackward: logprobs of the targets, float32, one array a datum in target_tokens' shape.
+    """Of ForwardBackward: logprobs of the targets, float32, an array a datum.
 
-    `metrics` are keyed `name:reduction`, at least `loss:sum`.
+    Each array has the shape of its target_tokens. `metrics` are keyed `name:reduction`; there is at
+    least `loss:sum`.
     """
 
     outputs: list[Float32Array]
@@ -200,4 +201,4 @@ Result = PassResult | OptimResult | SaveResult | SampleResult | None
 """CreateRun and LoadState give None."""
 
 Done = Callable[[Result | BaseException], None]
-"""Called exactly once, from an engine-owned thread; must not block. UserError is the user's fault."""
+"""Called exactly once, from a thread of the engine; must not block. UserError: the user's fault."""

@@ -1,6 +1,6 @@
 """What a request may ask for: every mistake a user can make, found before the work is queued.
 
-Numpy only, cheap, and safe to call from any thread. Messages name the bad thing and what is allowed.
+Numpy only, cheap, safe to call from any thread. Messages name the bad thing and what is allowed.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ GradView = tuple[Tensor, Tensor]
 
 
 class Adapter(Protocol):
-    """Weights (and, when it can be trained, gradient buffers) by module index; None: not trained."""
+    """Weights (and, if it can be trained, gradient buffers) by module index; None: not trained."""
 
     rank: int
     bucket: int
