@@ -107,7 +107,7 @@ TIME_ZONE = "UTC"
 USE_I18N = False
 USE_TZ = True
 STATIC_URL = "/static/"
-STATIC_ROOT = DATA_DIR / "static"
+STATIC_ROOT = None
 # Straight from the packages: no collectstatic step stands between a clone and a running server.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False

@@ -4,12 +4,12 @@ from core import database, hub
 
 
 async def startup() -> None:
-    """Open the database pool: a web process that cannot reach PostgreSQL should say so at once."""
-    async with database.connection() as conn:
-        await conn.execute("SELECT 1")
+    """Open the parts; a web process that cannot reach PostgreSQL should say so at once."""
+    await database.startup()
+    await hub.startup()
 
 
 async def shutdown() -> None:
-    """Stop listening, then close the pool."""
-    await hub.close()
-    await database.close_pool()
+    """Close the parts in the reverse order."""
+    await hub.shutdown()
+    await database.shutdown()
