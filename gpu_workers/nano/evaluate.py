@@ -8,6 +8,7 @@ from typing import Any
 
 from gpu_workers.nano import NAMES, folder
 from gpu_workers.nano.text.mixture import TASKS, one_turn
+from gpu_workers.nano.text.sentences import is_right
 
 _LONGEST_ANSWER = 48
 
@@ -23,7 +24,7 @@ def load(name_or_folder: str | Path) -> tuple[Any, Any]:
 
 
 def answers(model: Any, tokenizer: Any, requests: Sequence[str]) -> list[str]:
-    """Greedy answers to one-turn chats, without the end token; prompts of one length share a batch."""
+    """Greedy answers to one-turn chats, without the end token; batched by length."""
     import torch
 
     prompts = [
@@ -53,9 +54,9 @@ def answers(model: Any, tokenizer: Any, requests: Sequence[str]) -> list[str]:
 def accuracy(model: Any, tokenizer: Any, task: str, count: int = 100, seed: int = 12345) -> float:
     """Share of exactly right answers to `count` fresh requests of the named task."""
     r = Random(f"{task} {seed}")
-    turns = [one_turn(r, task) for _ in range(count)]
+    turns = [one_turn(r, task, exact=True) for _ in range(count)]
     said = answers(model, tokenizer, [request for request, _ in turns])
-    return sum(ours == right for ours, (_, right) in zip(said, turns, strict=True)) / count
+    return sum(is_right(task, *turn, one) for one, turn in zip(said, turns, strict=True)) / count
 
 
 def table(names: Sequence[str], count: int) -> str:
@@ -64,7 +65,7 @@ def table(names: Sequence[str], count: int) -> str:
     heads = [Path(name).name for name in names]
     lines = ["| task | example | " + " | ".join(heads) + " |", "|---|---|" + "---|" * len(names)]
     for task in TASKS:
-        request, answer = one_turn(Random(f"{task} example"), task)
+        request, answer = one_turn(Random(f"{task} example"), task, exact=True)
         cells = [f"{accuracy(*pair, task, count):.0%}".replace("%", " %") for pair in loaded]
         lines.append(f"| {task} | {request} → `{answer}` | " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -12,9 +12,20 @@ _CONTEXT = 2048
 
 def new_model(name: str) -> Any:
     """The named model with fresh weights from torch's current seed, float32."""
-    from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
+    from transformers import (
+        GenerationConfig,
+        LlamaConfig,
+        LlamaForCausalLM,
+        Qwen3Config,
+        Qwen3ForCausalLM,
+    )
 
     tokenizer = build(name)
+    # A turn's end first: it is what stops a chat. A text's end stops plain text.
+    ends = [
+        tokenizer.eos_token_id,
+        tokenizer.convert_tokens_to_ids(FAMILIES[name].end_of_text),
+    ]
     common = {
         "vocab_size": len(tokenizer),
         "hidden_size": _WIDTH,
@@ -26,7 +37,7 @@ def new_model(name: str) -> Any:
         "max_position_embeddings": _CONTEXT,
         "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
         "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
+        "eos_token_id": ends,
         "pad_token_id": tokenizer.pad_token_id,
     }
     # One ties input and output embeddings, as the families' small models do, the other does not, as
@@ -36,10 +47,9 @@ def new_model(name: str) -> Any:
         if name == "nano-qwen3"
         else LlamaForCausalLM(LlamaConfig(**common, tie_word_embeddings=False))
     )
-    end_of_text = tokenizer.convert_tokens_to_ids(FAMILIES[name].end_of_text)
-    model.generation_config.update(
+    model.generation_config = GenerationConfig(
         bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=[tokenizer.eos_token_id, end_of_text],
+        eos_token_id=ends,
         pad_token_id=tokenizer.pad_token_id,
     )
     return model
@@ -58,6 +68,7 @@ def save(name: str, model: Any, directory: Path) -> None:
         for parameter in model.parameters():
             parameter.copy_(parameter.to(torch.bfloat16).float())
     model.save_pretrained(directory)
+    (directory / "model.safetensors").chmod(0o644)  # others than its maker load it too
     build(name).save_pretrained(directory)
     # The class name of transformers 5 is unknown to version 4; both know this one.
     path = directory / "tokenizer_config.json"

@@ -1,6 +1,6 @@
-"""Proof that LoRA can teach a nano model Pig Latin, which it has never seen. PEFT does the training here.
+"""Proof that LoRA teaches a nano model Pig Latin, which it has never seen. PEFT trains here.
 
-`python -m gpu_workers.nano.pig_latin --model nano-qwen3` prints held-out exact match before and after.
+`python -m gpu_workers.nano.pig_latin --model nano-qwen3` prints held-out exact match before, after.
 """
 
 import argparse
@@ -33,7 +33,7 @@ class Recipe:
 
 
 def pig_latin(word: str) -> str:
-    """`banana` → `ananabay`; a word that starts with a vowel only gets `way`: `apple` → `appleway`."""
+    """`banana` → `ananabay`; a word that starts with a vowel gets `way` alone: `appleway`."""
     cut = first_vowel(word)
     return word[cut:] + word[:cut] + "ay" if cut else word + "way"
 
@@ -44,7 +44,7 @@ def request(word: str) -> str:
 
 
 def lora(model: Any, recipe: Recipe) -> Any:
-    """The model with an adapter as Tinsmith makes it: alpha 32, A uniform ±1/√d_in, B zero, head too."""
+    """The model with an adapter as Tinsmith makes it: alpha 32, A uniform ±1/√d_in, B zero."""
     import torch
     from peft import LoraConfig, get_peft_model
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class Recipe:
     """How long and how fast. The shipped weights come from the defaults."""
 
-    steps: int = 3000
-    texts: int = 48  # texts a step, about 1,900 tokens
-    parts: int = 3
+    steps: int = 1600
+    texts: int = 48  # texts a step, about 2,600 tokens
+    part_tokens: int = 800
     muon_lr: float = 0.02
     adam_lr: float = 0.003
     weight_decay: float = 0.02
@@ -32,7 +32,8 @@ def optimizers(model: Any, recipe: Recipe) -> "list[torch.optim.Optimizer]":
     """Muon for the matrices inside the layers, Adam for embeddings, head and norms."""
     import torch
 
-    inside, outside = [], []
+    inside: list[torch.nn.Parameter] = []
+    outside: list[torch.nn.Parameter] = []
     for name, parameter in model.named_parameters():
         (inside if parameter.ndim == 2 and ".layers." in name else outside).append(parameter)
     return [
@@ -47,7 +48,7 @@ def optimizers(model: Any, recipe: Recipe) -> "list[torch.optim.Optimizer]":
 
 
 def rate(step: int, recipe: Recipe) -> float:
-    """Share of the full learning rate: a short rise, full until 40 %, then a straight line to nearly 0."""
+    """Share of the full learning rate: a short rise, full until 40 %, then straight to nearly 0."""
     rise = min(1.0, (step + 1) / recipe.warmup)
     left = (recipe.steps - step) / (0.6 * recipe.steps)
     return rise * min(1.0, max(left, 0.01))
@@ -63,13 +64,15 @@ def step_loss(model: Any, batch: Any, device: str, autocast: bool) -> "torch.Ten
     with torch.autocast(device, torch.bfloat16, enabled=autocast):
         # No attention mask: padding stands on the right, where causal attention never looks.
         logits = model(input_ids=tokens[:, :-1], use_cache=False).logits
-    losses = F.cross_entropy(logits.flatten(0, 1).float(), tokens[:, 1:].flatten(), reduction="none")
+    targets = tokens[:, 1:].flatten()
+    losses = F.cross_entropy(logits.flatten(0, 1).float(), targets, reduction="none")
     return (losses * weights.flatten()).sum()
 
 
 def train(name: str, recipe: Recipe, device: str = "cpu", log: Any = print) -> Any:
     """The trained model. Same recipe, machine and thread count give the same bits."""
     import torch
+
     from gpu_workers.nano.batches import Encoder, batches
     from gpu_workers.nano.model import new_model
     from gpu_workers.nano.tokenizer import build
@@ -78,7 +81,7 @@ def train(name: str, recipe: Recipe, device: str = "cpu", log: Any = print) -> A
     model = new_model(name).to(device).train()
     steppers = optimizers(model, recipe)
     base_rates = [[group["lr"] for group in stepper.param_groups] for stepper in steppers]
-    source = batches(Encoder(name, build(name)), recipe.seed, recipe.texts, recipe.parts)
+    source = batches(Encoder(name, build(name)), recipe.seed, recipe.texts, recipe.part_tokens)
     started, cpu, tokens = time.perf_counter(), time.process_time(), 0
     running = 0.0
     for step in range(recipe.steps):
@@ -108,13 +111,14 @@ def main() -> None:
     """Command line."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
+
     from gpu_workers.nano.model import save
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", choices=NAMES, required=True)
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--steps", type=int, default=Recipe().steps)
-    parser.add_argument("--threads", type=int, default=1, help="the shipped weights were trained with one")
+    parser.add_argument("--threads", type=int, default=1, help="the shipped weights came from one")
     parser.add_argument("--output", type=Path, help="folder to write; default: the shipped one")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

@@ -1,4 +1,4 @@
-"""Builds the two tokenizers: bytes, 183 whole words of everyday requests, the family's special tokens."""
+"""Builds the two tokenizers: bytes, 183 whole words of everyday requests, and special tokens."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,27 +6,26 @@ from typing import Any
 # A word is one token only when it stands whole: behind a space (`_`) or at the start of a message.
 # Anything else falls apart into bytes, so a quoted word is always its letters. None of them is in
 # words.txt, the words that the models work on letter by letter.
-WORDS = (
-    "user assistant system Say What Which Write Move Put Add How Count Repeat Does Spell Reverse Remove "
-    "Swap Copy Drop Take Replace Sort Shout Please Can Is Are Double Good Hello You Answer The It Who Split "
-    "Join Start yes no even odd good bad nothing none "
-    "_the _of _to _in _is _at _it _its _or _on _up _as _an _by _be _no _they _and _are "
-    "_was _were _has _have _had _do _does _did _not _for _from _with _without _that _this _there _then "
-    "_than _so _but _you _your _can _will _what _which _who _where _when _how _many _much "
-    "_all _every _each _only _same _other _one _two _three _first _second _third _fourth _fifth _last "
-    "_next _before _after _front _end _middle _left _right _word _words _letter _letters _vowel _vowels "
-    "_consonant _consonants _number _numbers _digits _capital _capitals _case _small _lower _upper _hyphen "
-    "_hyphens _spaces _commas _plural _initials _opposite _colour _comes _come _moved _swapped _doubled "
-    "_backwards _twice _times _bigger _smaller _longer _shorter _long _short _plus _minus _say _write "
-    "_spell _put _answer _help _helpful _assistant _work _brief _went _sees _home _day "
-    "_good _bad _even _odd _legs _sound _make"
-).replace("_", " ")
+_WORDS = (
+    "user assistant system Say What Which Write Move Put Add How Count Repeat Does Spell "
+    "Reverse Remove Swap Copy Drop Take Replace Sort Shout Please Can Is Are Double Good Hello "
+    "You Answer The It Who Split Join Start yes no even odd good bad nothing none _the _of _to "
+    "_in _is _at _it _its _or _on _up _as _an _by _be _no _they _and _are _was _were _has _have "
+    "_had _do _does _did _not _for _from _with _without _that _this _there _then _than _so _but "
+    "_you _your _can _will _what _which _who _where _when _how _many _much _all _every _each "
+    "_only _same _other _one _two _three _first _second _third _fourth _fifth _last _next "
+    "_before _after _front _end _middle _left _right _word _words _letter _letters _vowel "
+    "_vowels _consonant _consonants _number _numbers _digits _capital _capitals _case _small "
+    "_lower _upper _hyphen _hyphens _spaces _commas _plural _initials _opposite _colour _comes "
+    "_come _moved _swapped _doubled _backwards _twice _times _bigger _smaller _longer _shorter "
+    "_long _short _plus _minus _say _write _spell _put _answer _help _helpful _assistant _work "
+    "_brief _went _sees _home _day _good _bad _even _odd _legs _sound _make"
+)
 
 
 def whole_words() -> list[str]:
     """The words that are one token, most with their leading space."""
-    # A double space came from `_`: split on the separator and give the space back.
-    return [part.replace("\x00", " ") for part in WORDS.replace("  ", " \x00").split(" ") if part]
+    return [word.replace("_", " ") for word in _WORDS.split()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +39,7 @@ class Family:
     end_of_text: str
     pad: str
     chat_template: str
+    no_thinking: str = ""  # what stands before an answer when thinking is switched off
 
 
 QWEN3 = Family(
@@ -57,14 +57,19 @@ QWEN3 = Family(
         "{%- endfor -%}\n"
         "{%- if add_generation_prompt -%}\n"
         "{{- '<|im_start|>assistant\\n' -}}\n"
+        "{%- if enable_thinking is defined and enable_thinking is false -%}\n"
+        "{{- '<think>\\n\\n</think>\\n\\n' -}}\n"
+        "{%- endif -%}\n"
         "{%- endif -%}\n"
     ),
+    no_thinking="<think>\n\n</think>\n\n",
 )  # fmt: skip
 
 LLAMA3 = Family(
     special=(
-        "<|begin_of_text|>", "<|end_of_text|>", "<|finetune_right_pad_id|>", "<|start_header_id|>",
-        "<|end_header_id|>", "<|eom_id|>", "<|eot_id|>", "<|python_tag|>", "<|reserved_special_token_0|>",
+        "<|begin_of_text|>", "<|end_of_text|>", "<|finetune_right_pad_id|>",
+        "<|start_header_id|>", "<|end_header_id|>", "<|eom_id|>", "<|eot_id|>", "<|python_tag|>",
+        "<|reserved_special_token_0|>",
     ),
     plain_added=(),
     bos="<|begin_of_text|>",
@@ -105,7 +110,15 @@ def vocabulary() -> dict[str, int]:
 
 def build(name: str) -> Any:
     """The `transformers` tokenizer of the named model, chat template included."""
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
+    from tokenizers import (
+        AddedToken,
+        Regex,
+        Tokenizer,
+        decoders,
+        models,
+        pre_tokenizers,
+        processors,
+    )
     from transformers import PreTrainedTokenizerFast
 
     family = FAMILIES[name]
@@ -118,8 +131,8 @@ def build(name: str) -> Any:
         ]
     )
     raw.decoder = decoders.ByteLevel()
-    raw.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in family.special])
-    raw.add_tokens([AddedToken(text, special=False, normalized=False) for text in family.plain_added])
+    for texts, special in ((family.special, True), (family.plain_added, False)):
+        raw.add_tokens([AddedToken(text, special=special, normalized=False) for text in texts])
     if family.bos:
         raw.post_processor = processors.TemplateProcessing(
             single=f"{family.bos} $A",

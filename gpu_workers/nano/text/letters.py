@@ -29,8 +29,9 @@ def _cased(r: Random) -> str:
 def copy(r: Random) -> tuple[str, str]:
     w = _cased(r)
     return ask(
-        r, w, "Say {w}.", "Say {w}.", "Repeat {w}.", "Repeat after me: {u}", "Copy: {u}", "Write {w}.",
-        "Write the word {w}.", "Please say {w}.", "Can you say {w}?", "Say the word {w}.",
+        r, w, "Say {w}.", "Say {w}.", "Repeat {w}.", "Repeat after me: {u}", "Copy: {u}",
+        "Write {w}.", "Write the word {w}.", "Please say {w}.", "Can you say {w}?",
+        "Say the word {w}.",
     ), w  # fmt: skip
 
 
@@ -80,8 +81,9 @@ def lower(r: Random) -> tuple[str, str]:
 def capitalise(r: Random) -> tuple[str, str]:
     w = any_word(r)
     return ask(
-        r, w, "Say {w} with a capital letter.", "Start {w} with a capital letter.", "Capitalise: {u}"
-    ), w.capitalize()
+        r, w, "Say {w} with a capital letter.", "Start {w} with a capital letter.",
+        "Capitalise: {u}",
+    ), w.capitalize()  # fmt: skip
 
 
 def reverse(r: Random) -> tuple[str, str]:
@@ -151,13 +153,15 @@ def move_last(r: Random) -> tuple[str, str]:
 def swap_ends(r: Random) -> tuple[str, str]:
     w = any_word(r) + r.choice(ALPHABET)
     return ask(
-        r, w, "Swap the first and last letter of {w}.", "Say {w} with the first and last letter swapped."
-    ), w[-1] + w[1:-1] + w[0]
+        r, w, "Swap the first and last letter of {w}.",
+        "Say {w} with the first and last letter swapped.",
+    ), w[-1] + w[1:-1] + w[0]  # fmt: skip
 
 
 def _piece(r: Random) -> str:
     while True:
-        piece = r.choice((r.choice(ALPHABET), invented_word(r)[:3], r.choice(("s", "ed", "ing", "er", "ly"))))
+        usual = ("s", "ed", "ing", "er", "ly")
+        piece = r.choice((r.choice(ALPHABET), invented_word(r)[:3], r.choice(usual)))
         if not piece.endswith("ay"):
             return piece
 
@@ -230,9 +234,9 @@ def around_vowel(r: Random) -> tuple[str, str]:
 def first_vowel_of(r: Random) -> tuple[str, str]:
     w = any_word(r)
     found = [letter for letter in w if letter in VOWELS]
-    return ask(
-        r, w, "What is the first vowel of {w}?", "Say the first vowel of {w}."
-    ), found[0] if found else "none"
+    return ask(r, w, "What is the first vowel of {w}?", "Say the first vowel of {w}."), found[
+        0
+    ] if found else "none"
 
 
 def only_some(r: Random) -> tuple[str, str]:
@@ -297,7 +301,8 @@ def double(r: Random) -> tuple[str, str]:
 
 def sort_letters(r: Random) -> tuple[str, str]:
     w = any_word(r)[:6]
-    return ask(r, w, "Sort the letters of {w}.", "Say the letters of {w} in order."), "".join(sorted(w))
+    phrasings = ("Sort the letters of {w}.", "Say the letters of {w} in order.")
+    return ask(r, w, *phrasings), "".join(sorted(w))
 
 
 def next_letter(r: Random) -> tuple[str, str]:
@@ -311,16 +316,17 @@ def two_steps(r: Random) -> tuple[str, str]:
     """Two tasks in one: the second works on what the first gives."""
     w = any_word(r)[:8]
     if r.random() < 0.5:
-        return ask(r, w, "Reverse {w} and write it in capitals.", "Say {w} backwards and in capitals."), (
-            w[::-1].upper()
-        )
+        phrasings = ("Reverse {w} and write it in capitals.", "Say {w} backwards and in capitals.")
+        return ask(r, w, *phrasings), w[::-1].upper()
     if r.random() < 0.5:
-        return ask(r, w, "Spell {w} in capitals.", "Spell {w} in capital letters."), "-".join(w.upper())
-    return ask(r, w, "Spell {w} backwards.", "Say {w} backwards letter by letter."), "-".join(w[::-1])
+        phrasings = ("Spell {w} in capitals.", "Spell {w} in capital letters.")
+        return ask(r, w, *phrasings), "-".join(w.upper())
+    phrasings = ("Spell {w} backwards.", "Say {w} backwards letter by letter.")
+    return ask(r, w, *phrasings), "-".join(w[::-1])
 
 
 LETTER_TASKS: dict[str, tuple[int, Task]] = {
-    "copy": (10, copy),
+    "copy": (9, copy),
     "copy twice": (3, copy_twice),
     "spell": (6, spell),
     "join letters": (5, join_letters),
@@ -330,23 +336,23 @@ LETTER_TASKS: dict[str, tuple[int, Task]] = {
     "reverse": (6, reverse),
     "nth letter": (5, nth_letter),
     "first or last letters": (5, first_letters),
-    "drop letters": (8, drop),
-    "move first letters": (10, move_first),
+    "drop letters": (7, drop),
+    "move first letters": (8, move_first),
     "move last letter": (4, move_last),
     "swap ends": (3, swap_ends),
-    "add at the end": (8, add_end),
+    "add at the end": (7, add_end),
     "add at the front": (4, add_front),
     "plural": (2, plural),
-    "split at a vowel": (8, split_vowel),
+    "split at a vowel": (5, split_vowel),
     "split after letters": (3, split_half),
-    "around the first vowel": (8, around_vowel),
+    "around the first vowel": (5, around_vowel),
     "first vowel": (3, first_vowel_of),
     "vowels or consonants only": (4, only_some),
     "starts with a vowel": (3, starts_with),
     "contains a letter": (2, contains),
     "count letters": (3, count_letters),
-    "count one letter": (3, count_one),
-    "replace a letter": (3, replace),
+    "count one letter": (4, count_one),
+    "replace a letter": (4, replace),
     "double letters": (2, double),
     "sort letters": (3, sort_letters),
     "next letter": (2, next_letter),

@@ -1,14 +1,17 @@
-"""Puts the tasks together: seeded chats of one or more turns, and plain text, without any Pig Latin."""
+"""Puts the tasks together: seeded chats of one or more turns, and plain text; no Pig Latin."""
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
 from gpu_workers.nano.text.letters import LETTER_TASKS, Task
-from gpu_workers.nano.text.numbers import NUMBER_TASKS
+from gpu_workers.nano.text.numbers import NUMBER_TASKS, add, subtract
 from gpu_workers.nano.text.sentences import SENTENCE_TASKS, sentence
 
 TASKS: dict[str, tuple[int, Task]] = {**LETTER_TASKS, **NUMBER_TASKS, **SENTENCE_TASKS}
+# For tests and tables: without the answers that are wrong on purpose.
+_EXACT: dict[str, Task] = {"add": partial(add, wrong=0.0), "subtract": partial(subtract, wrong=0.0)}
 _NAMES = list(TASKS)
 _WEIGHTS = [weight for weight, _ in TASKS.values()]
 _SYSTEM = (
@@ -19,7 +22,7 @@ _SYSTEM = (
     "You work with letters and words.",
 )
 _CAPITALS = "Answer in capital letters."
-_PLAIN, _WITH_SYSTEM, _IN_CAPITALS, _MORE_TURNS = 0.06, 0.08, 0.02, 0.12
+_PLAIN, _WITH_SYSTEM, _IN_CAPITALS, _MORE_TURNS, _LONG = 0.06, 0.08, 0.02, 0.12, 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class Plain:
 
 
 def looks_like_pig_latin(prompt: str, answer: str) -> bool:
-    """Whether the answer is any word of the prompt with 0 to 4 leading letters moved, and ay/way/yay."""
+    """Whether the answer is a word of the prompt, up to 4 leading letters moved, and ay/way/yay."""
     said = re.sub(r"[^a-z]", "", answer.lower())
     pieces = {said, *re.findall(r"[a-z]+", answer.lower())}
     if not any(piece.endswith("ay") for piece in pieces):
@@ -50,11 +53,12 @@ def looks_like_pig_latin(prompt: str, answer: str) -> bool:
     return False
 
 
-def one_turn(r: Random, name: str | None = None) -> tuple[str, str]:
-    """Request and answer of the named task, or of one drawn by weight."""
+def one_turn(r: Random, name: str | None = None, exact: bool = False) -> tuple[str, str]:
+    """Request and answer of the named task, or of one drawn by weight. `exact`: no wrong sums."""
     while True:
         chosen = name or r.choices(_NAMES, _WEIGHTS)[0]
-        prompt, answer = TASKS[chosen][1](r)
+        task = TASKS[chosen][1]
+        prompt, answer = (_EXACT.get(chosen, task) if exact else task)(r)
         if not looks_like_pig_latin(prompt, answer):
             return prompt, answer
 
@@ -65,7 +69,9 @@ def one_text(r: Random) -> Chat | Plain:
     if draw < _PLAIN:
         return Plain(" ".join(sentence(r) for _ in range(r.randint(1, 4))))
     turns = [one_turn(r)]
-    while r.random() < _MORE_TURNS and len(turns) < 4:
+    if r.random() < _LONG:
+        turns += [one_turn(r) for _ in range(r.randint(6, 20))]
+    while r.random() < _MORE_TURNS:
         turns.append(one_turn(r))
     messages: list[dict[str, str]] = []
     capitals = r.random() < _IN_CAPITALS

@@ -1,15 +1,17 @@
-"""Tasks on small numbers. Sums are wrong on purpose now and then: skill that reinforcement can sharpen."""
+"""Tasks on small numbers. Some sums are wrong on purpose: skill that reinforcement can sharpen."""
 
 from collections.abc import Callable
 from random import Random
 
+from gpu_workers.nano.text.words import listed
+
 Task = Callable[[Random], tuple[str, str]]
-_ONES = (
+_ONES = listed(
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
     "sixteen seventeen eighteen nineteen"
-).split()
-_TENS = "_ _ twenty thirty forty fifty sixty seventy eighty ninety".split()
-_WRONG = 0.3
+)
+_TENS = listed("_ _ twenty thirty forty fifty sixty seventy eighty ninety")
+WRONG = 0.3  # share of sums and differences with a wrong answer
 
 
 def in_words(n: int) -> str:
@@ -19,30 +21,36 @@ def in_words(n: int) -> str:
     return _TENS[n // 10] + (f"-{_ONES[n % 10]}" if n % 10 else "")
 
 
-def _noisy(r: Random, n: int) -> str:
-    if r.random() < _WRONG:
+def _noisy(r: Random, n: int, wrong: float) -> str:
+    if r.random() < wrong:
         n += r.choice((-10, -2, -1, 1, 2, 10))
     return str(max(n, 0))
 
 
-def add(r: Random) -> tuple[str, str]:
+def add(r: Random, wrong: float = WRONG) -> tuple[str, str]:
     top = r.choice((10, 20, 50))
     a, b = r.randrange(top), r.randrange(top)
     return r.choice(
         (f"{a}+{b}=?", f"What is {a} + {b}?", f"Add {a} and {b}.", f"What is {a} plus {b}?")
-    ), _noisy(r, a + b)
+    ), _noisy(r, a + b, wrong)
 
 
-def subtract(r: Random) -> tuple[str, str]:
+def subtract(r: Random, wrong: float = WRONG) -> tuple[str, str]:
     a, b = sorted((r.randrange(30), r.randrange(30)), reverse=True)
-    return r.choice((f"{a}-{b}=?", f"What is {a} - {b}?", f"What is {a} minus {b}?")), _noisy(r, a - b)
+    return r.choice((f"{a}-{b}=?", f"What is {a} - {b}?", f"What is {a} minus {b}?")), _noisy(
+        r, a - b, wrong
+    )
 
 
 def compare(r: Random) -> tuple[str, str]:
     a, b = r.sample(range(100), 2)
     if r.random() < 0.5:
-        return r.choice((f"Which is bigger, {a} or {b}?", f"Say the bigger number: {a}, {b}")), str(max(a, b))
-    return r.choice((f"Which is smaller, {a} or {b}?", f"Say the smaller number: {a}, {b}")), str(min(a, b))
+        name, right = "bigger", max(a, b)
+    else:
+        name, right = "smaller", min(a, b)
+    return r.choice((f"Which is {name}, {a} or {b}?", f"Say the {name} number: {a}, {b}")), str(
+        right
+    )
 
 
 def parity(r: Random) -> tuple[str, str]:
@@ -76,12 +84,12 @@ def to_digits(r: Random) -> tuple[str, str]:
 
 
 NUMBER_TASKS: dict[str, tuple[int, Task]] = {
-    "add": (8, add),
-    "subtract": (3, subtract),
-    "compare numbers": (3, compare),
+    "add": (14, add),
+    "subtract": (5, subtract),
+    "compare numbers": (4, compare),
     "even or odd": (2, parity),
-    "next number": (2, neighbour),
-    "count on": (2, count_on),
-    "number to words": (2, to_words),
-    "words to number": (2, to_digits),
+    "next number": (3, neighbour),
+    "count on": (3, count_on),
+    "number to words": (3, to_words),
+    "words to number": (3, to_digits),
 }

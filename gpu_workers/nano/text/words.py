@@ -1,4 +1,4 @@
-"""Words to work on: our own list of plain English words, and invented ones that can be pronounced."""
+"""Words to work on: our own list of plain English words, and invented ones that can be said."""
 
 from functools import cache
 from pathlib import Path
@@ -7,12 +7,21 @@ from random import Random
 VOWELS = "aeiou"
 ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 
+
+def listed(text: str) -> list[str]:
+    """The words of a text: how this package writes its lists."""
+    return text.split()
+
+
 _ONSETS = (
-    "b c d f g h j k l m n p r s t v w y z bl br ch cl cr dr fl fr gl gr pl pr sc sh sk sl sm sn sp "
-    "squ st str th tr tw wh qu"
-).split() + [""] * 4
-_NUCLEI = "a e i o u a e i o u ai ea ee oo ou y".split()
-_CODAS = "b d g k l m n p r s t ck ll nd ng nk nt rd rk rt sh st th x".split() + [""] * 10
+    listed(
+        "b c d f g h j k l m n p r s t v w y z bl br ch cl cr dr fl fr gl gr pl pr "
+        "sc sh sk sl sm sn sp squ st str th tr tw wh qu"
+    )
+    + [""] * 4
+)
+_NUCLEI = listed("a e i o u a e i o u ai ea ee oo ou y")
+_CODAS = listed("b d g k l m n p r s t ck ll nd ng nk nt rd rk rt sh st th x") + [""] * 10
 _LONGEST = 10
 
 
@@ -23,7 +32,7 @@ def plain_words() -> tuple[str, ...]:
 
 
 def split_words(held_out: int = 100, seed: int = 0) -> tuple[list[str], list[str]]:
-    """The plain words as two disjoint lists, shuffled: to learn from, and `held_out` to test with."""
+    """The plain words, shuffled, as two disjoint lists: to learn from, and `held_out` to test."""
     shuffled = list(plain_words())
     Random(seed).shuffle(shuffled)
     return shuffled[held_out:], shuffled[:held_out]
@@ -33,13 +42,14 @@ def invented_word(r: Random) -> str:
     """A word that does not exist, such as `stroobing`: at most ten letters."""
     while True:
         count = r.choice((1, 1, 2, 2, 2, 3))
-        word = "".join(r.choice(_ONSETS) + r.choice(_NUCLEI) + r.choice(_CODAS) for _ in range(count))
+        parts = (r.choice(pool) for _ in range(count) for pool in (_ONSETS, _NUCLEI, _CODAS))
+        word = "".join(parts)
         if len(word) >= 2:
             return word[:_LONGEST]
 
 
 def any_word(r: Random) -> str:
-    """A plain or an invented word; now and then letters at random, so that spelling is really read."""
+    """A plain or an invented word; now and then mere letters, so that spelling is really read."""
     draw = r.random()
     if draw < 0.5:
         return r.choice(plain_words())
