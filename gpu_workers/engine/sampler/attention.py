@@ -162,10 +162,11 @@ class DecodeGroup:
 
 
 class Decode:
-    """Attention for one token of every sequence in the groups. Rows in no group are padding."""
+    """Attention for one token of every sequence in the groups; padding comes after theirs."""
 
     def __init__(self, groups: Sequence[DecodeGroup]) -> None:
         self.groups = groups
+        self.rows = sum(len(group.index) for group in groups)
 
     def __call__(
         self,
@@ -180,7 +181,8 @@ class Decode:
         layer: int = module.layer_idx
         heads, rows, width = query.shape[1:]
         query, key, value = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
-        out = query.new_zeros(rows, heads, width)
+        out = query.new_empty(rows, heads, width)
+        out[self.rows :].zero_()
         for group in self.groups:
             keys, values = group.pool.store[layer].unbind(0)
             keys[group.slots, :, group.positions] = key[group.index]

@@ -1,6 +1,6 @@
 """One pass of the sampler laid out as tensors: packed chunks of prompts, or one token a sample.
 
-Rows are ordered by adapter, so that each adapter owns one segment, and padded to eight.
+Rows are ordered by adapter, so that each adapter owns one segment, and padded at the end.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gpu_workers.engine.base import BaseModel
 from gpu_workers.engine.lora.context import Adapter, Segment
 from gpu_workers.engine.sampler.attention import Chunk, Decode, DecodeGroup, Prefill
 from gpu_workers.engine.sampler.choose import Controls
-from gpu_workers.engine.sampler.lora import MIN_ROWS
+from gpu_workers.engine.sampler.lora import padded_rows
 from gpu_workers.engine.sampler.request import Request, Sequence
 
 
@@ -55,7 +55,7 @@ class PrefillBatch:
         chosen.sort(key=lambda item: (item[0].prefilled > 0, _order(item[0]), item[1]))
         self.requests = [request for request, _ in chosen]
         self.chunks: list[Chunk] = []
-        rows = max(total, MIN_ROWS)
+        rows = padded_rows(total)
         tokens, positions = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
         at = 0
         for request, length in chosen:
@@ -85,7 +85,7 @@ class DecodeBatch:
         )
         self.keys = np.array([s.key for s in self.sequences], np.uint64)
         self.counters = np.array([len(s.tokens) for s in self.sequences], np.uint64)
-        rows = max(count, MIN_ROWS)
+        rows = padded_rows(count)
         tokens, positions = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
         members: dict[int, dict[int, int]] = {}
         for number, sequence in enumerate(self.sequences):

@@ -86,7 +86,8 @@ def choose(
     if controls.all_greedy:
         tokens = logits.argmax(-1)
     else:
-        tokens = inverse_cdf(logprobs.exp(), uniform)
+        # Softmax works row by row; exp would treat the batch's last numbers in another way.
+        tokens = inverse_cdf(F.softmax(logits, -1), uniform)
         if controls.greedy is not None:
             tokens = torch.where(controls.greedy, logits.argmax(-1), tokens)
     return tokens, logprobs.gather(1, tokens[:, None])[:, 0]

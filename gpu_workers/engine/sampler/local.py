@@ -17,10 +17,10 @@ import numpy as np
 import torch
 
 from gpu_workers.engine.base import BaseModel
-from gpu_workers.engine.lora.context import Adapter
 from gpu_workers.engine.sampler import prompt as prompts
 from gpu_workers.engine.sampler.batch import DecodeBatch, PrefillBatch, segments_of
 from gpu_workers.engine.sampler.choose import Controls, choose
+from gpu_workers.engine.sampler.inbox import Inbox
 from gpu_workers.engine.sampler.kv import CacheShape, KVCache, Row
 from gpu_workers.engine.sampler.lora import MIN_ROWS, add_lora, logits
 from gpu_workers.engine.sampler.options import SamplerOptions
@@ -30,10 +30,13 @@ from gpu_workers.engine.sampler.request import Request, Sequence
 from gpu_workers.engine.sampler.stops import StopRule, TokenTexts
 from gpu_workers.engine.sampler.tokenizer import load_texts
 from gpu_workers.engine.sampler.validate import token_budget
-from gpu_workers.engine.sampler.versions import LoadAdapter, VersionStore
+from gpu_workers.engine.sampler.versions import FrozenAdapter, LoadAdapter, VersionStore
 from gpu_workers.engine.types import Done, EngineStopped, Result, Sample, UserError
 
 logger = logging.getLogger(__name__)
+
+MOST_PREFILLS_IN_A_ROW = 4
+"""Filling the batch quickly is worth a pause of those who decode, but not a long one."""
 
 Starting = list[tuple[Request, Row | None]]
 """Samples to start: a prefilled request, and the row (with its prompt) that the sample gets."""
@@ -71,11 +74,8 @@ class LocalSampler:
         self._prefilling: list[Request] = []
         self._running: list[Sequence] = []
         self._batch: DecodeBatch | None = None
-        self._decoded_last = False
-        self._lock = threading.Lock()
-        self._inbox: list[Request] = []
-        self._cancelled: list[Request] = []
-        self._stopped: BaseException | None = None
+        self._prefills_in_a_row = 0
+        self._inbox = Inbox()
         self._texts: TokenTexts | None = None
         self._texts_lock = threading.Lock()
 
@@ -87,30 +87,19 @@ class LocalSampler:
         """Queue a valid request; None as version is the base model. Returns what cancels it.
 
         `done` is called exactly once, from the engine's thread, with SampleCancelled if cancelled.
-        Raises UserError if stop strings are asked of a model that has no tokenizer.
+        Raises UserError if stop strings are asked of a model that has no tokenizer, and what `stop`
+        was given after it.
         """
         info = self.base.info
         stop = StopRule.of(work, info.eos_token_ids, self._token_texts)
         budget = token_budget(work, info)
-        request = Request(work, version, directory, team, done, stop, budget)
-        with self._lock:
-            if self._stopped is not None:
-                raise self._stopped
-            self._inbox.append(request)
-
-        def cancel() -> None:
-            with self._lock:
-                self._cancelled.append(request)
-
-        return cancel
+        return self._inbox.put(Request(work, version, directory, team, done, stop, budget))
 
     def has_work(self) -> bool:
         """Whether `step` would do something."""
-        return bool(
-            self._inbox or self._cancelled or self._prefilling or self._running or self._queue
-        )
+        return bool(self._inbox or self._prefilling or self._running or self._queue)
 
-    def publish(self, version: str, adapter: Adapter) -> None:
+    def publish(self, version: str, adapter: FrozenAdapter) -> None:
         """Make a frozen copy of a run's adapter ready to sample from. It must never change."""
         self.versions.publish(version, adapter)
 
@@ -136,10 +125,10 @@ class LocalSampler:
         self._take_in()
         with torch.inference_mode():
             self._admit()
-            prefill = bool(self._prefilling) and (self._decoded_last or not self._running)
+            prefill = self._prefill_is_next()
             if not prefill and not self._running:
                 return False
-            self._decoded_last = not prefill
+            self._prefills_in_a_row = self._prefills_in_a_row + 1 if prefill else 0
             involved = self._prefilling if prefill else [s.request for s in self._running]
             try:
                 self._prefill() if prefill else self._decode()
@@ -149,20 +138,24 @@ class LocalSampler:
                     self._close(request, error)
         return True
 
+    def _prefill_is_next(self) -> bool:
+        """Prefill and decode take turns; prefill a few more while most requests wait for it."""
+        if not self._prefilling or not self._running:
+            return bool(self._prefilling)
+        most_wait = len(self._prefilling) > len(self._running)
+        return self._prefills_in_a_row < (MOST_PREFILLS_IN_A_ROW if most_wait else 1)
+
     def stop(self, error: BaseException | None = None) -> None:
         """Answer everything pending with `error` (EngineStopped) and take no more."""
         error = error or EngineStopped("The engine was stopped.")
-        with self._lock:
-            self._stopped = error
+        self._inbox.close(error)
         self._take_in()
         for request in self._queue.everyone():
             self._close(request, error)
 
     def _take_in(self) -> None:
         """Queue what was submitted and close what was cancelled since the last step."""
-        with self._lock:
-            arrived, self._inbox = self._inbox, []
-            cancelled, self._cancelled = self._cancelled, []
+        arrived, cancelled = self._inbox.take()
         for request in arrived:
             self._queue.push(request)
         for request in cancelled:
@@ -285,6 +278,7 @@ class LocalSampler:
             sequences.append(sequence)
         sequences.reverse()
         self._running += sequences
+        self._batch = None
         works = [request.work for request, _ in starting]
         first = torch.stack([request.first_logits for request, _ in starting])
         keys = np.array([sequence.key for sequence in sequences], np.uint64)

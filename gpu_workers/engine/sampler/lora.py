@@ -19,6 +19,16 @@ MIN_ROWS = 8
 """From this many rows on, a row of a product has the same bits whatever their number."""
 
 
+def padded_rows(rows: int) -> int:
+    """Rows of a pass that has `rows` of its own.
+
+    A multiple of eight a thread, so that each thread's share of an elementwise kernel is whole
+    vectors too: what is left over at its end would be computed in another way.
+    """
+    multiple = MIN_ROWS * torch.get_num_threads()
+    return -(-rows // multiple) * multiple
+
+
 def add_lora(y: Tensor, x: Tensor, segments: Sequence[Segment], index: int) -> None:
     """Add each segment's B A x to its rows: x [T, d_in], y [T, d_out] in place, T >= 8."""
     for segment in segments:

@@ -9,10 +9,19 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from gpu_workers.engine.lora.context import Adapter
 
-LoadAdapter = Callable[[Path], Adapter]
+
+class FrozenAdapter(Adapter, Protocol):
+    """An adapter that is only ever read, and the bytes it holds."""
+
+    @property
+    def nbytes(self) -> int: ...
+
+
+LoadAdapter = Callable[[Path], FrozenAdapter]
 """Read a frozen adapter from the PEFT files of a directory."""
 
 
@@ -21,9 +30,9 @@ class Version:
 
     __slots__ = ("adapter", "name", "nbytes", "users")
 
-    def __init__(self, name: str, adapter: Adapter) -> None:
+    def __init__(self, name: str, adapter: FrozenAdapter) -> None:
         self.name, self.adapter, self.users = name, adapter, 0
-        self.nbytes = sum(a.nbytes + b.nbytes for a, b, _ in filter(None, adapter.weights))
+        self.nbytes = adapter.nbytes
 
 
 class VersionStore:
@@ -37,7 +46,7 @@ class VersionStore:
         self._lock = threading.Lock()
         self.loads = 0
 
-    def publish(self, name: str, adapter: Adapter) -> None:
+    def publish(self, name: str, adapter: FrozenAdapter) -> None:
         """Keep a frozen adapter under a name. Requests that run keep what they began with."""
         with self._lock:
             self._versions[name] = Version(name, adapter)
