@@ -84,6 +84,12 @@ def secret_key(folder: Path) -> str:
         return secrets.token_urlsafe(48)
 
 
+def own_hosts(public_url: str) -> list[str]:
+    """The host names that this machine's users and the public address have for us."""
+    public = urlsplit(public_url).hostname
+    return ["localhost", "127.0.0.1", "[::1]", *([public] if public else [])]
+
+
 def django_database(url: str) -> dict[str, object]:
     """A PostgreSQL address as Django's DATABASES entry; other query parameters become OPTIONS."""
     parts = urlsplit(url)

@@ -6,7 +6,7 @@
 | DATABASE_URL | PostgreSQL 15 or newer | the embedded server |
 | VALKEY_URL | Valkey or Redis: doorbells and counters | the embedded server |
 | TINSMITH_SECRET_KEY | signs browser sessions | the data folder's `secret_key` |
-| TINSMITH_ALLOWED_HOSTS | host names to answer to, `*` for any | `localhost,127.0.0.1,[::1]` |
+| TINSMITH_ALLOWED_HOSTS | host names to answer to, `*` for any | this machine, the public URL's |
 | TINSMITH_PUBLIC_URL | address users see; `https://…` makes cookies secure | none |
 | TINSMITH_MAX_BODY_MB | largest request body | 256 |
 | TINSMITH_LOG_LEVEL | of our own loggers | INFO |
@@ -26,8 +26,8 @@ DATA_DIR: Path = env.data_folder()
 # --- security ---------------------------------------------------------------------------------
 DEBUG = env.flag("TINSMITH_DEBUG")
 SECRET_KEY = env.secret_key(DATA_DIR)
-ALLOWED_HOSTS = env.words("TINSMITH_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 PUBLIC_URL = env.text("TINSMITH_PUBLIC_URL").rstrip("/")
+ALLOWED_HOSTS = env.words("TINSMITH_ALLOWED_HOSTS") or env.own_hosts(PUBLIC_URL)
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL] if PUBLIC_URL else []
 _https = PUBLIC_URL.startswith("https://")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https

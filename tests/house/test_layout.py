@@ -1,0 +1,147 @@
+"""The house's rules: who may import whom, and that `platform` stays the standard library's."""
+
+from __future__ import annotations
+
+import ast
+import os
+import platform as python_platform
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PLATFORM = REPOSITORY / "platform"
+
+# design.md: arrows point down only. An app may import those on its own line's right, and itself.
+BELOW = {
+    "core": set(),
+    "accounts": {"core"},
+    "audit": {"core", "accounts"},
+    "catalog": {"core", "accounts"},
+    "runs": {"core", "accounts", "audit", "catalog", "operations", "checkpoints", "usage"},
+    "operations": {"core", "accounts", "audit", "catalog", "runs", "checkpoints", "usage"},
+    "checkpoints": {"core", "accounts", "audit", "catalog", "runs", "operations", "usage"},
+    "usage": {"core", "accounts", "audit", "catalog"},
+}
+DOMAIN = set(BELOW)
+BELOW["launches"] = DOMAIN
+BELOW["tinker_api"] = BELOW["console_api"] = DOMAIN | {"launches"}
+BELOW["config"] = {*BELOW}  # puts everything together
+OURS = {*BELOW, "gpu_workers", "recipes", "tinsmith"}
+HEAVY = {"torch", "transformers", "peft", "safetensors", "tokenizers", "vllm", "liger_kernel"}
+
+
+def sources(*folders: Path) -> list[Path]:
+    """Our Python files, without generated ones."""
+    return [
+        path
+        for folder in folders
+        for path in sorted(folder.rglob("*.py"))
+        if "migrations" not in path.parts and not path.name.endswith("_pb2.py")
+    ]
+
+
+def imported(path: Path) -> Iterator[tuple[str, int]]:
+    """(dotted module name, line) of every import in a file, wherever it stands."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module, node.lineno
+
+
+def offences(paths: list[Path], allowed: set[str], watched: set[str]) -> list[str]:
+    """Imports of watched top-level packages that are not allowed, as `file:line module`."""
+    return [
+        f"{path.relative_to(REPOSITORY)}:{line} imports {name}"
+        for path in paths
+        for name, line in imported(path)
+        if name.split(".")[0] in watched - allowed
+    ]
+
+
+def test_platform_is_the_standard_librarys() -> None:
+    assert python_platform.__file__ is not None
+    assert Path(python_platform.__file__).parent == Path(sysconfig.get_path("stdlib"))
+    assert not (PLATFORM / "__init__.py").exists()
+    assert not list(PLATFORM.glob("*.py")), "apps only: ruff would ask for the fatal __init__.py"
+
+
+def test_platform_is_the_standard_librarys_from_the_checkout() -> None:
+    command = [sys.executable, "-c", "import platform, uuid; print(platform.system())"]
+    assert subprocess.check_output(command, cwd=REPOSITORY, text=True).strip()
+
+
+@pytest.mark.parametrize("app", sorted(path.parent.name for path in PLATFORM.glob("*/__init__.py")))
+def test_arrows_point_down(app: str) -> None:
+    allowed = BELOW[app] | {app} | ({"tinsmith"} if app == "tinker_api" else set())
+    assert offences(sources(PLATFORM / app), allowed, OURS) == []
+
+
+def test_the_platform_never_imports_the_heavy_libraries() -> None:
+    assert offences(sources(PLATFORM), set(), HEAVY) == []
+
+
+def test_only_the_engine_and_the_nano_models_import_torch() -> None:
+    workers = REPOSITORY / "gpu_workers"
+    elsewhere = [
+        path
+        for path in sources(workers)
+        if not {"engine", "nano"} & set(path.relative_to(workers).parts)
+    ]
+    assert offences(elsewhere, set(), HEAVY) == []
+
+
+def test_the_engine_knows_no_platform() -> None:
+    engine = sources(REPOSITORY / "gpu_workers" / "engine")
+    watched = {*BELOW, "tinsmith", "recipes", "django", "celery", "psycopg", "google"}
+    assert offences(engine, set(), watched) == []
+
+
+def test_the_sdk_imports_nothing_of_ours() -> None:
+    sdk = sources(REPOSITORY / "sdk" / "src")
+    assert offences(sdk, {"tinsmith"}, {*OURS, "django"}) == []
+
+
+def test_recipes_import_the_sdk_alone() -> None:
+    recipes = sources(REPOSITORY / "recipes")
+    assert offences(recipes, {"tinsmith", "recipes"}, OURS) == []
+
+
+def test_the_server_imports_the_sdks_wire_messages_alone() -> None:
+    server = sources(PLATFORM, REPOSITORY / "gpu_workers")
+    assert [
+        f"{path.relative_to(REPOSITORY)}:{line} imports {name}"
+        for path in server
+        for name, line in imported(path)
+        if name.split(".")[0] == "tinsmith" and not name.startswith("tinsmith.wire")
+    ] == []
+
+
+def test_the_web_process_loads_no_heavy_library() -> None:
+    """What the application pulls in, libraries of libraries included."""
+    assert loaded_with("config.asgi") == set()
+
+
+def test_the_sdk_loads_no_heavy_library() -> None:
+    assert loaded_with("tinsmith") == set()
+
+
+def loaded_with(module: str) -> set[str]:
+    """The heavy libraries that a fresh interpreter has loaded after importing a module."""
+    program = (
+        f"import sys, {module}\n"
+        f"print(*({HEAVY!r} & {{name.split('.')[0] for name in sys.modules}}))"
+    )
+    path = [PLATFORM, REPOSITORY, REPOSITORY / "sdk" / "src"]
+    output = subprocess.check_output(
+        [sys.executable, "-c", program],
+        text=True,
+        cwd=REPOSITORY,
+        env={"PYTHONPATH": os.pathsep.join(map(str, path)), "PATH": os.defpath},
+    )
+    return set(output.split())
