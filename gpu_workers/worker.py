@@ -50,8 +50,8 @@ class Worker:
         self._order = threading.Lock()
         self._cancels: dict[str, Any] = {}
         self.capacity = Capacity()
-        self._finisher = Finisher(self.id, applied=self._applied, on_written=self._on_written)
-        self._stopping = threading.Event()
+        self.finisher = Finisher(self.id, applied=self._applied, on_written=self._on_written)
+        self.stopping = threading.Event()
         self._pulse = threading.Thread(target=self._keep_alive, name="pulse", daemon=True)
         self._drain = Drain(self)
 
@@ -61,7 +61,7 @@ class Worker:
         """Load the models, enter the log, take up what waits."""
         self._scratch.mkdir(parents=True, exist_ok=True)
         models = self._engines.load_all()
-        self._finisher.start()
+        self.finisher.start()
         with database.connect() as conn:
             workers.register(
                 conn,
@@ -77,12 +77,12 @@ class Worker:
 
     def stop(self) -> None:
         """Leave the log at once; what is under way waits for another worker."""
-        if self._stopping.is_set():
+        if self.stopping.is_set():
             return
-        self._stopping.set()
+        self.stopping.set()
         self._drain.stop()
         self._engines.stop()
-        self._finisher.stop()
+        self.finisher.stop()
         try:
             with database.connect() as conn:
                 workers.retire(conn, worker_id=self.id)
@@ -92,23 +92,27 @@ class Worker:
 
     def drain(self) -> None:
         """Do what waits and linger for more; returns at once when another thread does so."""
-        if not self._stopping.is_set():
+        if not self.stopping.is_set():
             self._drain.run()
 
     def _keep_alive(self) -> None:
-        """Renew the lease and do what has to happen regularly, until the worker stops."""
+        """Pulse until the worker stops."""
         conn: psycopg.Connection | None = None
-        while not self._stopping.wait(RENEW_EVERY_S):
+        while not self.stopping.wait(RENEW_EVERY_S):
             try:
                 conn = conn or database.connect()
-                if not workers.renew(conn, worker_id=self.id, report=self.report()):
-                    self._start_over(conn)
-                self._sweep(conn)
+                self.pulse_now(conn)
             except psycopg.Error as error:
                 log.error("the worker's lease could not be renewed: %s", error)
                 conn = None
             except Exception:
                 log.exception("the worker's sweep failed")
+
+    def pulse_now(self, conn: psycopg.Connection) -> None:
+        """Renew the lease and do what has to happen regularly."""
+        if not workers.renew(conn, worker_id=self.id, report=self.report()):
+            self._start_over(conn)
+        self._sweep(conn)
 
     def _sweep(self, conn: psycopg.Connection) -> None:
         """End silent sessions, put back what dead workers had, make good for lost doorbells."""
@@ -219,7 +223,7 @@ class Worker:
             return
         request_id = f"{operation.target}:{operation.seq}"
         self._cancels.pop(request_id, None)
-        self._finisher.put(Ended(operation.id, request_id, result, answer, effect))
+        self.finisher.put(Ended(operation.id, request_id, result, answer, effect))
         self.capacity.give_back(operation)
 
     # --- after operations ended ---------------------------------------------------------------
@@ -266,7 +270,7 @@ class Worker:
             if unneeded is not None:
                 store.delete(unneeded)
 
-        self._finisher.call(write)
+        self.finisher.call(write)
 
     def release_ended(self, conn: psycopg.Connection) -> None:
         """Free what ended sessions held: slots, samplers, files; fail what they still wait for."""

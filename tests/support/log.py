@@ -1,17 +1,15 @@
-"""A team, a run and a sampler written straight into the tables, and a hand for the log."""
+"""Teams, runs, samplers and operations written straight into the tables."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from typing import Any
 
 import psycopg
-import pytest
 
 from accounts.keys import Caller
 from accounts.models import Team
 from catalog.models import BaseModel
-from core import database
 from operations import claims, workers
 from operations.models import Operation, Payload
 from runs.models import Sampler, Session, TrainingRun
@@ -37,7 +35,9 @@ class Log:
         """A new session of the team."""
         return Session.objects.create(id=str(uuid.uuid4()), team=team)
 
-    def run(self, team: Team, number: int = 0, session: Session | None = None) -> TrainingRun:
+    def run(
+        self, team: Team, number: int = 0, session: Session | None = None, **spec: Any
+    ) -> TrainingRun:
         """A new run, in a session of its own unless one is given; operation 0 is not in the log."""
         session = session or self.session(team)
         return TrainingRun.objects.create(
@@ -46,8 +46,7 @@ class Log:
             team=team,
             number=number,
             base_model=self.base_model,
-            rank=8,
-            seed=1,
+            **{"rank": 8, "seed": 1, **spec},
         )
 
     def sampler(self, team: Team, number: int = 0) -> Sampler:
@@ -62,20 +61,23 @@ class Log:
         )
 
     def append(self, target: TrainingRun | Sampler, *seqs: int, cost: int = 4) -> None:
-        """Operations in the given order of arrival."""
+        """Operations in the given order of arrival, with bodies that nobody reads."""
         kind = "sample" if isinstance(target, Sampler) else "optim_step"
         for seq in seqs:
-            operation = Operation.objects.create(
-                target=target.id,
-                seq=seq,
-                team=target.team,
-                pool=self.pool,
-                kind=kind,
-                cost=cost,
-            )
-            Payload.objects.create(
-                operation=operation, content_type="application/json", body=b"{}" * (cost // 2)
-            )
+            self.submit(target, seq, kind, b"{}" * (cost // 2))
+
+    def submit(self, target: TrainingRun | Sampler, seq: int, kind: str, body: bytes) -> Operation:
+        """One operation with its body."""
+        operation = Operation.objects.create(
+            target=target.id,
+            seq=seq,
+            team=target.team,
+            pool=self.pool,
+            kind=kind,
+            cost=len(body),
+        )
+        Payload.objects.create(operation=operation, content_type="application/json", body=body)
+        return operation
 
     def worker(self) -> uuid.UUID:
         """A worker that is alive."""
@@ -97,13 +99,3 @@ class Log:
         return claims.claim(
             self.conn, worker_id=worker_id, pool=self.pool, limit=limit, max_bytes=max_bytes
         )
-
-
-@pytest.fixture
-def log(transactional_db: None) -> Iterator[Log]:
-    """The log of an empty platform that offers one base model."""
-    base_model = BaseModel.objects.create(
-        name="acme/tiny", source="x", tokenizer_id="x", family="qwen3", max_context_length=64
-    )
-    with database.connect() as conn:
-        yield Log(conn, base_model)

@@ -10,8 +10,7 @@ from operations import claims, finish
 from operations.finish import Outcome
 from operations.models import Operation, Payload, Result
 from runs.models import TrainingRun
-
-from .conftest import Log
+from tests.support.log import Log
 
 
 def seqs(claimed: list[claims.Claimed], target: str) -> list[int]:

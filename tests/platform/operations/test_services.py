@@ -14,8 +14,7 @@ from operations import finish, services
 from operations.finish import Outcome
 from operations.models import Operation, Payload
 from operations.services import Failed, Finished, Pending
-
-from .conftest import Log
+from tests.support.log import Log
 
 
 @pytest.fixture
