@@ -120,22 +120,22 @@ class LocalSampler:
 
     # --- on the engine's thread -------------------------------------------------------------------
 
+    @torch.inference_mode()
     def step(self) -> bool:
         """One prefill or one decode step for all that is admitted; whether anything was done."""
         self._take_in()
-        with torch.inference_mode():
-            self._admit()
-            prefill = self._prefill_is_next()
-            if not prefill and not self._running:
-                return False
-            self._prefills_in_a_row = self._prefills_in_a_row + 1 if prefill else 0
-            involved = self._prefilling if prefill else [s.request for s in self._running]
-            try:
-                self._prefill() if prefill else self._decode()
-            except Exception as error:  # one bad pass must not end the engine's thread
-                logger.exception("sampling failed")
-                for request in set(involved):
-                    self._close(request, error)
+        self._admit()
+        prefill = self._prefill_is_next()
+        if not prefill and not self._running:
+            return False
+        self._prefills_in_a_row = self._prefills_in_a_row + 1 if prefill else 0
+        involved = self._prefilling if prefill else [s.request for s in self._running]
+        try:
+            self._prefill() if prefill else self._decode()
+        except Exception as error:  # one bad pass must not end the engine's thread
+            logger.exception("sampling failed")
+            for request in set(involved):
+                self._close(request, error)
         return True
 
     def _prefill_is_next(self) -> bool:
@@ -145,6 +145,7 @@ class LocalSampler:
         most_wait = len(self._prefilling) > len(self._running)
         return self._prefills_in_a_row < (MOST_PREFILLS_IN_A_ROW if most_wait else 1)
 
+    @torch.inference_mode()
     def stop(self, error: BaseException | None = None) -> None:
         """Answer everything pending with `error` (EngineStopped) and take no more."""
         error = error or EngineStopped("The engine was stopped.")

@@ -101,8 +101,11 @@ class FairQueue(Generic[R]):
         return any(team.waiting or team.forking for team in self._teams.values())
 
     def _lowest_present(self) -> float:
-        present: Iterable[float] = (team.served for team in self._teams.values() if team.living)
-        self._level = max(self._level, min(present, default=self._level))
+        """Where a newcomer starts: level with the least served present, or with all if none is."""
+        everyone = self._teams.values()
+        present: Iterable[float] = (team.served for team in everyone if team.living)
+        most = max(team.served for team in everyone)
+        self._level = max(self._level, min(present, default=most))
         return self._level
 
     def _forget_the_idle(self, keep: _Team[R]) -> None:
