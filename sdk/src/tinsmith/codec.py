@@ -242,7 +242,7 @@ def _topk(message: wire.TopkLogprobs) -> TopkLogprobs | None:
 
 
 def _parse(message: Any, body: bytes) -> Any:
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped,unused-ignore]
 
     try:
         message.ParseFromString(body)

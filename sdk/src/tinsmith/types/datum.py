@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from tinsmith.types.inputs import ModelInput
 from tinsmith.types.tensor import TensorData, TensorDtype, is_torch
+
+if TYPE_CHECKING:
+    import torch
+
+    ArrayLike: TypeAlias = TensorData | np.ndarray[Any, Any] | torch.Tensor | Sequence[Any]
 
 # Lists carry no dtype, so the name of the input decides
 _DTYPE_OF_LIST: dict[str, TensorDtype] = {
@@ -46,7 +51,7 @@ class SampledProvenanceSpan(_Span):
 ProvenanceSpans = list[PromptProvenanceSpan | SampledProvenanceSpan]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Datum:
     """One training sequence of N tokens.
 
@@ -68,16 +73,25 @@ class Datum:
     """
 
     model_input: ModelInput
-    loss_fn_inputs: dict[str, TensorData] = field(default_factory=dict)
-    model_input_spans: ProvenanceSpans | None = None
-    loss_fn_input_spans: ProvenanceSpans | None = None
+    loss_fn_inputs: dict[str, TensorData]
+    model_input_spans: ProvenanceSpans | None
+    loss_fn_input_spans: ProvenanceSpans | None
 
-    def __post_init__(self) -> None:
-        given: Mapping[str, Any] = self.loss_fn_inputs
-        inputs = {name: as_tensor(name, value) for name, value in given.items()}
-        object.__setattr__(self, "loss_fn_inputs", inputs)
-        if (self.model_input_spans is None) != (self.loss_fn_input_spans is None):
+    def __init__(
+        self,
+        model_input: ModelInput,
+        loss_fn_inputs: Mapping[str, ArrayLike] | None = None,
+        model_input_spans: ProvenanceSpans | None = None,
+        loss_fn_input_spans: ProvenanceSpans | None = None,
+    ) -> None:
+        if (model_input_spans is None) != (loss_fn_input_spans is None):
             raise ValueError("set both model_input_spans and loss_fn_input_spans, or neither")
+        given = (loss_fn_inputs or {}).items()
+        put = object.__setattr__
+        put(self, "model_input", model_input)
+        put(self, "loss_fn_inputs", {name: as_tensor(name, value) for name, value in given})
+        put(self, "model_input_spans", model_input_spans)
+        put(self, "loss_fn_input_spans", loss_fn_input_spans)
 
     @classmethod
     def from_tokens(

@@ -233,8 +233,8 @@ class ParsedCheckpointTinkerPath(msgspec.Struct, frozen=True, kw_only=True):
         parts = rest.split("/")
         if scheme != "tinker" or len(parts) != 3 or parts[1] not in _TYPE_OF_SEGMENT:
             raise ValueError(
-                f"{tinker_path!r} is no checkpoint: it must look like tinker://<run>/<kind>/<name>; "
-                f"kinds are {', '.join(_TYPE_OF_SEGMENT)}"
+                f"{tinker_path!r} is no checkpoint; one looks like tinker://<run>/<kind>/<name>, "
+                f"where the kind is one of {', '.join(_TYPE_OF_SEGMENT)}"
             )
         return cls(
             tinker_path=tinker_path,

@@ -2,8 +2,8 @@
 
 It imports protobuf and nothing else; importing it does not import the rest of the SDK.
 
-Regenerate after a change of wire.proto, from ``sdk/src``, with grpcio-tools 1.64: its code has no check
-of versions yet, so that it runs on every protobuf from 5.26 on::
+Regenerate after a change of wire.proto, from ``sdk/src``, with grpcio-tools 1.64: its code has no
+check of versions yet, so that it runs on every protobuf from 5.26 on::
 
     python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. tinsmith/wire/wire.proto
 """
