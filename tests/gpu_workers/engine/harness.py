@@ -97,7 +97,11 @@ class Client:
     def together(self) -> Iterator[None]:
         """What is submitted inside reaches the engine thread all at once, on leaving."""
         gate = threading.Event()
-        self.engine._post(lambda: None if gate.wait(WAIT_S) else None)
+
+        def wait() -> None:
+            gate.wait(WAIT_S)
+
+        self.engine._post(wait)
         try:
             yield
         finally:
@@ -125,7 +129,9 @@ def running(base: BaseModel, directory: Path, **options: Any) -> Iterator[Client
         engine.stop()
 
 
-def random_adapter(base: BaseModel, spec: AdapterSpec, directory: Path, scale: float = 0.05) -> Path:
+def random_adapter(
+    base: BaseModel, spec: AdapterSpec, directory: Path, scale: float = 0.05
+) -> Path:
     """PEFT files of an adapter whose A and B are both random, made from the spec's seed."""
     generator = torch.Generator().manual_seed(spec.seed)
     layout = Layout(base.modules, spec)
@@ -153,7 +159,7 @@ class Draw:
         self.rng = np.random.default_rng(seed)
 
     def datum(self, length: int, loss: str = "cross_entropy", width: int = 0) -> Datum:
-        """A datum whose inputs suit the loss; weights are of any sign and a quarter of them zero."""
+        """A datum whose inputs suit the loss; weights of any sign, a quarter of them zero."""
         shape = (length, width) if width else (length,)
         inputs: dict[str, Any] = {"target_tokens": self.tokens(*shape).astype(np.int64)}
         if loss == "cross_entropy":
@@ -180,7 +186,7 @@ class Draw:
 
 
 def reference_loss(loss: str, config: dict[str, float], p: Tensor, datum: Datum) -> Tensor:
-    """One datum's loss by the formulas of the Tinker documentation, for autograd; p [N] or [N,K]."""
+    """One datum's loss by the documented formulas, for autograd; p [N] or [N, K]."""
     given = {name: torch.from_numpy(array) for name, array in datum.inputs.items()}
     if loss == "cross_entropy":
         return (-given["weights"] * p).sum()

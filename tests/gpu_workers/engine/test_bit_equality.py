@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from torch import Tensor
 
 from gpu_workers.engine.base import BaseModel
@@ -133,3 +135,29 @@ def test_the_check_itself_sees_a_single_bit(alone: tuple[Any, Any]) -> None:
     state[name].view(-1).view(dtype=state[name].dtype)[0] += 1e-6
     with pytest.raises(AssertionError):
         assert_equal(state, alone[1])
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Let torch use two threads for the test."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("seed", [7, 8])
+def test_neighbours_change_no_bit_with_two_threads(
+    seed: int, base: BaseModel, tmp_path: Path
+) -> None:
+    """The promise is for a number of threads: alone and beside others with two."""
+    results, states = [], []
+    for name, shuffle in (("alone", None), ("beside", random.Random(seed))):
+        (tmp_path / name).mkdir()
+        with running(base, tmp_path / name, **OPTIONS, threads=2) as client:
+            result, state = watch(client, tmp_path / name, shuffle)
+        results.append(result)
+        states.append(state)
+    assert_same_results(results[1], results[0])
+    assert_equal(states[1], states[0])
