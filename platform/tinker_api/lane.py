@@ -26,6 +26,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 PREFIX = "/api/v1/"
 # of a body that is refused, this much is read: the ids stand at its beginning
 BEGINNING_BYTES = 64 * 1024
+BEGINNING_WITHIN_S = 1.0
 
 
 class ClientGone(Exception):
@@ -65,7 +66,7 @@ class WireLane:
             if size > limit:
                 refusal = _refusal(size, limit)
         if declared > limit:
-            chunks.append((await _next_chunk(receive))[0])
+            chunks.append(await _beginning(receive))
         if refusal is None:
             return ASGIRequest(scope, BytesIO(b"".join(chunks)))
         request = ASGIRequest(_without_length(scope), BytesIO(chunks[0][:BEGINNING_BYTES]))
@@ -100,6 +101,15 @@ async def _next_chunk(receive: Receive) -> tuple[bytes, bool]:
     if message["type"] == "http.disconnect":
         raise ClientGone
     return message.get("body", b""), message.get("more_body", False)
+
+
+async def _beginning(receive: Receive) -> bytes:
+    """The first bytes of a body, if they come at once."""
+    try:
+        chunk, _ = await asyncio.wait_for(_next_chunk(receive), BEGINNING_WITHIN_S)
+    except TimeoutError:
+        return b""
+    return chunk
 
 
 async def _respond(request: ASGIRequest) -> HttpResponse:
