@@ -37,18 +37,23 @@ def add_lora(y: Tensor, x: Tensor, segments: Sequence[Segment], index: int) -> N
             continue
         a, b, scale = view
         start, end = segment.start, segment.end
-        if end - start >= MIN_ROWS:
-            hidden = torch.mm(x[start:end], a.t())
+        low = min(start, x.shape[0] - MIN_ROWS) if end - start < MIN_ROWS else start
+        high = max(end, low + MIN_ROWS)
+        own = slice(start - low, end - low)
+        hidden = torch.mm(x[low:high], a.t())
+        if y.dtype != x.dtype:
+            y[start:end].add_(torch.mm(hidden, b.t())[own], alpha=scale)
+        elif end - start == high - low:
             y[start:end].addmm_(hidden, b.t(), alpha=scale)
-            continue
-        low = min(start, x.shape[0] - MIN_ROWS)
-        hidden = torch.mm(x[low : low + MIN_ROWS], a.t())
-        window = torch.addmm(y[low : low + MIN_ROWS], hidden, b.t(), alpha=scale)
-        y[start:end] = window[start - low : end - low]
+        else:
+            y[start:end] = torch.addmm(y[low:high], hidden, b.t(), alpha=scale)[own]
 
 
 def logits(base: BaseModel, hidden: Tensor, segments: Sequence[Segment]) -> Tensor:
-    """The head: hidden [T, d], T at least eight, to float32 logits [T, vocabulary]."""
-    out = torch.mm(hidden, base.head_weight.t())
+    """The head, as the trainer computes it: hidden [T, d], T >= 8, to float32 logits [T, V]."""
+    if hidden.is_cuda and hidden.dtype != torch.float32:
+        out = torch.mm(hidden, base.head_weight.t(), out_dtype=torch.float32)
+    else:
+        out = torch.mm(hidden, base.head_weight.t()).float()
     add_lora(out, hidden, segments, base.head_index)
-    return out.float()
+    return out

@@ -155,10 +155,10 @@ def drain(sampler: LocalSampler, limit: int = 5000) -> int:
 Asked = tuple[str | None, Sample]
 
 
-def sample_all(
+def sample_some(
     sampler: LocalSampler, asked: Sequence[Asked], directories: dict[str, Path] | None = None
 ) -> list:
-    """Submit everything at once; results (or errors) in order."""
+    """Submit everything at once and step until it is answered; results or errors in order."""
     results: list = [None] * len(asked)
     for number, (version, work) in enumerate(asked):
 
@@ -168,7 +168,17 @@ def sample_all(
 
         directory = (directories or {}).get(version or "")
         sampler.submit(version, directory, work, f"team-{number % 3}", done)
-    drain(sampler)
+    while any(result is None for result in results):
+        sampler.step()
+    return results
+
+
+def sample_all(
+    sampler: LocalSampler, asked: Sequence[Asked], directories: dict[str, Path] | None = None
+) -> list:
+    """`sample_some`, after which nothing may be left to do."""
+    results = sample_some(sampler, asked, directories)
+    assert not sampler.has_work()
     return results
 
 

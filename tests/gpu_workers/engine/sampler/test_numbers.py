@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from gpu_workers.engine.arena import FrozenAdapter, Layout
+from gpu_workers.engine.base import BaseModel
+from gpu_workers.engine.sampler import prompt as prompt_module
+from gpu_workers.engine.types import AdapterSpec
 from tests.gpu_workers.engine.sampler.helpers import (
     CONTEXT,
     Tiny,
@@ -78,14 +84,28 @@ def test_prompt_logprobs_equal_the_trainers_forward(tiny: Tiny) -> None:
             np.testing.assert_allclose(scores[1:], expected, atol=1e-5, rtol=0)
 
 
+def test_bfloat16_agrees_with_the_trainer_as_far_as_it_can(qwen: Tiny) -> None:
+    small = Tiny(qwen.reference, BaseModel(copy.deepcopy(qwen.reference).bfloat16(), "", None))
+    row = qwen.adapter(1).row
+    adapter = FrozenAdapter(Layout(small.base.modules, AdapterSpec(rank=8, seed=0)), row.bfloat16())
+    sampler = small.sampler()
+    sampler.publish("a", adapter)
+    work = endless(prompt_of(30), num_samples=3, max_tokens=50, prompt_logprobs=True)
+    for version, weights in ((None, None), ("a", adapter)):
+        result = sample_one(sampler, work, version)
+        for sequence in result.sequences:
+            assert sequence.logprobs.dtype == np.float32
+            expected = small.trainer_logprobs(work.prompt + sequence.tokens.tolist(), weights)
+            np.testing.assert_allclose(sequence.logprobs, expected[29:], atol=0.2)
+            assert np.abs(sequence.logprobs - expected[29:]).mean() < 0.04
+
+
 def test_prompt_logprobs_are_computed_in_blocks(
     qwen: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work = endless(prompt_of(150), prompt_logprobs=True, max_tokens=1)
     whole = sample_one(qwen.sampler(), work)
-    from gpu_workers.engine.sampler import prompt
-
-    monkeypatch.setattr(prompt, "_LOGITS_BYTES", 4 * 300 * 11)
+    monkeypatch.setattr(prompt_module, "_LOGITS_BYTES", 4 * 300 * 11)
     blocks = sample_one(qwen.sampler(), work)
     np.testing.assert_array_equal(blocks.prompt_logprobs, whole.prompt_logprobs)
 
@@ -93,8 +113,6 @@ def test_prompt_logprobs_are_computed_in_blocks(
 def test_logprobs_are_those_of_the_distribution_drawn_from(qwen: Tiny) -> None:
     work = endless(prompt_of(9), temperature=0.7, top_k=20, top_p=0.9, seed=1, max_tokens=30)
     (sequence,) = sample_one(qwen.sampler(), work).sequences
-    import torch
-
     whole = torch.tensor([work.prompt + sequence.tokens.tolist()])
     with torch.no_grad():
         logits = qwen.reference(whole).logits[0, len(work.prompt) - 1 : -1].double().numpy() / 0.7
