@@ -38,6 +38,8 @@ def test_importing_loads_only_what_is_used() -> None:
     assert modules_after("import tinsmith.wire") == {"google.protobuf"}
     everything = "import tinsmith; [getattr(tinsmith, name) for name in tinsmith.__all__]"
     assert modules_after(everything) == {"numpy", "google.protobuf"}
+    asking = "import tinsmith; tinsmith.ServiceClient(base_url='http://127.0.0.1:9', api_key='k')"
+    assert "httpx" not in modules_after(asking)
 
 
 def test_the_three_lists_of_public_names_agree() -> None:

@@ -14,21 +14,16 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
-from tinsmith import errors
+from tinsmith import errors, http1, proxied
 from tinsmith.settings import Settings
 
-if TYPE_CHECKING:
-    import httpx
-
 JSON = "application/json"
-CONNECT_TIMEOUT_S = 5.0
 REQUEST_TIMEOUT_S = 60.0
-MAX_SHORT_CONNECTIONS = 64
-MAX_POLLS_PER_POOL = 32  # the pool looks through all of its connections at every request
+MAX_SHORT_REQUESTS = 64
 MAX_RETRY_AFTER_S = 60.0
 _RETRYABLE = frozenset({408, 429})
 
@@ -80,20 +75,21 @@ class Reply:
 
 
 class Transport:
-    """The connections to one server. ``user_agent`` names this package's release."""
+    """The way to one server. ``user_agent`` names this package's release."""
 
     def __init__(self, settings: Settings, retry: RetryConfig, user_agent: str) -> None:
         self.settings = settings
         self.retry = retry
-        self._headers = {
+        headers = {
             "X-API-Key": settings.api_key,
             "User-Agent": f"{user_agent} Python/{platform.python_version()}",
-            "Accept-Encoding": "gzip, deflate",
+            "Accept-Encoding": "gzip",
             **settings.headers,
         }
-        self._verify: Any = None
-        self._short: httpx.AsyncClient | None = None
-        self._polls: list[tuple[httpx.AsyncClient, list[int]]] = []
+        proxy = not settings.is_loopback and proxied.is_needed(settings.base_url)
+        kind = proxied.Proxied if proxy else http1.Direct
+        self._backend: http1.Backend = kind(settings.base_url, headers)
+        self._short: asyncio.Semaphore | None = None
         self._closed = False
 
     async def call(
@@ -112,14 +108,13 @@ class Transport:
 
         Args:
             path: below ``/api/v1/``.
-            poll: a long poll: 408 is an answer (not yet), and it has connections of its own.
+            poll: a long poll: 408 is an answer (not yet).
 
         Raises:
             APIStatusError: the server refused; or it failed for the whole budget.
             APIConnectionError: it could not be reached for the whole budget.
         """
         policy = retry or self.retry
-        url = f"{self.settings.base_url}/api/v1/{path}"
         headers = {"Accept": accept}
         if method != "GET":
             headers["Content-Type"] = content_type
@@ -129,12 +124,12 @@ class Transport:
         while True:
             pause: float | None = None
             try:
-                response = await self._send(method, url, content, headers, timeout_s, poll)
-                if response.is_success or (poll and response.status_code == 408):
+                response = await self._send(method, path, headers, content, timeout_s, poll)
+                if 200 <= response.status < 300 or (poll and response.status == 408):
                     kind = response.headers.get("content-type", "").partition(";")[0].strip()
-                    return Reply(response.status_code, kind, response.content)
+                    return Reply(response.status, kind, response.body)
                 failure: errors.APIError = _refusal(response, f"{method} /api/v1/{path}")
-                if response.status_code not in _RETRYABLE and response.status_code < 500:
+                if response.status not in _RETRYABLE and response.status < 500:
                     raise failure
                 pause = _retry_after(response.headers)
             except errors.APIConnectionError as error:
@@ -150,92 +145,53 @@ class Transport:
     async def _send(
         self,
         method: str,
-        url: str,
+        path: str,
+        headers: Mapping[str, str],
         content: bytes,
-        headers: dict[str, str],
         timeout_s: float,
         poll: bool,
-    ) -> httpx.Response:
-        """One attempt; what httpx raises becomes an APIConnectionError."""
-        import httpx
-
+    ) -> http1.Response:
+        """One attempt; what goes wrong below becomes an APIConnectionError."""
         if self._closed:
             raise errors.SessionClosedError("this client is closed; make a new ServiceClient")
-        timeout = httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S, pool=None)
-        client, users = self._poll_client() if poll else (self._short_client(), [0])
-        users[0] += 1
+        server = self.settings.base_url
+        if self._short is None:
+            self._short = asyncio.Semaphore(MAX_SHORT_REQUESTS)
         try:
-            return await client.request(
-                method, url, content=content, headers=headers, timeout=timeout
-            )
-        except httpx.TimeoutException as error:
-            raise errors.APITimeoutError(
-                f"{self.settings.base_url} did not answer within "
-                f"{CONNECT_TIMEOUT_S if isinstance(error, httpx.ConnectTimeout) else timeout_s:g} s"
-            ) from error
-        except httpx.ConnectError as error:
+            if poll:
+                return await self._backend.send(
+                    method, f"/api/v1/{path}", headers, content, timeout_s
+                )
+            async with self._short:
+                return await self._backend.send(
+                    method, f"/api/v1/{path}", headers, content, timeout_s
+                )
+        except http1.Timeout as error:
+            raise errors.APITimeoutError(f"{server} does not answer: {error}") from error
+        except http1.ConnectError as error:
             raise errors.APIConnectionError(
-                f"cannot reach {self.settings.base_url} ({error}). Is the server running? "
+                f"cannot reach {server} ({error}). Is the server running? "
                 "Its address comes from base_url= or TINSMITH_BASE_URL"
             ) from error
-        except httpx.TransportError as error:
-            words = str(error) or type(error).__name__
-            raise errors.APIConnectionError(
-                f"the connection to {self.settings.base_url} broke: {words}"
-            ) from error
-        finally:
-            users[0] -= 1
-
-    def _short_client(self) -> httpx.AsyncClient:
-        if self._short is None:
-            self._short = self._new_client(MAX_SHORT_CONNECTIONS)
-        return self._short
-
-    def _poll_client(self) -> tuple[httpx.AsyncClient, list[int]]:
-        """A pool with room, and the number of its polls in a box."""
-        for entry in self._polls:
-            if entry[1][0] < MAX_POLLS_PER_POOL:
-                return entry
-        self._polls.append((self._new_client(MAX_POLLS_PER_POOL), [0]))
-        return self._polls[-1]
-
-    def _new_client(self, connections: int) -> httpx.AsyncClient:
-        import httpx
-
-        if self._verify is None:
-            # Loading certificates takes longer than a request: once, and only for https
-            https = self.settings.base_url.startswith("https:")
-            self._verify = httpx.create_ssl_context() if https else False
-        return httpx.AsyncClient(
-            headers=self._headers,
-            verify=self._verify,
-            trust_env=not self.settings.is_loopback,
-            limits=httpx.Limits(
-                max_connections=connections,
-                max_keepalive_connections=connections,
-                keepalive_expiry=4.0,
-            ),
-        )
+        except http1.TransportError as error:
+            raise errors.APIConnectionError(f"the connection to {server} broke: {error}") from error
 
     async def close(self) -> None:
         """Close all connections; requests fail from now on."""
         self._closed = True
-        clients = [entry[0] for entry in self._polls] + ([self._short] if self._short else [])
-        self._short, self._polls = None, []
-        for client in clients:
-            await client.aclose()
+        await self._backend.close()
 
 
-def _refusal(response: httpx.Response, what: str) -> errors.APIStatusError:
+def _refusal(response: http1.Response, what: str) -> errors.APIStatusError:
     """The exception for a reply that is no success."""
     body: Any
     try:
-        body = msgspec.json.decode(response.content)
+        body = msgspec.json.decode(response.body)
     except msgspec.DecodeError:
-        body = response.text[:2000]
+        body = response.body[:2000].decode(errors="replace")
     detail = body.get("detail", body) if isinstance(body, dict) else body
     return errors.from_status(
-        response.status_code,
+        response.status,
         detail if isinstance(detail, str) else msgspec.json.encode(detail).decode(),
         body=body,
         headers=response.headers,
