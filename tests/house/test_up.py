@@ -57,6 +57,12 @@ def wait_until(what: str, condition: object, seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
+def wait_ready_anew(process: subprocess.Popen[bytes], folder: Path) -> LiveStack:
+    """Wait until the ready file of an earlier start is gone and a new one there."""
+    wait_until("an old ready file to go", lambda: not (folder / "ready.json").exists(), 20)
+    return wait_ready(process, folder)
+
+
 def answers(stack: LiveStack, path: str = "/healthz") -> bool:
     """Whether the web process answers."""
     try:
@@ -151,8 +157,7 @@ def test_the_folder_survives_every_death_and_keeps_its_key(folder: Path) -> None
             20,
         )
         process = start_up(folder)
-        wait_until("an old ready file to go", lambda: not (folder / "ready.json").exists(), 20)
-        second = wait_ready(process, folder)
+        second = wait_ready_anew(process, folder)
         assert (second.api_key, second.admin_password) == (first.api_key, first.admin_password)
         assert models_offered(second)
         process.send_signal(signal.SIGSTOP)  # it must not start anything again
@@ -161,7 +166,7 @@ def test_the_folder_survives_every_death_and_keeps_its_key(folder: Path) -> None
         process.kill()
         process.wait()
         process = start_up(folder)
-        third = wait_ready(process, folder)
+        third = wait_ready_anew(process, folder)
         assert third.api_key == first.api_key
         assert "API keys" in log_in(third).text
         begun = time.monotonic()
