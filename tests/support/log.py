@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 import psycopg
+from django.db import transaction
 
 from accounts.keys import Caller
 from accounts.models import Team
@@ -68,15 +69,16 @@ class Log:
 
     def submit(self, target: TrainingRun | Sampler, seq: int, kind: str, body: bytes) -> Operation:
         """One operation with its body."""
-        operation = Operation.objects.create(
-            target=target.id,
-            seq=seq,
-            team=target.team,
-            pool=self.pool,
-            kind=kind,
-            cost=len(body),
-        )
-        Payload.objects.create(operation=operation, content_type="application/json", body=body)
+        with transaction.atomic():
+            operation = Operation.objects.create(
+                target=target.id,
+                seq=seq,
+                team=target.team,
+                pool=self.pool,
+                kind=kind,
+                cost=len(body),
+            )
+            Payload.objects.create(operation=operation, content_type="application/json", body=body)
         return operation
 
     def worker(self) -> uuid.UUID:
