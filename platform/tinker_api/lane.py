@@ -8,7 +8,7 @@ it is read, or as soon as it grows too long; and a view ends when its client han
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from io import BytesIO
 from typing import Any
 
@@ -19,9 +19,10 @@ from django.urls import resolve
 
 from tinker_api.endpoint import TOO_LARGE_ATTRIBUTE, error_reply
 
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 
 PREFIX = "/api/v1/"
 # of a body that is refused, this much is read: the ids stand at its beginning

@@ -61,8 +61,9 @@ def _install(requirement: str) -> str:
         if not (folder / "complete").exists():
             shutil.rmtree(folder, ignore_errors=True)
             subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-            install = [python, "-m", "pip", "install", "--quiet", requirement, *ALSO]
+            install = [str(python), "-m", "pip", "install", "--quiet", requirement, *ALSO]
             subprocess.run(install, check=True)
+            assert not list(folder.glob("lib/*/site-packages/torch")), "a client brought torch"
             (folder / "complete").touch()
     return str(python)
 

@@ -23,11 +23,10 @@ def main() -> None:
     warnings.simplefilter("ignore", FutureWarning)
     sys.path.extend(sys.argv[2:])
     client = importlib.import_module(sys.argv[1])
-    from scenarios.kit import Kit
-
+    make_kit = importlib.import_module("scenarios.kit").Kit
     for line in sys.stdin:
         request = json.loads(line)
-        answers.write(json.dumps(_answer(Kit(client), request)) + "\n")
+        answers.write(json.dumps(_answer(make_kit(client), request)) + "\n")
         answers.flush()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scenarios.kit import WAIT_S, Kit, done, failure
+from .kit import WAIT_S, Kit, done, failure
 
 
 def trajectory(kit: Kit, base_model: str) -> dict[str, Any]:

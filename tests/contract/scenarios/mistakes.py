@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from scenarios.kit import WAIT_S, Kit, done, failure, logprobs, token_lists
+from .kit import WAIT_S, Kit, done, failure, logprobs, token_lists
 
 
 def bad_key(kit: Kit, api_key: str) -> dict[str, Any]:
@@ -102,7 +103,8 @@ def batches(kit: Kit, base_model: str, context: int) -> dict[str, Any]:
             name: disturbed.forward_backward(batch, loss, config)
             for name, (batch, loss, config) in bad.items()
         }
-        failures.update({name: failure(lambda f=f: f.result(WAIT_S)) for name, f in sent.items()})
+        for name, future in sent.items():
+            failures[name] = failure(partial(future.result, WAIT_S))
 
     return {
         "disturbed": train(disturbed, make_mistakes),

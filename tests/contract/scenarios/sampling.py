@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scenarios.kit import WAIT_S, Kit, done, logprobs, token_lists
+from .kit import WAIT_S, Kit, done, logprobs, token_lists
 
 PROMPT = [72, 101, 108, 108, 111, 32]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from scenarios.kit import WAIT_S, Kit, failure, logprobs, token_lists
+from .kit import WAIT_S, Kit, failure, logprobs, token_lists
 
 
 def capabilities(kit: Kit) -> list[dict[str, Any]]:
@@ -75,11 +75,12 @@ def policy_losses(kit: Kit, base_model: str) -> dict[str, Any]:
     training = kit.training(base_model)
     lists = token_lists()
     forward = training.forward([kit.datum(item) for item in lists], "cross_entropy").result(WAIT_S)
-    data, total = [], 0.0
+    data: list[tuple[list[int], dict[str, Any]]] = []
+    total = 0.0
     for index, (tokens, known) in enumerate(zip(lists, logprobs(forward), strict=True)):
         advantages = [float(index - 1)] * len(known)
         total += sum(advantages)
-        inputs = {"weights": None, "logprobs": known, "advantages": advantages}
+        inputs: dict[str, Any] = {"weights": None, "logprobs": known, "advantages": advantages}
         data.append((tokens, inputs))
     plain = [kit.datum(tokens, **inputs) for tokens, inputs in data]
     masked = [
@@ -103,8 +104,8 @@ def policy_losses(kit: Kit, base_model: str) -> dict[str, Any]:
         "losses": losses,
         "advantages": total,
         "weighted": sum(
-            inputs["advantages"][0] * sum(known)
-            for (_, inputs), known in zip(data, logprobs(forward), strict=True)
+            given["advantages"][0] * sum(known)
+            for (_, given), known in zip(data, logprobs(forward), strict=True)
         ),
         "stepped": stepped.metrics is not None,
     }

@@ -8,21 +8,20 @@ from typing import Any
 import httpx
 import pytest
 from django.http import HttpRequest, HttpResponse
-from django.urls import URLPattern
 
 from accounts.models import ApiKey
 from accounts.services import create_api_key, create_team, revoke_api_key
 from tests.platform.tinker_api.conftest import Api, Hand, create_model_body
 from tinker_api import endpoint as endpoints
-from tinker_api import urls
+from tinker_api import lane, urls
 from tinker_api.endpoint import Call, endpoint, reply
 from tinker_api.lane import WireLane
 from tinsmith.wire import wire_pb2
 
-ROUTES: list[URLPattern] = urls.urlpatterns
+ROUTES: list[Any] = urls.urlpatterns
 
 
-def _address(route: URLPattern) -> str:
+def _address(route: Any) -> str:
     text = str(route.pattern).removeprefix("^")
     for part in ("<str:session_id>", "<str:sampler_id>", "<str:run_id>", "<path:name>"):
         text = text.replace(part, "x")
@@ -41,7 +40,7 @@ def _cases(*, open_to_all: bool) -> list[tuple[str, str]]:
 async def test_every_route_asks_for_a_key(api: Api) -> None:
     for method, address in _cases(open_to_all=False):
         for key in ("", "tml-" + "x" * 43, "é"):
-            response = await api.request(method, address, headers={"X-API-Key": key.encode()})
+            response = await api.request(method, address, headers=[(b"X-API-Key", key.encode())])
             assert response.status_code == 401, (method, address, key)
             assert set(response.json()) == {"detail"}
             assert int(response.headers["Content-Length"]) == len(response.content) > 0
@@ -127,6 +126,30 @@ def test_replies_say_their_length() -> None:
     assert reply({"é": 1}).headers["Content-Length"] == str(len('{"é":1}'.encode()))
 
 
+async def test_a_client_that_hangs_up_is_not_waited_for() -> None:
+    started, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def patient(call: Call) -> HttpResponse:
+        started.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            cancelled.set()
+        return reply({})
+
+    async def answer() -> HttpResponse:
+        request = HttpRequest()
+        request.method = "GET"
+        return await endpoint(open_to_all=True, get=patient)(request)
+
+    async def receive() -> dict[str, Any]:
+        await started.wait()
+        return {"type": "http.disconnect"}
+
+    assert await lane._until_hung_up(answer(), receive) is None
+    assert cancelled.is_set()
+
+
 class TestBodyLimit:
     """The lane with a small limit."""
 
@@ -152,7 +175,7 @@ class TestBodyLimit:
             read.append("chunk")
             return {"type": "http.request", "body": b"x" * 10, "more_body": len(read) < 3}
 
-        async def send(message: dict[str, Any]) -> None:
+        async def send(message: Any) -> None:
             sent.append(message)
 
         headers = [
