@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
@@ -88,7 +90,7 @@ class ApiKeyAdmin(admin.ModelAdmin):
     readonly_fields = ["masked", "state", "created_at", "last_used_at", "revoked_at"]
     actions = ["revoke"]
 
-    def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> list[str]:
+    def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> list[Any]:
         """Nothing to show of a key that is not there yet."""
         chosen = ["team", "name", "scopes", "expires_at"]
         return [*chosen, *self.readonly_fields] if obj else chosen

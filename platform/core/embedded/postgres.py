@@ -117,10 +117,10 @@ class PostgresServer:
         shutil.rmtree(fresh, ignore_errors=True)
         if data.exists() and any(data.iterdir()):
             raise EmbeddedError(f"{data} is not a database and not empty: move it away")
-        command = [self._programs.folder / "initdb", "-D", fresh, "-U", ROLE, "-A", "trust"]
-        options = ["-E", "UTF8", "--locale=C", "--no-instructions", "--no-sync"]
-        user = self.folder.postgres_user
-        made = run_as(user, [*command, *options], cwd=home, env=_plain_environment())
+        initdb = str(self._programs.folder / "initdb")
+        command = [initdb, "-D", str(fresh), "-U", ROLE, "-A", "trust", "-E", "UTF8"]
+        command += ["--locale=C", "--no-instructions", "--no-sync"]
+        made = run_as(self.folder.postgres_user, command, cwd=home, env=_plain_environment())
         if made.returncode:
             raise EmbeddedError(f"initdb failed:\n{made.stdout}")
         # Whoever can open the socket's folder (its owner, and root) is in; nobody else comes near.

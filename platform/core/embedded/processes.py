@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -65,7 +66,7 @@ def spawn(
         )
 
 
-def identity(user: pwd.struct_passwd | None) -> dict[str, object]:
+def identity(user: pwd.struct_passwd | None) -> dict[str, Any]:
     """subprocess's arguments for running as `user`; None stays who we are."""
     if user is None:
         return {}
@@ -73,10 +74,10 @@ def identity(user: pwd.struct_passwd | None) -> dict[str, object]:
 
 
 def run_as(
-    user: pwd.struct_passwd | None, argv: Sequence[str | Path], **kwargs: object
+    user: pwd.struct_passwd | None, argv: Sequence[str | Path], **kwargs: Any
 ) -> subprocess.CompletedProcess[str]:
     """Run a short command to its end as `user`, output captured."""
-    return subprocess.run(  # type: ignore[call-overload, no-any-return]
+    return subprocess.run(
         [str(part) for part in argv],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
