@@ -63,6 +63,7 @@ class Worker:
         models = self._engines.load_all()
         self.finisher.start()
         with database.connect() as conn:
+            workers.retire_gone(conn, host=socket.gethostname())
             workers.register(
                 conn,
                 worker_id=self.id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 
 from django.utils import timezone
@@ -34,6 +35,29 @@ def register(
         """,
         (worker_id, pool, host, pid, ALIVE_S, Jsonb(models)),
     )
+
+
+def retire_gone(conn: Connection, *, host: str) -> None:
+    """Take out the workers of this host whose process is gone, before their lease runs out.
+
+    Should one live after all, out of our sight, it starts over and loses nothing but time.
+    """
+    alive = conn.execute(
+        "SELECT id, pid FROM operations_worker WHERE host = %s AND alive_until > now()", (host,)
+    ).fetchall()
+    for worker_id, pid in alive:
+        if not _runs(pid):
+            retire(conn, worker_id=worker_id)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def renew(conn: Connection, *, worker_id: uuid.UUID, report: dict) -> bool:

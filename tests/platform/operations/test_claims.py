@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
+from django.utils import timezone
+
 from core import database
-from operations import claims, finish
+from operations import claims, finish, workers
 from operations.finish import Outcome
-from operations.models import Operation, Payload, Result
+from operations.models import Operation, Payload, Result, Worker
 from runs.models import TrainingRun
 from tests.support.log import Log
 
@@ -217,3 +222,20 @@ def test_other_pools_are_left_alone(log: Log) -> None:
     log.append(run, 0)
     assert claims.adopt(log.conn, worker_id=worker, pool="other", limit=9) == []
     assert claims.claim(log.conn, worker_id=worker, pool="other", limit=9, max_bytes=9) == []
+
+
+def test_a_worker_whose_process_is_gone_is_taken_out_at_once(log: Log) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    dead, alive, elsewhere = uuid.uuid4(), uuid.uuid4(), uuid.uuid4()
+    for worker_id, host, pid in (
+        (dead, "here", gone.pid),
+        (alive, "here", os.getpid()),
+        (elsewhere, "there", gone.pid),
+    ):
+        workers.register(
+            log.conn, worker_id=worker_id, pool=log.pool, host=host, pid=pid, models=[]
+        )
+    workers.retire_gone(log.conn, host="here")
+    found = Worker.objects.filter(alive_until__gt=timezone.now()).values_list("id", flat=True)
+    assert set(found) == {alive, elsewhere}
