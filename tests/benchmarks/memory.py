@@ -2,9 +2,9 @@
 
     python tests/benchmarks/memory.py [--steps 2000] [--samplers 500]
 
-A real platform with both nano models. Every fourth step publishes a sampler and draws from it, as an
-RL loop does; the client keeps none. Prints the resident memory of web process and worker on the way.
-The targets: under 1.5 GB together, and flat after the first quarter.
+A real platform with both nano models. Every fourth step publishes a sampler and draws from it, as
+an RL loop does; the client keeps none. Prints the resident memory of web process and worker on the
+way. The targets: under 1.5 GB together, and flat after the first quarter.
 """
 
 from __future__ import annotations
