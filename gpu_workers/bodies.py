@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 MAX_SAMPLES = 1024
 MIN_TTL_S, MAX_TTL_S = 3600, 315_360_000
-_DTYPES = {
+_DTYPES: dict[int, np.dtype] = {
     wire_pb2.DTYPE_FLOAT32: np.dtype("<f4"),
     wire_pb2.DTYPE_INT64: np.dtype("<i8"),
 }

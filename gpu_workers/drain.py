@@ -172,7 +172,7 @@ class Drain:
         freed = self._worker.capacity.freed
         news = self._announced(conn)
         if not news:
-            select.select([conn.fileno(), freed], [], [], timeout_s)
+            select.select([conn.fileno(), freed.fileno()], [], [], timeout_s)
             freed.clear()
             news = self._announced(conn)
         return news
