@@ -125,7 +125,10 @@ class DecodeGroup:
         lengths = [pool.rows[slot].length for slot in slots]
         self.pool, self.count, self.longest = pool, len(pool.rows), max(lengths)
         self.dense = len(slots) == self.count
-        self.index = torch.tensor([members[slot] for slot in slots], device=device)
+        rows = [members[slot] for slot in slots]
+        self.index: Tensor | slice = torch.tensor(rows, device=device)
+        if rows == list(range(rows[0], rows[0] + len(rows))):
+            self.index = slice(rows[0], rows[0] + len(rows))  # a view instead of a copy
         self.slots = torch.tensor(slots, device=device)
         self.positions = torch.tensor(lengths, device=device)
         last_visible = torch.zeros(self.count, dtype=torch.int64, device=device)
@@ -166,7 +169,7 @@ class Decode:
 
     def __init__(self, groups: Sequence[DecodeGroup]) -> None:
         self.groups = groups
-        self.rows = sum(len(group.index) for group in groups)
+        self.rows = sum(len(group.slots) for group in groups)
 
     def __call__(
         self,

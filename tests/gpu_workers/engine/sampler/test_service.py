@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -127,7 +128,7 @@ def test_teams_share_the_slots(qwen: Tiny) -> None:
                 None,
                 endless(prompt_of(5, number), num_samples=2, max_tokens=10),
                 team,
-                lambda result, team=team: finished.append(team),
+                partial(lambda team, result: finished.append(team), team),
             )
     drain(sampler)
     assert finished.index("few") <= 4
