@@ -39,7 +39,7 @@ def connect_kwargs() -> dict[str, Any]:
 
 def connect() -> psycopg.Connection[tuple[Any, ...]]:
     """A new synchronous autocommit connection; the caller closes it."""
-    return psycopg.connect(**connect_kwargs(), autocommit=True)
+    return psycopg.connect(**connect_kwargs(), autocommit=True, prepare_threshold=0)
 
 
 async def connect_async() -> Connection:
@@ -53,7 +53,7 @@ async def open_pool() -> AsyncConnectionPool:
     pool = _pools.get(loop)
     if pool is None:
         pool = AsyncConnectionPool(
-            kwargs={**connect_kwargs(), "autocommit": True},
+            kwargs={**connect_kwargs(), "autocommit": True, "prepare_threshold": 0},
             min_size=1,
             max_size=MAX_CONNECTIONS,
             timeout=ACQUIRE_TIMEOUT_S,
