@@ -228,24 +228,26 @@ def test_the_wheels_programs_do_when_the_system_has_none(
 def test_wheels_that_the_other_user_cannot_enter_are_copied(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A virtual environment in root's home; as an ordinary user there is nothing to copy."""
-    monkeypatch.setattr(binaries, "SYSTEM_HOME", path)
-    programs = binaries.find_postgres(None, None)
-    examined = [binaries._examine(folder, None) for folder in binaries._wheel_folders()]
-    wheel = next(found for found in examined if found)
-    us = pwd.getpwuid(os.geteuid())
-    assert binaries._within_reach(programs, us) == programs
+    """Under root, a virtual environment in root's home. The other user is played here."""
     examine = binaries._examine
+    wheel = next(found for place in binaries._wheel_folders() if (found := examine(place, None)))
+    somebody = pwd.getpwuid(os.geteuid())
+    within_reach = path
 
-    def cannot_enter(folder: Path, user: pwd.struct_passwd | None) -> object:
-        return None if path not in folder.parents else examine(folder, None)
+    def as_somebody(folder: Path, user: pwd.struct_passwd | None) -> object:
+        return examine(folder, None) if within_reach in folder.parents else None
 
-    monkeypatch.setattr(binaries, "_examine", cannot_enter)
-    copied = binaries._within_reach(wheel, us)
+    monkeypatch.setattr(binaries, "SYSTEM_HOME", path)
+    monkeypatch.setattr(binaries, "_examine", as_somebody)
+    copied = binaries._within_reach(wheel, somebody)
     assert path in copied.folder.parents
     assert copied.major == wheel.major
+    assert binaries._within_reach(wheel, somebody) == copied, "copied once"
+    assert len(list(path.iterdir())) == 1
     made = subprocess.run([copied.folder / "initdb", "--version"], capture_output=True, check=False)
     assert made.returncode == 0
+    within_reach = wheel.folder.parent
+    assert binaries._within_reach(wheel, somebody) == wheel
 
 
 def test_leftovers_are_told_by_their_folder(path: Path) -> None:
