@@ -141,7 +141,25 @@ def test_a_program_that_ends_finishes_its_session(stub: Stub, ending: str, reaso
         [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, timeout=60
     )
     assert (done.returncode == 0) == (reason == "success"), done.stderr
+    assert b"tinsmith" not in done.stderr
     assert [call.json()["reason"]["type"] for call in stub.of(FINISH)] == [reason]
+
+
+def test_a_program_that_fails_with_work_under_way_gives_it_up(stub: Stub) -> None:
+    stub.results[f"{SESSION}:train:0:1"] = Answer(408, delay_s=0.1)
+    program = f"""
+        import tinsmith
+        def begin():
+            service = tinsmith.ServiceClient(base_url={stub.url!r}, api_key="tml-x")
+            return service.create_lora_training_client({BASE_MODEL!r}).result(10)
+        training = begin()  # the ServiceClient itself is gone
+        training.optim_step().result(0.5)
+    """
+    subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, timeout=60
+    )
+    assert stub.of(FINISH)[0].json()["reason"] == {"type": "errored"}
+    assert stub.of(FINISH)[0].json()["detail"].startswith("TimeoutError: no result within")
 
 
 def test_a_program_that_ends_with_work_under_way_does_not_cut_it_off(stub: Stub) -> None:

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import atexit
-import logging
-import os
-import sys
-import weakref
 from collections.abc import Mapping
-from concurrent.futures import Future
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
-from tinsmith import background, errors
+from tinsmith import errors
 from tinsmith.futures import APIFuture
 from tinsmith.sampling_client import SamplerRef, SamplingClient
-from tinsmith.session import FINISH_BUDGET_S, Description, Session, decode
+from tinsmith.session import Description, FinishReason, Session, decode, how_it_ended
 from tinsmith.settings import from_environment, resolve
 from tinsmith.training_client import TrainingClient
 from tinsmith.transport import RetryConfig
@@ -26,10 +20,6 @@ from tinsmith.types.results import (
     LoadWeightsResponse,
 )
 from tinsmith.waiting import WaitingHook
-
-log = logging.getLogger("tinsmith")
-
-FinishReason = Literal["success", "errored", "interrupted"]
 
 
 class ServiceClient:
@@ -80,8 +70,6 @@ class ServiceClient:
                 user_metadata, project_id or from_environment("PROJECT_ID"), display_name
             ),
         )
-        self._closing: APIFuture[None] | None = None
-        _open_clients.add(self)
 
     # ---- training
 
@@ -323,6 +311,8 @@ class ServiceClient:
     def close(self, status: FinishReason = "success", detail: str | None = None) -> APIFuture[None]:
         """Finish the session: its runs and unsaved samplers are freed, new work is refused.
 
+        Wait for the futures you care about first: what still runs is given up.
+
         Args:
             status: ``success``, ``errored`` or ``interrupted``; shown with the session.
             detail: a sentence to go with it.
@@ -330,11 +320,7 @@ class ServiceClient:
         Returns:
             A future that is done when the server knows. Closing twice is fine.
         """
-        if self._closing is None:
-            self._session.end("this ServiceClient is closed; make a new one")
-            self._closing = APIFuture(background.run(self._session.finish(status, detail)))
-            _open_clients.discard(self)
-        return self._closing
+        return self._session.close(status, detail)
 
     def __enter__(self) -> ServiceClient:
         self._session.check_usable()
@@ -346,7 +332,7 @@ class ServiceClient:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close(*_reason(kind, error)).result()
+        self.close(*how_it_ended(error)).result()
 
     async def __aenter__(self) -> ServiceClient:
         return self.__enter__()
@@ -357,7 +343,7 @@ class ServiceClient:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self.close(*_reason(kind, error))
+        await self.close(*how_it_ended(error))
 
 
 def new_sampling_client(
@@ -394,42 +380,3 @@ def new_sampling_client(
     return SamplingClient(
         session, create, retry_config=retry_config, record_stability_info=record_stability_info
     )
-
-
-def _reason(
-    kind: type[BaseException] | None, error: BaseException | None
-) -> tuple[FinishReason, str | None]:
-    """How a block ended, for the session's record."""
-    if kind is None:
-        return "success", None
-    words = f"{kind.__name__}: {error}"[:1000]
-    return ("errored" if issubclass(kind, Exception) else "interrupted"), words
-
-
-_open_clients: weakref.WeakSet[ServiceClient] = weakref.WeakSet()
-_process = os.getpid()
-
-
-@atexit.register
-def _finish_open_sessions() -> None:
-    """Free the server's room when a program ends, unless it left work behind that still runs."""
-    if os.getpid() != _process:
-        return
-    error = getattr(sys, "last_value", None)
-    closing: list[Future[None]] = []
-    for client in list(_open_clients):
-        if client._session.session_id is None:
-            continue
-        if not client._session.is_idle:
-            log.warning(
-                "the program ends while requests of session %s are still running; "
-                "wait for their futures to be sure of them",
-                client._session.session_id,
-            )
-            continue
-        closing.append(client.close(*_reason(error and type(error), error)).future())
-    for future in closing:
-        try:
-            future.result(FINISH_BUDGET_S)
-        except Exception as failure:
-            log.debug("a session could not be finished: %s", failure)

@@ -7,13 +7,17 @@ first thing that needs one.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import itertools
 import logging
+import os
+import sys
 import threading
 import time
+import weakref
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -28,6 +32,7 @@ from tinsmith.wire import PROTOBUF
 log = logging.getLogger("tinsmith")
 
 T = TypeVar("T")
+FinishReason = Literal["success", "errored", "interrupted"]
 
 HEARTBEAT_S = 10.0
 HEARTBEAT_WARNING_S = 120.0
@@ -94,9 +99,11 @@ class Session:
         self._heartbeat: asyncio.Task[None] | None = None
         self._sample_slots: asyncio.Semaphore | None = None
         self._ended: str | None = None
+        self._closing: APIFuture[None] | None = None
         self._running: set[Any] = set()
         self._lock = threading.Lock()
         self._numbers: dict[str, itertools.count[int]] = {}
+        _sessions.add(self)
 
     # ---- called from any thread
 
@@ -115,10 +122,26 @@ class Session:
         with self._lock:
             return next(self._numbers.setdefault(what, itertools.count()))
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether no request is unanswered."""
-        return not self._running
+    def close(self, reason: FinishReason, detail: str | None = None) -> APIFuture[None]:
+        """Finish the session; the future is done when the server knows. Again is fine."""
+        with self._lock:
+            if self._closing is None:
+                self._ended = self._ended or "this ServiceClient is closed; make a new one"
+                self._closing = APIFuture(background.run(self._finish(reason, detail)))
+        return self._closing
+
+    def close_at_exit(self, error: BaseException | None) -> APIFuture[None] | None:
+        """Close, unless a program that ends well left work behind that still runs."""
+        if self.session_id is None or not self._owner or self._closing is not None:
+            return None
+        if error is None and self._running:
+            log.warning(
+                "the program ends while requests of session %s are still running; "
+                "wait for their futures to be sure of them",
+                self.session_id,
+            )
+            return None
+        return self.close(*how_it_ended(error))
 
     def check_usable(self) -> None:
         """Raise SessionClosedError when the session is over."""
@@ -191,7 +214,7 @@ class Session:
                     warned = now
                     log.warning("no heartbeat of the session for %.0f s: %s", now - last, error)
 
-    async def finish(self, reason: str, detail: str | None) -> None:
+    async def _finish(self, reason: str, detail: str | None) -> None:
         """Tell the server that nothing more will come, and close the connections."""
         if self._heartbeat is not None:
             self._heartbeat.cancel()
@@ -205,10 +228,6 @@ class Session:
                 )
         finally:
             await self.transport.close()
-
-    def end(self, why: str) -> None:
-        """Refuse new work from now on (any thread)."""
-        self._ended = self._ended or why
 
     # ---- requests
 
@@ -334,3 +353,29 @@ def decode(reply: Reply, kind: type[T] | None, what: str) -> T:
             f"the server's answer to {what} is not what the protocol says: {error}. "
             "Are server and client of the same age?"
         ) from None
+
+
+def how_it_ended(error: BaseException | None) -> tuple[FinishReason, str | None]:
+    """What the session's record says of a block or program that ended with `error`."""
+    if error is None:
+        return "success", None
+    words = f"{type(error).__name__}: {error}"[:1000]
+    return ("errored" if isinstance(error, Exception) else "interrupted"), words
+
+
+_sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+_process = os.getpid()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Free the server's room when a program ends."""
+    if os.getpid() != _process:
+        return  # a forked child: the sessions are its parent's
+    error = getattr(sys, "last_value", None)
+    for closing in [session.close_at_exit(error) for session in list(_sessions)]:
+        if closing is not None:
+            try:
+                closing.result(FINISH_BUDGET_S)
+            except Exception as failure:
+                log.debug("a session could not be finished: %s", failure)
