@@ -65,7 +65,7 @@ class LocalSampler:
         )
         self.base = base
         self.cache = KVCache(shape, base.info.max_context_length, options.kv_budget(device))
-        self.versions = VersionStore(load_adapter, options.adapter_bytes)
+        self.versions = VersionStore(load_adapter, options.adapter_budget(device))
         self.prefill_tokens = 0
         self.decode_steps = 0
         self._slots, self._guest_slots = options.slots, options.guest_slots
@@ -175,6 +175,9 @@ class LocalSampler:
                     starting.append((request, self._fork(request)))
             except Exception as error:  # files that are gone, memory that is not there
                 self._close(request, error)
+        for request, row in starting:
+            if request.closed and row is not None:  # a later fork of it failed
+                self.cache.free(row)
         self._start([item for item in starting if not item[0].closed])
 
     def _next_admissible(self, starting: int) -> Request | None:

@@ -19,7 +19,7 @@ class SamplerOptions:
     guest_slots: int = 8
     kv_bytes: int | None = None
     prefill_tokens: int | None = None
-    adapter_bytes: int = 256 * 2**20
+    adapter_bytes: int | None = None
 
     def kv_budget(self, device_type: str) -> int:
         """Bytes for keys and values."""
@@ -32,3 +32,9 @@ class SamplerOptions:
         if self.prefill_tokens is not None:
             return self.prefill_tokens
         return 256 if device_type == "cpu" else 4096
+
+    def adapter_budget(self, device_type: str) -> int:
+        """Bytes for frozen adapters; those in use stay, whatever they take."""
+        if self.adapter_bytes is not None:
+            return self.adapter_bytes
+        return 64 * 2**20 if device_type == "cpu" else 4 * 2**30

@@ -94,8 +94,8 @@ class FairQueue(Generic[R]):
         return [request for team in self._teams.values() for request in team.living]
 
     def waiting(self) -> int:
-        """How many requests have not begun."""
-        return sum(len(team.waiting) for team in self._teams.values())
+        """How many requests have not begun. May be asked from any thread."""
+        return sum(len(team.waiting) for team in list(self._teams.values()))
 
     def __bool__(self) -> bool:
         return any(team.waiting or team.forking for team in self._teams.values())

@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from gpu_workers.engine.sampler.kv import Row
 from gpu_workers.engine.sampler.local import LocalSampler, SampleCancelled
 from gpu_workers.engine.types import EngineStopped, Sample, SampleResult, UserError
 from tests.gpu_workers.engine.sampler.helpers import (
@@ -260,6 +262,25 @@ def test_a_failing_pass_fails_its_requests_and_no_more(
     assert isinstance(answers[0], MemoryError)
     assert_empty(sampler)
     assert isinstance(sample_one(sampler, endless([5])), SampleResult)
+
+
+def test_a_failing_fork_fails_its_request_and_no_more(
+    qwen: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sampler = qwen.sampler()
+    fork, calls = sampler.cache.fork, iter(range(100))
+
+    def broken(*arguments: Any) -> Row:
+        if next(calls) == 3:
+            raise MemoryError("no memory")
+        return fork(*arguments)
+
+    monkeypatch.setattr(sampler.cache, "fork", broken)
+    bad, good = endless(prompt_of(5), num_samples=8), endless(prompt_of(5), seed=1)
+    results = sample_all(sampler, [(None, bad), (None, good)])
+    assert isinstance(results[0], MemoryError)
+    assert_same(results[1], sample_one(qwen.sampler(), good))
+    assert_empty(sampler)
 
 
 def test_a_failing_callback_does_no_harm(qwen: Tiny) -> None:
