@@ -21,6 +21,7 @@ import pytest
 from tests.conftest import (
     REPOSITORY,
     LiveStack,
+    Services,
     make_folder,
     remove_folder,
     start_up,
@@ -193,6 +194,34 @@ def test_unknown_options_are_refused(folder: Path) -> None:
     assert "'x' is not a port" in refused("--port", "x")
     assert "NAME=PATH_OR_HUB_ID" in refused("--model", "nameless")
     assert not data.exists()
+
+
+def test_ctrl_c_while_it_starts_leaves_nothing_running(folder: Path) -> None:
+    process = start_up(folder)
+    wait_until("the servers to start", lambda: list(folder.rglob("postmaster.pid")))
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+    wait_until("everything to be gone", lambda: not list(folder.rglob("postmaster.pid")), 10)
+    assert not (folder / "ready.json").exists()
+    assert not any(str(folder) in " ".join(_command(p)) for p in psutil.process_iter())
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def test_named_servers_replace_the_embedded_ones(folder: Path, services: Services) -> None:
+    process = start_up(folder, DATABASE_URL=services.database_url, VALKEY_URL=services.valkey_url)
+    try:
+        stack = wait_ready(process, folder)
+        assert set(children_of(stack)) == {"web", "worker"}
+        assert models_offered(stack)
+        assert not (folder / "postgres" / "data").exists()
+    finally:
+        assert stop_up(process) == 0
 
 
 def test_a_taken_port_is_refused_before_anything_starts(folder: Path) -> None:

@@ -15,6 +15,7 @@ from core.embedded import Child, DataFolder, PostgresServer, ValkeyServer
 from core.embedded.processes import spawn
 
 POOL = "default"
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # past $http_proxy
 _WEB_STOP = ((signal.SIGTERM, 4.0),)
 # Celery: SIGTERM lets tasks end, SIGQUIT does not
 _WORKER_STOP = ((signal.SIGTERM, 6.0), (signal.SIGQUIT, 2.0))
@@ -78,7 +79,7 @@ def worker(folder: DataFolder, env: dict[str, str]) -> Child:
 def web_answers(url: str) -> bool:
     """Whether the web process answers its health check."""
     try:
-        with urllib.request.urlopen(f"{url}/healthz", timeout=5) as answer:
+        with _direct.open(f"{url}/healthz", timeout=5) as answer:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False

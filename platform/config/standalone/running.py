@@ -55,16 +55,23 @@ class Platform:
         self.url = ""
         self._own_database = True
 
-    def start(self) -> Access:
-        """Start everything and wait until it answers.
+    def open(self) -> None:
+        """Choose the port and take the folder's lock: refused before anything is touched.
 
         Raises:
-            StartError, EmbeddedError: it cannot.
+            StartError, EmbeddedError: port or folder cannot be had.
         """
         self.port = self.port or _free_port(self.host)
         _require_free(self.host, self.port)
         self.url = children.url_of(self.host, self.port)
         self.folder.open()
+
+    def start(self) -> Access:
+        """Start everything and wait until it answers; `open` it first.
+
+        Raises:
+            StartError, EmbeddedError: it cannot.
+        """
         env = self._start_services()
         self._require_running()
         access = self._prepare_database()

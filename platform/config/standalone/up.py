@@ -85,8 +85,9 @@ def _run(options: argparse.Namespace, *, with_demo: bool = False) -> int:
     )
     signals = _Signals(platform)
     try:
+        platform.open()
         if ready_file:
-            # an old one would speak of a server that is gone
+            # ours now: an old one would speak of a server that is gone
             ready_file.unlink(missing_ok=True)
             ready_file.parent.mkdir(parents=True, exist_ok=True)
         os.umask(0o077)

@@ -6,7 +6,7 @@
                          user, and a link to /var/lib/tinsmith/… where that user cannot reach DIR
     DIR/valkey/, DIR/sockets/, DIR/logs/
 
-Sockets move to a private temporary folder when DIR's path is too long for them.
+Sockets move to a private temporary folder when DIR's path is too long or too odd for them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import fcntl
 import json
 import os
 import pwd
+import re
 import secrets
 import shutil
 import tempfile
@@ -149,6 +150,9 @@ class DataFolder:
         """Choose the sockets' folder: DIR/sockets, or a short private one that it points to."""
         sockets = self.path / "sockets"
         fits = len(os.fsencode(sockets / LONGEST_SOCKET_NAME)) <= LONGEST_SOCKET_PATH
+        fits = (
+            fits and re.fullmatch(r"[\w/.-]+", str(sockets), re.ASCII) is not None
+        )  # goes into URLs
         reachable = self.postgres_user is None or can_reach(self.postgres_user, self.path)
         if not (fits and reachable):
             kept = Path(os.readlink(sockets)) if sockets.is_symlink() else None
