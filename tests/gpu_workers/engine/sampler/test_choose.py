@@ -49,7 +49,7 @@ def reference(logits: np.ndarray, work: Sample) -> np.ndarray:
 def test_draws_follow_the_reference_distribution(vocabulary: int, parameters: dict) -> None:
     work = Sample([1], **parameters)
     logits = torch.randn(vocabulary, generator=torch.Generator().manual_seed(1)) * 2
-    draws = 20_000
+    draws = 5_000
     rows = logits.expand(draws, -1)
     tokens, logprobs = choose(rows, controls([work] * draws, vocabulary), evenly(draws))
     expected = reference(logits.numpy(), work)
