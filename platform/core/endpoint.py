@@ -1,0 +1,147 @@
+"""What all routes for programs have in common: the key, whole responses, every error an answer.
+
+Each API has its `Manners`: where the key stands, what a handler is given, how a refusal looks.
+A handler takes a call (and the path's parts) and returns a response or raises an ApiError;
+everything else that can happen is dealt with here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import msgspec
+import psycopg
+from django.core.exceptions import RequestDataTooBig
+from django.http import HttpRequest, HttpResponse
+from psycopg_pool import PoolClosed, PoolTimeout
+
+from core.errors import ApiError, NotFound, TooLarge
+
+log = logging.getLogger(__name__)
+
+JSON = "application/json"
+TRY_AGAIN_AFTER_S = 2
+# set on a request whose body was not read because of its size: the refusal
+TOO_LARGE_ATTRIBUTE = "tinsmith_too_large"
+
+Handler = Callable[..., Awaitable[HttpResponse]]
+View = Callable[..., Coroutine[Any, Any, HttpResponse]]
+Refuse = Callable[[ApiError], HttpResponse]
+C = TypeVar("C")
+
+
+class MethodNotAllowed(ApiError):
+    """The path exists, but not for this HTTP method."""
+
+    status = 405
+
+
+class Broken(ApiError):
+    """A mistake of ours; it was logged."""
+
+    status = 500
+
+
+class Unavailable(ApiError):
+    """Something that the server needs does not answer; the same request may work later."""
+
+    status = 503
+
+
+@dataclass(frozen=True, slots=True)
+class Manners(Generic[C]):
+    """How an API is spoken.
+
+    `admit` makes the call that handlers get: it finds out who asks (unless the route is open to
+    all) and refuses a key that lacks the scope, and answers before the method is looked at.
+    """
+
+    admit: Callable[[HttpRequest, bool], Awaitable[C]]
+    require: Callable[[C, str], None]
+    refuse: Refuse
+
+
+def reply(value: Any, status: int = 200) -> HttpResponse:
+    """`value` as JSON."""
+    return raw_reply(msgspec.json.encode(value), JSON, status)
+
+
+def raw_reply(body: bytes, content_type: str, status: int = 200) -> HttpResponse:
+    """`body` as it is, with its length: public clients take a 400 without one for a glitch."""
+    response = HttpResponse(body, content_type=content_type, status=status)
+    response.headers["Content-Length"] = str(len(body))
+    return response
+
+
+def make_view(
+    manners: Manners[C],
+    handlers: Mapping[str, Handler],
+    *,
+    scope: str | None = None,
+    open_to_all: bool = False,
+    when_too_large: Callable[[C], Awaitable[None]] | None = None,
+) -> View:
+    """A view that serves the HTTP methods named by `handlers` (`get`, `post`, …).
+
+    Args:
+        scope: what the key must be allowed to do; None: any key will do.
+        open_to_all: no key is asked for.
+        when_too_large: called before a body above the limit is refused; the call then holds only
+            the body's beginning.
+    """
+    by_method = {method.upper(): handler for method, handler in handlers.items()}
+
+    async def serve(request: HttpRequest, parts: dict[str, str]) -> HttpResponse:
+        call = await manners.admit(request, open_to_all)
+        _check_method(request, by_method)
+        if scope is not None:
+            manners.require(call, scope)
+        if any("\0" in part for part in parts.values()):
+            raise NotFound("there is no such path: it holds a NUL character")
+        refusal = getattr(request, TOO_LARGE_ATTRIBUTE, None)
+        if refusal is not None:
+            if when_too_large is not None:
+                await when_too_large(call)
+            raise TooLarge(refusal)
+        return await by_method[request.method or ""](call, **parts)
+
+    async def view(request: HttpRequest, **parts: str) -> HttpResponse:
+        try:
+            return await serve(request, parts)
+        except Exception as error:
+            refusal = as_api_error(error, f"{request.method} {request.path}")
+        response = manners.refuse(refusal)
+        if isinstance(refusal, MethodNotAllowed):
+            response.headers["Allow"] = ", ".join(by_method)
+        if isinstance(refusal, Unavailable):
+            response.headers["Retry-After"] = str(TRY_AGAIN_AFTER_S)
+        return response
+
+    # API keys, not cookies, say who asks: there is nothing for a foreign page to ride on
+    view.csrf_exempt = True  # type: ignore[attr-defined]
+    view.methods = tuple(by_method)  # type: ignore[attr-defined]
+    view.open_to_all = open_to_all  # type: ignore[attr-defined]
+    return view
+
+
+def as_api_error(error: Exception, doing: str) -> ApiError:
+    """What to tell the caller about an exception; those that are our fault are logged."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, RequestDataTooBig):
+        return TooLarge("the request body is larger than the server takes")
+    if isinstance(error, psycopg.OperationalError | PoolTimeout | PoolClosed):
+        log.error("%s: the database does not answer: %s", doing, error)
+        return Unavailable("the server cannot reach its database; try again")
+    log.error("%s failed", doing, exc_info=error)
+    return Broken("internal error")
+
+
+def _check_method(request: HttpRequest, allowed: Collection[str]) -> None:
+    if (request.method or "") not in allowed:
+        raise MethodNotAllowed(
+            f"{request.method} is not allowed here; allowed: {', '.join(allowed)}"
+        )
