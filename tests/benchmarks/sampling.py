@@ -87,7 +87,9 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     reference = model()
     base = BaseModel(model(), "none", None)
-    sampler = LocalSampler(base, lambda directory: random_adapter(base), SamplerOptions(slots=64))
+    sampler = LocalSampler(
+        base, lambda directory: random_adapter(base), SamplerOptions(adapter_bytes=2**30)
+    )
     for number in range(64):
         sampler.publish(f"adapter-{number}", random_adapter(base))
     prompts = torch.randint(0, VOCABULARY, (64, PROMPT))
