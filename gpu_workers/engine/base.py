@@ -18,6 +18,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig, Pre
 from gpu_workers.engine import attention
 from gpu_workers.engine.lora.context import PassContext
 from gpu_workers.engine.lora.linear import MultiLoraLinear
+from gpu_workers.engine.norm import replace_norms
 
 Kind = Literal["attn", "mlp", "unembed"]
 
@@ -76,6 +77,7 @@ class BaseModel:
         model.requires_grad_(False)
         model.eval()  # no dropout; checkpointing is ours, not transformers'
         self._inject()
+        replace_norms(model)
         context_length = int(self.config.max_position_embeddings)
         self.info = ModelInfo(
             architecture=type(model).__name__,

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from gpu_workers.engine.base import BaseModel
+from gpu_workers.engine.lora.context import Adapter
 from gpu_workers.engine.sampler import prompt as prompts
 from gpu_workers.engine.sampler.batch import DecodeBatch, PrefillBatch, segments_of
 from gpu_workers.engine.sampler.choose import Controls, choose
@@ -30,7 +31,7 @@ from gpu_workers.engine.sampler.request import Request, Sequence
 from gpu_workers.engine.sampler.stops import StopRule, TokenTexts
 from gpu_workers.engine.sampler.tokenizer import load_texts
 from gpu_workers.engine.sampler.validate import token_budget
-from gpu_workers.engine.sampler.versions import FrozenAdapter, LoadAdapter, VersionStore
+from gpu_workers.engine.sampler.versions import LoadAdapter, VersionStore
 from gpu_workers.engine.types import Done, EngineStopped, Result, Sample, UserError
 
 logger = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ class LocalSampler:
         """Whether `step` would do something."""
         return bool(self._inbox or self._prefilling or self._running or self._queue)
 
-    def publish(self, version: str, adapter: FrozenAdapter) -> None:
+    def publish(self, version: str, adapter: Adapter) -> None:
         """Make a frozen copy of a run's adapter ready to sample from. It must never change."""
         self.versions.publish(version, adapter)
 

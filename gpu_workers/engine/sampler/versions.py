@@ -9,19 +9,10 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 from gpu_workers.engine.lora.context import Adapter
 
-
-class FrozenAdapter(Adapter, Protocol):
-    """An adapter that is only ever read, and the bytes it holds."""
-
-    @property
-    def nbytes(self) -> int: ...
-
-
-LoadAdapter = Callable[[Path], FrozenAdapter]
+LoadAdapter = Callable[[Path], Adapter]
 """Read a frozen adapter from the PEFT files of a directory."""
 
 
@@ -30,9 +21,14 @@ class Version:
 
     __slots__ = ("adapter", "name", "nbytes", "users")
 
-    def __init__(self, name: str, adapter: FrozenAdapter) -> None:
+    def __init__(self, name: str, adapter: Adapter) -> None:
         self.name, self.adapter, self.users = name, adapter, 0
-        self.nbytes = adapter.nbytes
+        storages = {
+            matrix.untyped_storage().data_ptr(): matrix.untyped_storage().nbytes()
+            for a, b, _ in filter(None, adapter.weights)
+            for matrix in (a, b)
+        }
+        self.nbytes = sum(storages.values())
 
 
 class VersionStore:
@@ -46,7 +42,7 @@ class VersionStore:
         self._lock = threading.Lock()
         self.loads = 0
 
-    def publish(self, name: str, adapter: FrozenAdapter) -> None:
+    def publish(self, name: str, adapter: Adapter) -> None:
         """Keep a frozen adapter under a name. Requests that run keep what they began with."""
         with self._lock:
             self._versions[name] = Version(name, adapter)
