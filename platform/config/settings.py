@@ -15,7 +15,6 @@
 | TINSMITH_DTYPE | of base models: auto, float32, bfloat16 | auto |
 """
 
-from importlib.util import find_spec
 from pathlib import Path
 
 from config import env
@@ -51,10 +50,9 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
-    *(app for app in OUR_APPS if find_spec(f"{app}.apps" if find_spec(app) else app)),
+    *OUR_APPS,
 ]
-if find_spec("accounts"):
-    AUTH_USER_MODEL = "accounts.User"
+AUTH_USER_MODEL = "accounts.User"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 ROOT_URLCONF = "config.urls"
 ASGI_APPLICATION = "config.asgi.application"

@@ -1,7 +1,5 @@
 """Every address this server answers to."""
 
-from importlib.util import find_spec
-
 from django.contrib import admin
 from django.urls import include, path
 
@@ -12,9 +10,8 @@ admin.site.site_title = "Tinsmith admin"
 admin.site.index_title = "Administration"
 
 urlpatterns = [
+    path("api/v1/", include("tinker_api.urls")),
     path("", views.front_page),
     path("healthz", views.healthz),
     path("admin/", admin.site.urls),
 ]
-if find_spec("tinker_api.urls") if find_spec("tinker_api") else None:
-    urlpatterns.insert(0, path("api/v1/", include("tinker_api.urls")))
