@@ -53,10 +53,10 @@ def packed_attention(
 ) -> Tensor:
     """Causal attention within each sequence of the pass: query [1,H,T,D] -> [1,T,H,D]."""
     context: PassContext = module.pass_context
-    if query.is_cuda:
+    if query.is_cuda and query.dtype != torch.float32:
         return _varlen(context, query, key, value, scaling, sliding_window)
     dtype = query.dtype
-    if dtype != torch.float32:
+    if dtype != torch.float32:  # on CPU, that is
         # The CPU's bf16 kernel is three times slower backward than conversion and float32 together.
         query, key, value = query.float(), key.float(), value.float()
     sizes = [count * length for count, length in context.lengths]
@@ -89,7 +89,8 @@ def _causal(
         )
     mask = None
     if window is not None and length > window:
-        distance = torch.arange(length).unsqueeze(1) - torch.arange(length)
+        places = torch.arange(length, device=query.device)
+        distance = places.unsqueeze(1) - places
         mask = (distance >= 0) & (distance < window)
     out = F.scaled_dot_product_attention(
         query, key, value, attn_mask=mask, is_causal=mask is None, scale=scaling, enable_gqa=True

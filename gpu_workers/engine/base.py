@@ -70,7 +70,8 @@ class BaseModel:
         self.config = model.config
         self.device = model.device
         self.dtype = model.dtype
-        self.context = PassContext(kernel="grouped" if self.device.type == "cuda" else "loop")
+        grouped = self.device.type == "cuda" and self.dtype == torch.bfloat16
+        self.context = PassContext(kernel="grouped" if grouped else "loop")
         self.context.anchor = torch.zeros((), device=self.device, requires_grad=True)
         self.modules: list[ModuleInfo] = []
         parameters = sum(p.numel() for p in model.parameters())

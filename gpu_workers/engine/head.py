@@ -22,9 +22,9 @@ from gpu_workers.engine.lora.context import Adapter
 from gpu_workers.engine.lora.linear import accumulate
 from gpu_workers.engine.losses import Coefficients
 
-BLOCK_ROWS = 256
-BLOCK_ELEMENTS = 1 << 25
-"""Logits of a block are at most this many numbers, unless that would be under 32 rows."""
+BLOCK_ROWS = {"cpu": 256, "cuda": 1024}
+BLOCK_ELEMENTS = {"cpu": 1 << 25, "cuda": 1 << 28}
+"""Logits of a block are at most this many numbers, unless that is less than `row_multiple` rows."""
 
 
 @dataclass(slots=True, eq=False)
@@ -78,7 +78,8 @@ class FusedHead:
         self.weight = weight
         self.index = index
         self.row_multiple = row_multiple
-        rows = min(BLOCK_ROWS, BLOCK_ELEMENTS // weight.shape[0])
+        device = "cuda" if weight.is_cuda else "cpu"
+        rows = min(BLOCK_ROWS[device], BLOCK_ELEMENTS[device] // weight.shape[0])
         self.block_rows = max(row_multiple, rows // row_multiple * row_multiple)
 
     @torch.no_grad()

@@ -7,12 +7,16 @@ inputs of as many layers as must be computed twice.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
 HEADROOM = 0.8
 """Share of the free memory to plan with; the rest is for temporaries and fragmentation."""
+
+SMALL_ON_CPU = 4096
+"""Passes of up to this many tokens are not worth a look at the machine's memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +49,8 @@ class CheckpointPlan:
         """How many layers a pass of `tokens` should checkpoint."""
         if self.fixed is not None:
             return min(self.fixed, self.total_layers)
-        if self.device.type != "cuda":
-            return 0
+        if self.device.type == "cpu":
+            return self.layers_for(tokens, _available_bytes()) if tokens > SMALL_ON_CPU else 0
         free, _ = torch.cuda.mem_get_info(self.device)
         reserved = torch.cuda.memory_reserved(self.device)
         free += reserved - torch.cuda.memory_allocated(self.device)
@@ -60,3 +64,13 @@ class CheckpointPlan:
             if tokens * (kept + checkpointed * self.input_bytes) <= budget:
                 return checkpointed
         return self.total_layers
+
+
+def _available_bytes() -> int:
+    """What the machine's memory has left, by the kernel's own estimate; plenty if it has none."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 1 << 62
+    found = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
+    return int(found[0]) * 1024 if found else 1 << 62

@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -168,8 +169,8 @@ def main() -> None:
         print("tokens a run |   PEFT, ms |   ours, ms | ratio | to reach")
         for tokens, target in TARGETS:
             data = [make_data(tokens, number) for number in range(RUNS)]
-            theirs = cpu_seconds(lambda data=data: peft.step(data), arguments.repeats)
-            mine = cpu_seconds(lambda data=data: ours.step(data), arguments.repeats)
+            theirs = cpu_seconds(partial(peft.step, data), arguments.repeats)
+            mine = cpu_seconds(partial(ours.step, data), arguments.repeats)
             print(
                 f"{tokens:12} | {theirs * 1e3:10.1f} | {mine * 1e3:10.1f} | "
                 f"{theirs / mine:5.2f} | {target:.1f}"

@@ -75,11 +75,12 @@ def _stacks(group: Group, index: int, layer_shape: tuple[int, int], like: Tensor
     d_out, d_in = layer_shape
     a_stack = like.new_zeros(len(views), group.bucket, d_in)
     b_stack = like.new_zeros(len(views), d_out, group.bucket)
-    for i, view in enumerate(views):
-        if view is not None:
-            a, b, scale = view
-            a_stack[i, : a.shape[0]] = a
-            torch.mul(b, scale, out=b_stack[i, :, : b.shape[1]])
+    present = [(i, view) for i, view in enumerate(views) if view is not None]
+    copies = [a_stack[i, : view[0].shape[0]] for i, view in present]
+    torch._foreach_copy_(copies, [view[0] for _, view in present])
+    copies = [b_stack[i, :, : view[1].shape[1]] for i, view in present]
+    torch._foreach_copy_(copies, [view[1] for _, view in present])
+    torch._foreach_mul_(copies, [view[2] for _, view in present])
     return a_stack, b_stack
 
 

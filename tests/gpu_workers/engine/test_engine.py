@@ -138,8 +138,8 @@ def test_more_runs_than_slots_come_and_go_unnoticed(base: BaseModel, tmp_path: P
             parkings = client.engine.load_report()["parkings"]
             assert parkings == 0 if slots == 9 else parkings >= 18  # type: ignore[operator]
             states.append({f"{n}": client.state(f"run{n}", directory / f"s{n}") for n in range(9)})
-    for number in states[0]:
-        assert_equal(states[0][number], states[1][number])
+    for run in states[0]:
+        assert_equal(states[0][run], states[1][run])
 
 
 def test_runs_are_parked_by_bytes_too(base: BaseModel, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
@@ -9,6 +11,7 @@ from torch import Tensor
 from gpu_workers.engine.arena import Arena, Row
 from gpu_workers.engine.base import ModuleInfo
 from gpu_workers.engine.head import FusedHead, Part
+from gpu_workers.engine.losses import Coefficients
 from gpu_workers.engine.types import AdapterSpec
 
 WIDTH, VOCABULARY, ROWS = 24, 75, 96
@@ -43,6 +46,11 @@ def reference(h: Tensor, weight: Tensor, parts: list[Part], coefficients: list[T
     return total
 
 
+def linear_loss(g: Tensor, p: Tensor, rows: slice) -> Coefficients:
+    """Coefficients that are known beforehand."""
+    return g[rows], g[rows] * p
+
+
 @pytest.mark.parametrize("block_rows", [32, 64, 256])
 def test_logprobs_and_gradients_equal_log_softmax(block_rows: int) -> None:
     """Plain and wide targets, LoRA on the head or not, parts smaller and larger than a block."""
@@ -56,21 +64,21 @@ def test_logprobs_and_gradients_equal_log_softmax(block_rows: int) -> None:
         g = torch.randn(shape)
         targets = torch.randint(VOCABULARY, shape)
         row = a_row(start, unembed)
-        part = Part(start, end, row, targets, loss=lambda p, rows, g=g: (g[rows], g[rows] * p))
-        parts.append(part)
+        parts.append(Part(start, end, row, targets, loss=partial(linear_loss, g)))
         coefficients.append(g)
     head = FusedHead(weight, 1, row_multiple=32)
     head.block_rows = block_rows
     dh = head.run(h, parts, gradient=True)
     leaf = h.clone().requires_grad_()
-    leaves = []
+    leaves: list[tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]] = []
     for part in parts:
         assert part.adapter is not None
-        view = part.adapter.weights[1]
-        if view is not None:
+        assert part.adapter.grads is not None
+        view, grads = part.adapter.weights[1], part.adapter.grads[1]
+        if view is not None and grads is not None:
             a, b = (t.clone().requires_grad_() for t in view[:2])
             part.adapter.weights[1] = (a, b, view[2])
-            leaves.append((part.adapter.grads[1], (a, b)))  # type: ignore[index]
+            leaves.append((grads, (a, b)))
     reference(leaf, weight, parts, coefficients)
     torch.testing.assert_close(dh, leaf.grad, atol=1e-5, rtol=1e-5)
     assert len(leaves) == 3
@@ -83,7 +91,12 @@ def test_the_whole_batchs_logits_are_never_kept(monkeypatch: pytest.MonkeyPatch)
     """No product of the head has more rows than a block."""
     rows: list[int] = []
     mm = torch.mm
-    monkeypatch.setattr(torch, "mm", lambda a, b, **kw: rows.append(len(a)) or mm(a, b, **kw))
+
+    def watched(a: Tensor, b: Tensor) -> Tensor:
+        rows.append(len(a))
+        return mm(a, b)
+
+    monkeypatch.setattr(torch, "mm", watched)
     head = FusedHead(torch.randn(VOCABULARY, WIDTH), 1, row_multiple=32)
     head.block_rows = 64
     g = torch.ones(1000)

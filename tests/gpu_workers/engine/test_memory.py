@@ -32,8 +32,13 @@ def test_as_few_layers_as_will_do() -> None:
     assert needed(layers) <= free * HEADROOM < needed(layers - 1)
 
 
-def test_a_fixed_number_wins_and_the_cpu_needs_none() -> None:
-    shape = {"total_layers": 4, "token_bytes": 1, "input_bytes": 1, "device": torch.device("cpu")}
-    assert CheckpointPlan(**shape).layers(10**9) == 0
-    assert CheckpointPlan(**shape, fixed=2).layers(1) == 2
-    assert CheckpointPlan(**shape, fixed=9).layers(1) == 4
+def test_a_fixed_number_wins() -> None:
+    cpu = torch.device("cpu")
+    assert CheckpointPlan(4, 1, 1, cpu, fixed=2).layers(1) == 2
+    assert CheckpointPlan(4, 1, 1, cpu, fixed=9).layers(1) == 4
+
+
+def test_on_cpu_only_very_long_passes_are_checkpointed() -> None:
+    assert CheckpointPlan(4, 1 << 40, 1, torch.device("cpu")).layers(4096) == 0
+    assert CheckpointPlan(4, 1 << 40, 1, torch.device("cpu")).layers(4097) == 4
+    assert CheckpointPlan(4, 1, 1, torch.device("cpu")).layers(4097) == 0

@@ -217,7 +217,7 @@ def test_an_unexpected_exception_fails_only_the_work_at_fault(
     client_options: dict[str, Any] = {"chunk_tokens": 48}
     works = {run: ForwardBackward(Draw(i).data([30, 40]), "cross_entropy")
              for i, run in enumerate(("a", "poisoned", "b"))}  # fmt: skip
-    expected = {}
+    expected: dict[str, Any] = {}
     for poisoned in (False, True):
         directory = tmp_path / str(poisoned)
         directory.mkdir()
@@ -246,7 +246,7 @@ def poison(client: Client, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     row = client.engine._runs["poisoned"].row
     assert row is not None
 
-    class Bomb(list):  # type: ignore[type-arg]
+    class Bomb(list[Any]):
         def __getitem__(self, index: Any) -> Any:
             if index == 3:
                 raise Poison

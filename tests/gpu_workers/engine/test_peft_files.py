@@ -61,7 +61,7 @@ def test_what_peft_saves_can_be_loaded(
     oracle = PeftOracle(model_directory, tmp_path / "ours")
     for parameter in oracle.parameters().values():
         torch.nn.init.normal_(parameter, std=0.05)
-    oracle.model.save_pretrained(tmp_path / "theirs", save_embedding_layers=False)
+    oracle.model.save_pretrained(str(tmp_path / "theirs"), save_embedding_layers=False)
     client.do("run", LoadState(tmp_path / "theirs", optimizer=False))
     state = client.state("run", tmp_path / "state")
     expected = {name: p.detach() for name, p in oracle.parameters().items()}

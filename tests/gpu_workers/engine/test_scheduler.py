@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from gpu_workers.engine.scheduler import Barrier, Pass, Scheduler
+from gpu_workers.engine.scheduler import Barrier, Item, Pass, Scheduler
 
 
 def everyone(run: str) -> bool:
@@ -88,7 +88,8 @@ def test_passes_are_served_up_to_the_first_barrier_and_barriers_when_nothing_pre
     scheduler = Scheduler(quantum=512)
     first, second, third = (a_pass("run", 100) for _ in range(3))
     step = Barrier("run", "step")
-    for item in (first, second, step, third):
+    items: list[Item] = [first, second, step, third]
+    for item in items:
         scheduler.add(item, "team")
     assert scheduler.barriers(everyone) == []
     assert scheduler.cycle(1024, everyone) == [(first, 0), (second, 0)]
@@ -125,7 +126,7 @@ def test_held_and_absent_runs_are_passed_over() -> None:
 
 def test_dropping_a_run_gives_back_its_work_and_leaves_the_others() -> None:
     scheduler = Scheduler(quantum=512)
-    work = [a_pass("gone", 2000), Barrier("gone", None)]
+    work: list[Item] = [a_pass("gone", 2000), Barrier("gone", None)]
     for item in work:
         scheduler.add(item, "team")
     scheduler.add(a_pass("other", 100), "team")
