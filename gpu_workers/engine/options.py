@@ -71,5 +71,5 @@ class EngineOptions:
 
 
 def default_arena_bytes(on_cpu: bool, free_bytes: int) -> int:
-    """Half a gigabyte on CPU; on a GPU half of what the model left free."""
-    return 512 * MIB if on_cpu else free_bytes // 2
+    """A quarter of a gigabyte on CPU; on a GPU half of what the model left free."""
+    return 256 * MIB if on_cpu else free_bytes // 2
