@@ -125,6 +125,7 @@ class SampleBody(schemas.Request, kw_only=True):
     prompt_logprobs_last_n: int | None = None
     base_model: str | None = None
     model_path: str | None = None
+    report_tokens: bool | None = None
 
 
 def decode(body: bytes, schema: type[T]) -> T:
@@ -195,6 +196,7 @@ def sample(body: bytes) -> Sample:
         stop_tokens=tokens,
         stop_strings=strings,
         prompt_logprobs=bool(request.prompt_logprobs),
+        report_tokens=bool(request.report_tokens),
     )
 
 

@@ -109,6 +109,7 @@ class Drain:
         try:
             with database.connect() as conn:
                 conn.execute(f"LISTEN {hub.WORK_CHANNEL}")
+                conn.execute(f"LISTEN {hub.CANCEL_CHANNEL}")
                 self._loop(conn, time.monotonic() + LASTS_S)
         finally:
             self._running.release()
@@ -178,5 +179,12 @@ class Drain:
         return news
 
     def _announced(self, conn: psycopg.Connection) -> set[Announcement]:
-        pools = [Announcement.parse(notice.payload) for notice in conn.notifies(timeout=0)]
-        return {kind for pool, kind in pools if pool == self._worker.pool}
+        news: set[Announcement] = set()
+        for notice in conn.notifies(timeout=0):
+            if notice.channel == hub.CANCEL_CHANNEL:
+                self._worker.cancel(notice.payload)
+                continue
+            pool, kind = Announcement.parse(notice.payload)
+            if pool == self._worker.pool:
+                news.add(kind)
+        return news

@@ -24,10 +24,18 @@ from core import database, doorbell
 from core.ids import split_request_id
 from gpu_workers import answers, bodies, plans
 from gpu_workers.drain import Capacity, Drain
-from gpu_workers.engine.types import CreateRun, EngineStopped, LoadState, SaveState, UserError
+from gpu_workers.engine.types import (
+    CreateRun,
+    EngineStopped,
+    LoadState,
+    SampleCancelled,
+    SaveState,
+    UserError,
+)
 from gpu_workers.engines import Engines
 from gpu_workers.finisher import Ended, Finisher
 from gpu_workers.progress import RunProgress
+from gpu_workers.streamer import Streamer
 from operations import claims, finish, workers
 from operations.claims import AdoptedRun, Claimed
 from runs import lifecycle
@@ -49,6 +57,7 @@ class Worker:
         # held while work goes to an engine: a snapshot must know after which operation it stands
         self._order = threading.Lock()
         self._cancels: dict[str, Any] = {}
+        self._streamer = Streamer()
         self.capacity = Capacity()
         self.finisher = Finisher(self.id, applied=self._applied, on_written=self._on_written)
         self.stopping = threading.Event()
@@ -83,6 +92,7 @@ class Worker:
         self.stopping.set()
         self._drain.stop()
         self._engines.stop()
+        self._streamer.stop()
         self.finisher.stop()
         try:
             with database.connect() as conn:
@@ -214,7 +224,14 @@ class Worker:
             work,
             team=str(operation.team_id),
             done=functools.partial(self._ended, operation, answers.sample, None),
+            on_token=self._streamer.reporter(request_id) if work.report_tokens else None,
         )
+
+    def cancel(self, request_id: str) -> None:
+        """Give up a sample that nobody waits for any more; the log says already that it failed."""
+        cancel = self._cancels.pop(request_id, None)
+        if cancel is not None:
+            cancel()
 
     def _submit(self, run: AdoptedRun, work: Any, done: Any) -> None:
         self._engines.get(run.base_model).submit(run.id, work, team=str(run.team_id), done=done)
@@ -224,7 +241,9 @@ class Worker:
             return
         request_id = f"{operation.target}:{operation.seq}"
         self._cancels.pop(request_id, None)
-        self.finisher.put(Ended(operation.id, request_id, result, answer, effect))
+        self._streamer.ended(request_id)
+        if not isinstance(result, SampleCancelled):
+            self.finisher.put(Ended(operation.id, request_id, result, answer, effect))
         self.capacity.give_back(operation)
 
     # --- after operations ended ---------------------------------------------------------------
@@ -277,9 +296,7 @@ class Worker:
         """Free what ended sessions held: slots, samplers, files; fail what they still wait for."""
         for released in lifecycle.release_ended(conn, worker_id=self.id):
             for request_id in released.failed_requests:
-                cancel = self._cancels.pop(request_id, None)
-                if cancel is not None:
-                    cancel()
+                self.cancel(request_id)
             for run_id in released.run_ids:
                 with self._order:
                     self._runs.pop(run_id, None)

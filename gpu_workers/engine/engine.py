@@ -34,6 +34,7 @@ from gpu_workers.engine.types import (
     Done,
     EngineStopped,
     ForwardBackward,
+    OnToken,
     RunWork,
     Sample,
     UserError,
@@ -129,14 +130,22 @@ class Engine:
             ticket.answer(EngineStopped("The engine was stopped."))
 
     def sample(
-        self, version: str | None, directory: Path | None, work: Sample, *, team: str, done: Done
+        self,
+        version: str | None,
+        directory: Path | None,
+        work: Sample,
+        *,
+        team: str,
+        done: Done,
+        on_token: OnToken | None = None,
     ) -> Callable[[], None]:
         """Queue valid sampling from a published version (None: the base model).
 
-        A version that is not in memory is read from `directory`. Returns a function that cancels.
+        A version that is not in memory is read from `directory`. `on_token` hears of each token as
+        it is drawn. Returns a function that cancels.
         """
         try:
-            cancel = self._sampler.submit(version, directory, work, team, done)
+            cancel = self._sampler.submit(version, directory, work, team, done, on_token)
         except (UserError, EngineStopped) as error:
             answer = error  # `error` is gone when the except clause ends
             if not self._post(lambda: done(answer)):

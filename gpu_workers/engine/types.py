@@ -28,6 +28,10 @@ class EngineStopped(Exception):
     """The engine was stopped before this work was done; nothing is known to be wrong with it."""
 
 
+class SampleCancelled(Exception):
+    """The request was cancelled before it was complete."""
+
+
 @dataclass(frozen=True, slots=True)
 class AdapterSpec:
     """The shape of a run's LoRA adapter. Alpha is always 32."""
@@ -129,7 +133,7 @@ RunWork = CreateRun | ForwardBackward | OptimStep | SaveState | LoadState | Publ
 
 @dataclass(slots=True)
 class Sample:
-    """Continue `prompt` `num_samples` times.
+    """Continue `prompt` `num_samples` times; `report_tokens`: somebody reads along meanwhile.
 
     `max_tokens` None means up to the model's context length. `stop_tokens` and `stop_strings` both
     None: the model's end-of-sequence tokens stop; both empty: nothing stops.
@@ -145,6 +149,7 @@ class Sample:
     stop_tokens: list[int] | None = None
     stop_strings: list[str] | None = None
     prompt_logprobs: bool = False
+    report_tokens: bool = False
 
 
 Work = RunWork | Sample
@@ -202,3 +207,7 @@ Result = PassResult | OptimResult | SaveResult | SampleResult | None
 
 Done = Callable[[Result | BaseException], None]
 """Called exactly once, from a thread of the engine; must not block. UserError: the user's fault."""
+
+OnToken = Callable[[int, int, float], None]
+"""Called from the engine's thread for each token of a sample: (index of the sequence, token, its
+logprob). It stands between two decode steps of everybody, so it must not block."""

@@ -20,6 +20,10 @@ log = logging.getLogger(__name__)
 
 DONE_CHANNEL = "tinsmith_done"
 WORK_CHANNEL = "tinsmith_work"
+# a request id that nobody waits for any more
+CANCEL_CHANNEL = "tinsmith_cancel"
+# a request id, a space, tokens sampled for it (operations/partial.py)
+TOKENS_CHANNEL = "tinsmith_tokens"
 RECONNECT_DELAY_S = 0.5
 # pg_notify refuses payloads of 8000 bytes and more
 MAX_PAYLOAD_BYTES = 7900
@@ -30,13 +34,13 @@ class Hub:
 
     def __init__(self) -> None:
         self._waiters: dict[str, set[asyncio.Event]] = {}
+        self._listeners: dict[str, set[asyncio.Queue[str | None]]] = {}
         self._task: asyncio.Task[None] | None = None
 
     @contextmanager
     def waiter(self, key: str) -> Iterator[asyncio.Event]:
         """An event set whenever `key` is announced on the done channel."""
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._listen(), name="hub")
+        self._start()
         event = asyncio.Event()
         events = self._waiters.setdefault(key, set())
         events.add(event)
@@ -47,6 +51,23 @@ class Hub:
             if not events:
                 self._waiters.pop(key, None)
 
+    @contextmanager
+    def tokens(self, key: str) -> Iterator[asyncio.Queue[str | None]]:
+        """A queue into which goes what is announced of `key` on the tokens channel.
+
+        Announcements may be missing: none is repeated after a lost connection.
+        """
+        self._start()
+        queue: asyncio.Queue[str | None] = asyncio.Queue()
+        queues = self._listeners.setdefault(key, set())
+        queues.add(queue)
+        try:
+            yield queue
+        finally:
+            queues.discard(queue)
+            if not queues:
+                self._listeners.pop(key, None)
+
     async def close(self) -> None:
         """Stop listening."""
         if self._task is not None:
@@ -54,14 +75,22 @@ class Hub:
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
 
+    def _start(self) -> None:
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._listen(), name="hub")
+
     async def _listen(self) -> None:
         while True:
             try:
                 async with await database.connect_async() as conn:
                     await conn.execute(f"LISTEN {DONE_CHANNEL}")
+                    await conn.execute(f"LISTEN {TOKENS_CHANNEL}")
                     self._wake(list(self._waiters))
                     async for notice in conn.notifies():
-                        self._wake(notice.payload.split(","))
+                        if notice.channel == DONE_CHANNEL:
+                            self._wake(notice.payload.split(","))
+                        else:
+                            self._hand_on(notice.payload)
             except (psycopg.Error, OSError) as error:
                 log.warning("the listening connection was lost, reconnecting: %s", error)
             await asyncio.sleep(RECONNECT_DELAY_S)
@@ -70,6 +99,11 @@ class Hub:
         for key in keys:
             for event in self._waiters.get(key, ()):
                 event.set()
+
+    def _hand_on(self, payload: str) -> None:
+        key, _, news = payload.partition(" ")
+        for queue in self._listeners.get(key, ()):
+            queue.put_nowait(news)
 
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()

@@ -90,6 +90,26 @@ SELECT set_config('synchronous_commit', 'off', true),
                WHERE pool = %(pool)s AND lingering AND alive_until > now())
 """
 
+CANCELLED_MESSAGE = "the request was cancelled"
+# Operations on a run are never cancelled: those behind them count on their having been done
+_CANCEL = """
+WITH asked AS (
+    SELECT id FROM operations_operation WHERE target = %s AND seq = %s AND team_id = %s
+), cancelled AS (
+    UPDATE operations_operation o SET state = 'failed', error = %s, error_category = 'user',
+        finished_at = now()
+    FROM asked WHERE o.id = asked.id AND o.kind = 'sample' AND o.state IN ('queued', 'running')
+    RETURNING o.id
+), bodies AS (
+    DELETE FROM operations_payload p USING cancelled c WHERE p.operation_id = c.id
+)
+SELECT EXISTS (SELECT FROM cancelled) FROM asked
+"""
+_ANNOUNCE_CANCEL = f"""
+SELECT set_config('synchronous_commit', 'off', true),
+       pg_notify('{hub.CANCEL_CHANNEL}', %s), pg_notify('{hub.DONE_CHANNEL}', %s)
+"""
+
 _LOOK = """
 SELECT o.state, o.error, o.error_category, r.content_type, r.body, o.pool,
        EXISTS (SELECT FROM operations_worker w WHERE w.pool = o.pool AND w.alive_until > now())
@@ -177,6 +197,29 @@ async def _submit(
             raise BadRequest(f"the session of {what} {target} has ended; start a new one")
         await announce(conn, pool)
     return Submitted(make_request_id(target, seq), run_id=target)
+
+
+async def cancel(*, caller: Caller, request_id: str) -> bool:
+    """Give up a sample that is not finished; whether there was one to give up.
+
+    It fails at once; the worker that may have it stops as soon as it hears of it.
+
+    Raises:
+        NotFound: no such request in the caller's team.
+    """
+    address = split_request_id(request_id)
+    async with database.connection() as conn:
+        row = (
+            address
+            and await (
+                await conn.execute(_CANCEL, (*address, caller.team_id, CANCELLED_MESSAGE))
+            ).fetchone()
+        )
+        if not row:
+            raise NotFound(f"there is no request {request_id}")
+        if row[0]:
+            await conn.execute(_ANNOUNCE_CANCEL, (request_id, request_id))
+    return row[0]
 
 
 async def append_creation(

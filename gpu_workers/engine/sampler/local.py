@@ -32,7 +32,15 @@ from gpu_workers.engine.sampler.stops import StopRule, TokenTexts
 from gpu_workers.engine.sampler.tokenizer import load_texts
 from gpu_workers.engine.sampler.validate import token_budget
 from gpu_workers.engine.sampler.versions import LoadAdapter, VersionStore
-from gpu_workers.engine.types import Done, EngineStopped, Result, Sample, UserError
+from gpu_workers.engine.types import (
+    Done,
+    EngineStopped,
+    OnToken,
+    Result,
+    Sample,
+    SampleCancelled,
+    UserError,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -41,10 +49,6 @@ MOST_PREFILLS_IN_A_ROW = 4
 
 Starting = list[tuple[Request, Row | None]]
 """Samples to start: a prefilled request, and the row (with its prompt) that the sample gets."""
-
-
-class SampleCancelled(Exception):
-    """The request was cancelled before it was complete."""
 
 
 class LocalSampler:
@@ -83,10 +87,17 @@ class LocalSampler:
     # --- from any thread --------------------------------------------------------------------------
 
     def submit(
-        self, version: str | None, directory: Path | None, work: Sample, team: str, done: Done
+        self,
+        version: str | None,
+        directory: Path | None,
+        work: Sample,
+        team: str,
+        done: Done,
+        on_token: OnToken | None = None,
     ) -> Callable[[], None]:
         """Queue a valid request; None as version is the base model. Returns what cancels it.
 
+        `on_token` is called with each token as it is drawn, in order within a sequence.
         `done` is called exactly once, from the engine's thread, with SampleCancelled if cancelled.
         Raises UserError if stop strings are asked of a model that has no tokenizer, and what `stop`
         was given after it.
@@ -94,7 +105,8 @@ class LocalSampler:
         info = self.base.info
         stop = StopRule.of(work, info.eos_token_ids, self._token_texts)
         budget = token_budget(work, info)
-        return self._inbox.put(Request(work, version, directory, team, done, stop, budget))
+        request = Request(work, version, directory, team, done, stop, budget, on_token)
+        return self._inbox.put(request)
 
     def has_work(self) -> bool:
         """Whether `step` would do something."""
@@ -344,7 +356,10 @@ class LocalSampler:
                 continue
             if not fine:
                 self._close(request, _not_finite(request))
-            elif (reason := sequence.take(token, logprob)) is not None:
+                continue
+            if request.on_token is not None:
+                request.on_token(sequence.index, token, logprob)
+            if (reason := sequence.take(token, logprob)) is not None:
                 request.results[sequence.index] = sequence.result(reason)
                 ended.append(sequence)
         return ended

@@ -16,6 +16,7 @@ from gpu_workers.engine.sampler.versions import Version
 from gpu_workers.engine.types import (
     Done,
     Float32Array,
+    OnToken,
     Sample,
     SampledSequence,
     SampleResult,
@@ -33,6 +34,7 @@ class Request:
     done: Done
     stop: StopRule
     budget: int  # tokens a sample may have
+    on_token: OnToken | None = None
     cancelled: bool = False
     closed: bool = False
     version: Version | None = None
