@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.core.exceptions import ValidationError
 
@@ -12,7 +13,7 @@ from core.database import connection
 
 _COLUMNS = (
     "id, name, source, tokenizer_id, family, max_context_length, max_lora_rank, pool, "
-    "trainable, sampleable, description"
+    "trainable, sampleable, description, created_at"
 )
 
 
@@ -31,6 +32,7 @@ class OfferedModel:
     trainable: bool
     sampleable: bool
     description: str
+    created_at: datetime
 
 
 async def offered_models() -> list[OfferedModel]:

@@ -1,9 +1,10 @@
 """The ASGI application: one process, two lanes, and the lifespan of what they share.
 
-`/api/v1/` takes the wire protocol's own lane (tinker_api/lane.py): Django's URLs and views, none of
-its middleware and request signals, whose thread hops would cost more than the work itself. Views
-there are async and talk to PostgreSQL through `core.database`, not through the ORM. Everything else
-(admin, pages, static files) is ordinary Django.
+`/api/v1/` (the wire protocol) and `/v1/` (the OpenAI-compatible API) take the fast lane
+(core/lane.py): Django's URLs and views, none of its middleware and request signals, whose thread
+hops would cost more than the work itself. Views there are async and talk to PostgreSQL through
+`core.database`, not through the ORM. Everything else (admin, pages, static files) is ordinary
+Django.
 """
 
 import logging
@@ -20,6 +21,7 @@ from django.core.handlers.asgi import ASGIHandler
 from django.urls import get_resolver
 
 from core import lifespan
+from openai_api.lane import OpenaiLane
 from tinker_api.lane import WireLane
 
 log = logging.getLogger(__name__)
@@ -27,8 +29,6 @@ log = logging.getLogger(__name__)
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-
-WIRE_PREFIX = "/api/v1/"
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:
@@ -48,7 +48,7 @@ async def _lifespan(receive: Receive, send: Send) -> None:
 
 
 _pages = ASGIHandler()
-_wire = WireLane()
+_fast_lanes = {"/api/v1/": WireLane(), "/v1/": OpenaiLane()}
 # The first request should not pay for importing every view.
 get_resolver().url_patterns  # noqa: B018
 
@@ -59,7 +59,8 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         await _lifespan(receive, send)
     elif scope["type"] == "http":
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        await (_wire if path.startswith(WIRE_PREFIX) else _pages)(scope, receive, send)
+        lanes = (lane for prefix, lane in _fast_lanes.items() if path.startswith(prefix))
+        await next(lanes, _pages)(scope, receive, send)
     elif scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.close", "code": 4404})

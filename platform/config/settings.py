@@ -41,7 +41,16 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 FILE_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES  # request bodies stay in memory, never in temp files
 
 # --- apps -------------------------------------------------------------------------------------
-OUR_APPS = ["core", "accounts", "catalog", "runs", "operations", "checkpoints", "tinker_api"]
+OUR_APPS = [
+    "core",
+    "accounts",
+    "catalog",
+    "runs",
+    "operations",
+    "checkpoints",
+    "tinker_api",
+    "openai_api",
+]
 INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",

@@ -11,6 +11,7 @@ admin.site.index_title = "Administration"
 
 urlpatterns = [
     path("api/v1/", include("tinker_api.urls")),
+    path("v1/", include("openai_api.urls")),
     path("", views.front_page),
     path("healthz", views.healthz),
     path("admin/", admin.site.urls),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 import psycopg
@@ -49,6 +49,7 @@ class Unavailable(ApiError):
     """Something that the server needs does not answer; the same request may work later."""
 
     status = 503
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": str(TRY_AGAIN_AFTER_S)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +117,8 @@ def make_view(
         response = manners.refuse(refusal)
         if isinstance(refusal, MethodNotAllowed):
             response.headers["Allow"] = ", ".join(by_method)
-        if isinstance(refusal, Unavailable):
-            response.headers["Retry-After"] = str(TRY_AGAIN_AFTER_S)
+        for name, value in refusal.headers.items():
+            response.headers[name] = value
         return response
 
     # API keys, not cookies, say who asks: there is nothing for a foreign page to ride on

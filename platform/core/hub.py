@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from weakref import WeakKeyDictionary
 
 import psycopg
@@ -25,6 +25,7 @@ CANCEL_CHANNEL = "tinsmith_cancel"
 # a request id, a space, tokens sampled for it (operations/partial.py)
 TOKENS_CHANNEL = "tinsmith_tokens"
 RECONNECT_DELAY_S = 0.5
+CONNECT_WITHIN_S = 2.0
 # pg_notify refuses payloads of 8000 bytes and more
 MAX_PAYLOAD_BYTES = 7900
 
@@ -36,6 +37,7 @@ class Hub:
         self._waiters: dict[str, set[asyncio.Event]] = {}
         self._listeners: dict[str, set[asyncio.Queue[str | None]]] = {}
         self._task: asyncio.Task[None] | None = None
+        self._connected = asyncio.Event()
 
     @contextmanager
     def waiter(self, key: str) -> Iterator[asyncio.Event]:
@@ -68,6 +70,11 @@ class Hub:
             if not queues:
                 self._listeners.pop(key, None)
 
+    async def listening(self) -> None:
+        """Wait until the database would tell us, but not for long."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._connected.wait(), CONNECT_WITHIN_S)
+
     async def close(self) -> None:
         """Stop listening."""
         if self._task is not None:
@@ -85,6 +92,7 @@ class Hub:
                 async with await database.connect_async() as conn:
                     await conn.execute(f"LISTEN {DONE_CHANNEL}")
                     await conn.execute(f"LISTEN {TOKENS_CHANNEL}")
+                    self._connected.set()
                     self._wake(list(self._waiters))
                     async for notice in conn.notifies():
                         if notice.channel == DONE_CHANNEL:
@@ -93,6 +101,7 @@ class Hub:
                             self._hand_on(notice.payload)
             except (psycopg.Error, OSError) as error:
                 log.warning("the listening connection was lost, reconnecting: %s", error)
+            self._connected.clear()
             await asyncio.sleep(RECONNECT_DELAY_S)
 
     def _wake(self, keys: list[str]) -> None:

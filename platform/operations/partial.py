@@ -96,33 +96,32 @@ def announce(conn: Connection, announcements: list[str]) -> None:
     )
 
 
-async def follow(*, caller: Caller, request_id: str) -> AsyncGenerator[list[Progress] | Outcome]:
+async def follow(
+    queue: asyncio.Queue[str | None], *, caller: Caller, request_id: str
+) -> AsyncGenerator[list[Progress] | Outcome]:
     """Tokens as they are announced, `Pending` after a silence, the outcome last.
+
+    Args:
+        queue: from `hub.tokens(request_id)`, entered before the request was submitted.
 
     Raises:
         NotFound: no such request in the caller's team.
     """
-    with hub.current().tokens(request_id) as queue:
-        waiting = asyncio.create_task(_finished(caller, request_id))
-        waiting.add_done_callback(lambda _: queue.put_nowait(None))
-        try:
-            while True:
-                try:
-                    news = await asyncio.wait_for(queue.get(), SILENCE_S)
-                except TimeoutError:
-                    outcome = await services.wait_result(
-                        caller=caller, request_id=request_id, timeout_s=0
-                    )
-                    yield outcome
-                    if not isinstance(outcome, Pending):
-                        return
-                    continue
-                if news is None:
-                    yield waiting.result()
-                    return
-                yield parse(news)
-        finally:
-            waiting.cancel()
+    waiting = asyncio.create_task(_finished(caller, request_id))
+    waiting.add_done_callback(lambda _: queue.put_nowait(None))
+    try:
+        while True:
+            try:
+                news = await asyncio.wait_for(queue.get(), SILENCE_S)
+            except TimeoutError:
+                yield await services.wait_result(caller=caller, request_id=request_id, timeout_s=0)
+                continue
+            if news is None:
+                yield waiting.result()
+                return
+            yield parse(news)
+    finally:
+        waiting.cancel()
 
 
 async def _finished(caller: Caller, request_id: str) -> Outcome:

@@ -8,20 +8,19 @@ Bodies of operations are read by the worker; here only their ids are.
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
-from core.errors import BadRequest
+from core.json_bodies import decode
 
 Id = Annotated[str, Meta(min_length=1, max_length=200)]
 Text = Annotated[str, Meta(max_length=20_000)]
 # What PostgreSQL's bigint holds
 Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
-_UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*?)`(?: - at `\$\.?(?P<at>.*)`)?")
+__all__ = ["decode"]
 
 
 class Request(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -157,42 +156,3 @@ class TinkerPath(Request):
     """`weights_info`."""
 
     tinker_path: Text
-
-
-T = TypeVar("T")
-_decoders: dict[type[Any], msgspec.json.Decoder[Any]] = {}
-
-
-def decode(body: bytes, schema: type[T]) -> T:
-    """`body` as a `schema`, or a BadRequest that says what is wrong and what is allowed."""
-    decoder = _decoders.get(schema)
-    if decoder is None:
-        decoder = _decoders[schema] = msgspec.json.Decoder(schema)
-    try:
-        if b"\\u0000" in body:
-            raise BadRequest("the body holds a NUL character, which no field may contain")
-        return decoder.decode(body or b"{}")
-    except msgspec.ValidationError as error:
-        raise BadRequest(_explain(str(error), schema)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest(f"the body is not valid JSON: {error}") from None
-
-
-def _explain(message: str, schema: type[Any]) -> str:
-    """msgspec's message in our words, with the allowed names when a name is unknown."""
-    match = _UNKNOWN.fullmatch(message)
-    if match is None:
-        return message.replace("Object missing", "missing").replace("$.", "").replace("$", "body")
-    place = match["at"] or ""
-    allowed = ", ".join(_field_names(schema, place))
-    where = f" in {place}" if place else ""
-    return f"unknown field `{match['name']}`{where}; allowed: {allowed}"
-
-
-def _field_names(schema: type[Any], place: str) -> tuple[str, ...]:
-    """The names of the fields of the Struct at a dotted `place` inside `schema`."""
-    for name in filter(None, place.split(".")):
-        fields = {field.encode_name: field.type for field in msgspec.structs.fields(schema)}
-        kinds = get_args(fields[name]) or (fields[name],)
-        schema = next(kind for kind in kinds if isinstance(kind, msgspec.StructMeta))
-    return tuple(field.encode_name for field in msgspec.structs.fields(schema))

@@ -1,0 +1,79 @@
+"""JSON request bodies as msgspec Structs, and mistakes in them in our words."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, TypeVar, get_args
+
+import msgspec
+
+from core.errors import BadRequest
+
+_PLACE = r"(?: - at `\$(?P<at>.*)`)?"
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*?)`" + _PLACE, re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(?P<name>.*?)`" + _PLACE, re.DOTALL)
+_OTHER = re.compile(r".*?" + _PLACE, re.DOTALL)
+
+T = TypeVar("T")
+_decoders: dict[type[Any], msgspec.json.Decoder[Any]] = {}
+
+
+class BadField(BadRequest):
+    """A body that cannot be taken; `field` is the dotted place of the field at fault, if any."""
+
+    def __init__(self, detail: str, field: str | None = None) -> None:
+        super().__init__(detail)
+        self.field = field
+
+
+def decode(body: bytes, schema: type[T], *, nul_allowed: bool = False) -> T:
+    """`body` as a `schema`; an empty body is an empty object.
+
+    Args:
+        nul_allowed: texts may hold NUL characters, because none of them goes into the database.
+
+    Raises:
+        BadField: says what is wrong and what is allowed.
+    """
+    decoder = _decoders.get(schema)
+    if decoder is None:
+        decoder = _decoders[schema] = msgspec.json.Decoder(schema)
+    try:
+        if not nul_allowed and b"\\u0000" in body:
+            raise BadField("the body holds a NUL character, which no field may contain")
+        return decoder.decode(body or b"{}")
+    except msgspec.ValidationError as error:
+        raise _explain(str(error), schema) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadField(f"the body is not valid JSON: {error}") from None
+
+
+def _explain(message: str, schema: type[Any]) -> BadField:
+    """msgspec's message in our words, with the allowed names when a name is unknown."""
+    unknown = _UNKNOWN.fullmatch(message)
+    if unknown is not None:
+        place = (unknown["at"] or "").removeprefix(".")
+        allowed = ", ".join(_field_names(schema, place))
+        where = f" in {place}" if place else ""
+        detail = f"unknown field `{unknown['name']}`{where}; allowed: {allowed}"
+        return BadField(detail, f"{place}.{unknown['name']}".removeprefix("."))
+    detail = message.replace("Object missing", "missing").replace("$.", "").replace("$", "body")
+    match = _MISSING.fullmatch(message) or _OTHER.fullmatch(message)
+    found = match.groupdict() if match is not None else {}
+    names = [(found.get("at") or "").removeprefix("."), found.get("name") or ""]
+    return BadField(detail, ".".join(filter(None, names)) or None)
+
+
+def _field_names(schema: type[Any], place: str) -> tuple[str, ...]:
+    """The names of the fields of the Struct at a dotted `place` inside `schema`."""
+    for name in filter(None, place.replace("[...]", "").split(".")):
+        fields = {field.encode_name: field.type for field in msgspec.structs.fields(schema)}
+        schema = next(kind for kind in _kinds(fields[name]))
+    return tuple(field.encode_name for field in msgspec.structs.fields(schema))
+
+
+def _kinds(annotation: Any) -> list[type[Any]]:
+    """The Structs that a type speaks of, whatever it wraps them in."""
+    if isinstance(annotation, msgspec.StructMeta):
+        return [annotation]
+    return [kind for part in get_args(annotation) for kind in _kinds(part)]

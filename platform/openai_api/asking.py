@@ -1,0 +1,280 @@
+"""Asks samplers: `sample` operations in the log, followed to their end.
+
+What nobody waits for any more is given up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import struct
+import time
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import psycopg
+
+from accounts.keys import Caller
+from core import hub, ids
+from core.endpoint import Broken, Unavailable
+from core.errors import ApiError, BadRequest, NotFound
+from openai_api import doors
+from openai_api.doors import Chosen, Door
+from openai_api.errors import Refused
+from operations import partial
+from operations import services as operations
+from operations.partial import Progress
+from operations.services import Failed, Pending
+from tinsmith.wire import wire_pb2
+
+log = logging.getLogger(__name__)
+
+# as long as OpenAI's own clients wait
+AT_MOST_S = 600.0
+# how long a pool may be without a worker before its requests are sent away
+WITHOUT_WORKER_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What to sample. The engine's own end tokens stop unless there are `stops`."""
+
+    prompts: list[list[int]]
+    n: int
+    max_tokens: int | None
+    temperature: float
+    top_p: float
+    top_k: int
+    seed: int | None
+    stops: list[str]
+    end_tokens: frozenset[int]
+    top_logprobs: int
+
+    def body(self, prompt: list[int], sampler_id: str, number: int, live: bool) -> bytes:
+        """The operation's body, as clients of the wire protocol send it."""
+        # Always a seed: a sample that is done again after a crash then says the same
+        seed = secrets.randbits(63) if self.seed is None else self.seed
+        params: dict[str, Any] = {
+            "max_tokens": self.max_tokens,
+            "seed": seed,
+            "temperature": self.temperature,
+            "top_k": self.top_k,
+            "top_p": self.top_p,
+        }
+        if self.stops:
+            params["stop"] = [*sorted(self.end_tokens), *self.stops]
+        return msgspec.json.encode(
+            {
+                "sampling_session_id": sampler_id,
+                "seq_id": number,
+                "num_samples": self.n,
+                "prompt": {"chunks": [{"type": "encoded_text", "tokens": prompt}]},
+                "sampling_params": params,
+                "topk_sample_logprobs": self.top_logprobs,
+                "report_tokens": live,
+                "type": "sample",
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """One answer: its tokens, their logprobs, and the likeliest tokens beside each if asked for."""
+
+    tokens: list[int]
+    logprobs: list[float]
+    stopped: bool
+    top: list[list[tuple[int, float]]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """All answers to one prompt."""
+
+    sequences: list[Sequence]
+    cached_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Nothing has come for a while."""
+
+
+Event = list[Progress] | Answered | Silence
+
+
+async def ask(
+    caller: Caller, chosen: Chosen, question: Question, *, live: bool
+) -> AsyncGenerator[tuple[int, Event]]:
+    """(index of the prompt, what has come): tokens if `live`, and last of each prompt its answer.
+
+    Whoever stops iterating gives up what is not answered.
+
+    Raises:
+        ApiError: the samples failed, or took too long.
+    """
+    events: asyncio.Queue[tuple[int, Event | Exception]] = asyncio.Queue()
+    tasks = [
+        asyncio.create_task(_ask_one(caller, chosen, question, index, live, events))
+        for index in range(len(question.prompts))
+    ]
+    try:
+        unanswered = len(tasks)
+        while unanswered:
+            index, event = await events.get()
+            if isinstance(event, Exception):
+                raise event
+            unanswered -= isinstance(event, Answered)
+            yield index, event
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _ask_one(
+    caller: Caller,
+    chosen: Chosen,
+    question: Question,
+    index: int,
+    live: bool,
+    events: asyncio.Queue[tuple[int, Event | Exception]],
+) -> None:
+    """Put what comes of one prompt into `events`; its last is an answer or an exception."""
+    door = doors.of(caller)
+    try:
+        with contextlib.ExitStack() as listening:
+            request_id, queue = await _submit(
+                listening, caller, door, chosen, question, index, live
+            )
+            try:
+                async with contextlib.aclosing(
+                    _follow(caller, door, request_id, queue, question)
+                ) as following:
+                    async for event in following:
+                        events.put_nowait((index, event))
+            except BaseException:
+                await _give_up(caller, request_id)
+                raise
+    except Exception as error:
+        events.put_nowait((index, error))
+
+
+async def _submit(
+    listening: contextlib.ExitStack,
+    caller: Caller,
+    door: Door,
+    chosen: Chosen,
+    question: Question,
+    index: int,
+    live: bool,
+) -> tuple[str, asyncio.Queue[str | None]]:
+    """Append the operation; its request id and where its tokens arrive.
+
+    A session that ended since it was last used is replaced, once.
+    """
+    prompt = question.prompts[index]
+    for last_try in (False, True):
+        sampler_id = await door.sampler(caller, chosen)
+        number = doors.next_number()
+        request_id = ids.request_id(sampler_id, number)
+        # before the submit: what is announced to nobody is lost
+        queue = listening.enter_context(hub.current().tokens(request_id))
+        if live:
+            await hub.current().listening()
+        try:
+            await operations.submit_to_sampler(
+                caller=caller,
+                sampler_id=sampler_id,
+                seq=number,
+                body=question.body(prompt, sampler_id, number, live),
+            )
+            return request_id, queue
+        except (BadRequest, NotFound):
+            door.forget(sampler_id)
+            if last_try:
+                raise
+    raise AssertionError("unreachable")
+
+
+async def _follow(
+    caller: Caller,
+    door: Door,
+    request_id: str,
+    queue: asyncio.Queue[str | None],
+    question: Question,
+) -> AsyncGenerator[Event]:
+    """What comes of a submitted request, until its answer."""
+    started = served = time.monotonic()
+    async with contextlib.aclosing(
+        partial.follow(queue, caller=caller, request_id=request_id)
+    ) as outcomes:
+        async for outcome in outcomes:
+            now = time.monotonic()
+            await door.keep_open(caller)
+            if isinstance(outcome, list):
+                served = now
+                yield outcome
+            elif isinstance(outcome, Pending):
+                if outcome.queue_state != "paused_capacity":
+                    served = now
+                elif now - served > WITHOUT_WORKER_S:
+                    raise Unavailable(f"{outcome.reason}; try again later")
+                if now - started > AT_MOST_S:
+                    raise Unavailable(f"not done within {AT_MOST_S:.0f} s; try again later")
+                yield Silence()
+            elif isinstance(outcome, Failed):
+                raise _failure(outcome, question)
+            else:
+                yield read_answer(outcome.body)
+
+
+def _failure(failed: Failed, question: Question) -> ApiError:
+    if failed.category != "user":
+        return Broken(failed.message)
+    if question.top_logprobs and "topk_sample_logprobs" in failed.message:
+        return Refused(
+            f"top_logprobs {question.top_logprobs} is not offered by this server; use 0",
+            "top_logprobs",
+            "unsupported_parameter",
+        )
+    return Refused(failed.message)
+
+
+async def _give_up(caller: Caller, request_id: str) -> None:
+    """Cancel a request of whose answer nobody will hear."""
+    try:
+        await operations.cancel(caller=caller, request_id=request_id)
+    except (ApiError, psycopg.Error) as error:
+        log.warning("%s could not be cancelled: %s", request_id, error)
+
+
+def read_answer(body: bytes) -> Answered:
+    """A SampleResponse."""
+    response = wire_pb2.SampleResponse.FromString(body)
+    return Answered(
+        [_read_sequence(sequence) for sequence in response.sequences],
+        response.prompt_cache_hit_tokens,
+    )
+
+
+def _read_sequence(sequence: wire_pb2.SampledSequence) -> Sequence:
+    return Sequence(
+        tokens=_numbers("i", sequence.tokens),
+        logprobs=_numbers("f", sequence.logprobs),
+        stopped=sequence.stop_reason == wire_pb2.STOP_REASON_STOP,
+        top=_read_top(sequence.topk_sampled_logprobs),
+    )
+
+
+def _read_top(top: wire_pb2.TopkLogprobs) -> list[list[tuple[int, float]]]:
+    pairs = list(zip(_numbers("i", top.token_ids), _numbers("f", top.logprobs), strict=True))
+    return [pairs[at : at + top.k] for at in range(0, len(pairs), top.k or 1)]
+
+
+def _numbers(form: str, data: bytes) -> list:
+    return list(struct.unpack(f"<{len(data) // 4}{form}", data))

@@ -1,0 +1,140 @@
+"""The sessions in which this API samples: one for each key, opened on use and kept while used.
+
+Samples belong to samplers and samplers to sessions, here as for every client. A session that has
+ended, because nobody used it for a while or somebody finished it, is replaced by a new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
+
+from accounts.keys import Caller
+from catalog import services as catalog
+from catalog.services import OfferedModel
+from checkpoints import services as checkpoints
+from core.errors import Gone, NotFound
+from openai_api.errors import ModelNotFound
+from runs import services as runs
+
+# a session expires when it was not heard of for ten times as long
+HEARTBEAT_EVERY_S = 60.0
+MOST_DOORS = 4096
+CHECKPOINT_PREFIX = "tinker://"
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What to sample from: a base model, with a checkpoint's adapter if `path` is set."""
+
+    name: str
+    base: OfferedModel
+    path: str | None = None
+    weights_key: str | None = None
+
+
+async def choose(caller: Caller, name: str) -> Chosen:
+    """What `model` means.
+
+    Raises:
+        ModelNotFound: nothing that the caller may sample from.
+    """
+    path = key = None
+    base_name = name
+    if name.startswith(CHECKPOINT_PREFIX):
+        try:
+            checkpoint = await checkpoints.find_readable(caller=caller, path=name)
+        except NotFound as error:
+            raise ModelNotFound(error.detail) from None
+        base_name, path, key = checkpoint.base_model, name, checkpoint.key
+    offered = {} if "\0" in name else {m.name: m for m in await sampleable_models()}
+    if base_name not in offered:
+        raise ModelNotFound(
+            f"the model {name!r} does not exist; offered: {', '.join(offered) or 'none'}, "
+            "and checkpoints by their tinker:// path"
+        )
+    return Chosen(name, offered[base_name], path, key)
+
+
+async def sampleable_models() -> list[OfferedModel]:
+    """The base models that one may sample from."""
+    return [model for model in await catalog.offered_models() if model.sampleable]
+
+
+@dataclass(slots=True)
+class Door:
+    """A key's session in this process and the samplers made in it."""
+
+    session_id: str | None = None
+    heard_at: float = 0.0
+    samplers: dict[tuple[str, str | None], str] = field(default_factory=dict)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def sampler(self, caller: Caller, chosen: Chosen) -> str:
+        """A sampler in an open session."""
+        async with self.lock:
+            await self._hold_open(caller)
+            assert self.session_id is not None
+            which = (chosen.base.name, chosen.weights_key)
+            if which not in self.samplers:
+                self.samplers[which] = await runs.create_sampler(
+                    caller=caller,
+                    session_id=self.session_id,
+                    number=len(self.samplers),
+                    model_path=chosen.path,
+                    base_model=chosen.base.name,
+                )
+            return self.samplers[which]
+
+    async def keep_open(self, caller: Caller) -> None:
+        """Keep the session alive while something is under way in it."""
+        if self._is_silent():
+            async with self.lock:
+                await self._hold_open(caller)
+
+    def forget(self, sampler_id: str) -> None:
+        """Take a new session next time: this sampler's has ended."""
+        if self.session_id is not None and sampler_id.startswith(f"{self.session_id}:"):
+            self.session_id = None
+
+    def _is_silent(self) -> bool:
+        return time.monotonic() - self.heard_at >= HEARTBEAT_EVERY_S
+
+    async def _hold_open(self, caller: Caller) -> None:
+        if self.session_id is not None and self._is_silent():
+            try:
+                await runs.heartbeat(caller=caller, session_id=self.session_id)
+            except (Gone, NotFound):
+                self.session_id = None
+        if self.session_id is None:
+            self.samplers.clear()
+            self.session_id = await runs.create_session(
+                caller=caller,
+                tags=["openai"],
+                user_metadata={},
+                sdk_version="",
+                display_name="OpenAI-compatible API",
+            )
+            self.heard_at = time.monotonic()
+        elif self._is_silent():
+            self.heard_at = time.monotonic()
+
+
+_doors: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, Door]] = WeakKeyDictionary()
+_numbers = itertools.count()
+
+
+def of(caller: Caller) -> Door:
+    """The door of the caller's key."""
+    doors = _doors.setdefault(asyncio.get_running_loop(), {})
+    if caller.key_id not in doors and len(doors) >= MOST_DOORS:
+        doors.pop(next(iter(doors)))
+    return doors.setdefault(caller.key_id, Door())
+
+
+def next_number() -> int:
+    """A number for a request; unique in this process, as its samplers are."""
+    return next(_numbers)

@@ -1,0 +1,165 @@
+"""What requests may contain: OpenAI's names, of which we refuse those that we cannot keep.
+
+A parameter that would be ignored is refused unless its value asks for nothing: many clients always
+send a `frequency_penalty` of 0. Null means that a parameter was left out.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from openai_api.errors import Refused
+
+MOST_CHOICES = 128
+MOST_PROMPTS = 256
+MOST_STOPS = 16
+MOST_STOP_CHARACTERS = 1024
+MOST_TOP_LOGPROBS = 20
+
+Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+Choices = Annotated[int, Meta(ge=1, le=MOST_CHOICES)]
+Seed = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Temperature = Annotated[float, Meta(ge=0, le=100)]
+Share = Annotated[float, Meta(gt=0, le=1)]
+
+
+class StreamOptions(msgspec.Struct, forbid_unknown_fields=True):
+    """What a stream also tells."""
+
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+class Sampling(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What both kinds of completion have in common."""
+
+    model: Annotated[str, Meta(min_length=1, max_length=500)]
+    max_tokens: Positive | None = None
+    temperature: Temperature | None = None
+    top_p: Share | None = None
+    top_k: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
+    n: Choices | None = None
+    stop: str | list[str] | None = None
+    seed: Seed | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    user: str | None = None
+    # taken only if they ask for nothing (see NEUTRAL)
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    logit_bias: dict[str, float] | None = None
+
+
+class Completion(Sampling, kw_only=True):
+    """`POST /v1/completions`."""
+
+    prompt: Any
+    logprobs: Annotated[int, Meta(ge=0, le=MOST_TOP_LOGPROBS)] | None = None
+    echo: bool | None = None
+    suffix: str | None = None
+    best_of: int | None = None
+
+
+class Part(msgspec.Struct):
+    """A piece of a message; only text is taken."""
+
+    type: str
+    text: str | None = None
+
+
+class Message(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """One message of a chat. What answers of ours hold is taken back as it is."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[Part] | None = None
+    name: str | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+    tool_call_id: str | None = None
+    reasoning_content: str | None = None
+    refusal: str | None = None
+    annotations: list[Any] | None = None
+    audio: None = None
+    function_call: None = None
+
+
+class Chat(Sampling, kw_only=True):
+    """`POST /v1/chat/completions`."""
+
+    messages: Annotated[list[Message], Meta(min_length=1)]
+    max_completion_tokens: Positive | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=MOST_TOP_LOGPROBS)] | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: Any = None
+    parallel_tool_calls: bool | None = None
+    response_format: dict[str, Any] | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    # said about a request, not asked of the model
+    metadata: dict[str, str] | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    # taken only if they ask for nothing (see NEUTRAL)
+    service_tier: str | None = None
+    store: bool | None = None
+    modalities: list[str] | None = None
+
+
+NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "presence_penalty": (0,),
+    "frequency_penalty": (0,),
+    "logit_bias": ({},),
+    "suffix": ("",),
+    "echo": (False,),
+    "tool_choice": ("auto", "none"),
+    "response_format": ({"type": "text"},),
+    "service_tier": ("auto", "default"),
+    "store": (False,),
+    "modalities": (["text"],),
+}
+"""Parameters that are taken with these values (or null) alone."""
+
+
+def check(wanted: Completion | Chat) -> None:
+    """Refuse what would be ignored, by name.
+
+    Raises:
+        Refused: with the parameter's name and the values that are allowed.
+    """
+    for name, allowed in NEUTRAL.items():
+        value = getattr(wanted, name, None)
+        if value is not None and value not in allowed:
+            raise Refused(
+                f"{name} {_shown(value)} is not offered; "
+                f"leave it out or use {' or '.join(map(_shown, allowed))}",
+                name,
+                "unsupported_parameter",
+            )
+    if wanted.stream_options is not None and not wanted.stream:
+        raise Refused("stream_options needs stream: true", "stream_options")
+    if isinstance(wanted, Completion):
+        if wanted.best_of not in (None, wanted.n or 1):
+            raise Refused("best_of must equal n: answers are not ranked here", "best_of")
+    elif wanted.top_logprobs is not None and not wanted.logprobs:
+        raise Refused("top_logprobs needs logprobs: true", "top_logprobs")
+
+
+def stops_of(wanted: Sampling) -> list[str]:
+    """The stop strings, checked."""
+    stops = [wanted.stop] if isinstance(wanted.stop, str) else wanted.stop or []
+    if len(stops) > MOST_STOPS:
+        raise Refused(f"stop has {len(stops)} strings; at most {MOST_STOPS} are allowed", "stop")
+    for text in stops:
+        if not 0 < len(text) <= MOST_STOP_CHARACTERS:
+            raise Refused(
+                f"a stop string has {len(text)} characters; "
+                f"allowed are 1 to {MOST_STOP_CHARACTERS}",
+                "stop",
+            )
+    return stops
+
+
+def _shown(value: Any) -> str:
+    return msgspec.json.encode(value).decode()[:100]

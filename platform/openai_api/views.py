@@ -1,0 +1,247 @@
+"""Models, completions, chat completions."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+from django.http import HttpResponse
+
+from checkpoints import services as checkpoints
+from checkpoints.services import CheckpointInfo
+from core.endpoint import reply
+from core.errors import NotFound
+from openai_api import doors, schemas, vocabulary
+from openai_api.answers import ChatShape, Shape, TextShape
+from openai_api.asking import Question
+from openai_api.completing import Task, complete
+from openai_api.doors import Chosen
+from openai_api.endpoint import Call
+from openai_api.errors import Refused
+from openai_api.templates import BadChat
+from openai_api.vocabulary import Vocabulary
+
+# what OpenAI's own completions give when they are not told
+DEFAULT_COMPLETION_TOKENS = 16
+MOST_LISTED = 1000
+LARGE_CHAT_BYTES = 20_000
+
+
+async def list_models(call: Call) -> HttpResponse:
+    """Base models, and the team's sampler checkpoints, newest first."""
+    models = [_base_model(model) for model in await doors.sampleable_models()]
+    saved, _ = await checkpoints.list_of_team(
+        caller=call.caller, segments=["sampler_weights"], limit=MOST_LISTED, offset=0
+    )
+    models += [_checkpoint(item, call.caller.team_name) for item in saved]
+    return reply({"object": "list", "data": models})
+
+
+async def show_model(call: Call, name: str) -> HttpResponse:
+    """One model."""
+    chosen = await doors.choose(call.caller, name)
+    if chosen.path is None:
+        return reply(_base_model(chosen.base))
+    found = await checkpoints.find_readable(caller=call.caller, path=chosen.path)
+    return reply(_checkpoint(found, call.caller.team_name))
+
+
+def _base_model(model: Any) -> dict[str, Any]:
+    return {
+        "id": model.name,
+        "object": "model",
+        "created": int(model.created_at.timestamp()),
+        "owned_by": "tinsmith",
+        "max_model_len": model.max_context_length,
+    }
+
+
+def _checkpoint(item: CheckpointInfo, owner: str) -> dict[str, Any]:
+    return {
+        "id": item.path,
+        "object": "model",
+        "created": int(item.created_at.timestamp()),
+        "owned_by": owner,
+        "parent": item.base_model,
+    }
+
+
+async def completions(call: Call) -> HttpResponse:
+    """Continue prompts."""
+    wanted = call.json(schemas.Completion)
+    schemas.check(wanted)
+    chosen = await doors.choose(call.caller, wanted.model)
+    words = await vocabulary.of_model(chosen.base)
+    prompts = [
+        await vocabulary.encode(words, prompt, special=True) if isinstance(prompt, str) else prompt
+        for prompt in _prompts(wanted.prompt)
+    ]
+    question = _question(
+        wanted,
+        chosen,
+        words,
+        prompts,
+        wanted.max_tokens or DEFAULT_COMPLETION_TOKENS,
+        wanted.logprobs or 0,
+    )
+    return await _answer(
+        call, chosen, words, wanted, question, TextShape(words, wanted.logprobs is not None)
+    )
+
+
+async def chat_completions(call: Call) -> HttpResponse:
+    """Answer the last message of a chat."""
+    wanted = call.json(schemas.Chat)
+    schemas.check(wanted)
+    chosen = await doors.choose(call.caller, wanted.model)
+    words = await vocabulary.of_model(chosen.base)
+    if len(call.request.body) > LARGE_CHAT_BYTES:
+        prompt = await asyncio.to_thread(_chat_prompt, words, wanted)
+    else:
+        prompt = _chat_prompt(words, wanted)
+    question = _question(
+        wanted,
+        chosen,
+        words,
+        [prompt],
+        wanted.max_completion_tokens or wanted.max_tokens,
+        wanted.top_logprobs or 0,
+    )
+    return await _answer(
+        call, chosen, words, wanted, question, ChatShape(words, bool(wanted.logprobs))
+    )
+
+
+async def nothing(call: Call, address: str) -> HttpResponse:
+    """What every other address answers."""
+    raise NotFound(f"there is no {call.request.method} /v1/{address}")
+
+
+def _prompts(given: Any) -> list[str | list[int]]:
+    """The prompts of a request, which may be given in four ways."""
+    if isinstance(given, str):
+        return [given]
+    if isinstance(given, list) and given:
+        if _are_tokens(given):
+            return [given]
+        prompts = [item for item in given if isinstance(item, str) or _are_tokens(item)]
+        if len(prompts) == len(given) <= schemas.MOST_PROMPTS:
+            return prompts
+    raise Refused(
+        "prompt must be a text, a list of tokens, or a list of up to "
+        f"{schemas.MOST_PROMPTS} of these",
+        "prompt",
+    )
+
+
+def _are_tokens(given: Any) -> bool:
+    return isinstance(given, list) and all(
+        isinstance(item, int) and not isinstance(item, bool) and 0 <= item < 2**31 for item in given
+    )
+
+
+def _chat_prompt(words: Vocabulary, wanted: schemas.Chat) -> list[int]:
+    """The chat as the model's template writes it, in tokens."""
+    tools = wanted.tools if wanted.tool_choice != "none" else None
+    messages = [_message(number, message) for number, message in enumerate(wanted.messages)]
+    try:
+        text = words.render(messages, tools or None, wanted.chat_template_kwargs or {})
+    except BadChat as error:
+        raise Refused(f"the model's chat template refuses this: {error}", "messages") from None
+    return words.encode(text, special=False)
+
+
+def _message(number: int, message: schemas.Message) -> dict[str, Any]:
+    """A message as templates know it: plain text, arguments of tool calls as objects."""
+    role = "system" if message.role == "developer" else message.role
+    result: dict[str, Any] = {"role": role, "content": _content(number, message)}
+    for name in ("name", "tool_call_id", "reasoning_content"):
+        value = getattr(message, name)
+        if value is not None:
+            result[name] = value
+    if message.tool_calls:
+        result["tool_calls"] = [_tool_call(item) for item in message.tool_calls]
+    return result
+
+
+def _content(number: int, message: schemas.Message) -> str:
+    if isinstance(message.content, list):
+        for part in message.content:
+            if part.type != "text" or part.text is None:
+                raise Refused(
+                    f"messages[{number}] has content of type {part.type!r}; allowed: text",
+                    f"messages[{number}].content",
+                )
+        return "".join(part.text or "" for part in message.content)
+    if message.content is None and message.role != "assistant":
+        raise Refused(f"messages[{number}] has no content", f"messages[{number}].content")
+    return message.content or ""
+
+
+def _tool_call(given: dict[str, Any]) -> dict[str, Any]:
+    function = given.get("function")
+    arguments = function.get("arguments") if isinstance(function, dict) else None
+    if not isinstance(arguments, str):
+        return given
+    try:
+        read = msgspec.json.decode(arguments)
+    except msgspec.DecodeError:
+        return given
+    return given | {"function": function | {"arguments": read}}  # type: ignore[operator]
+
+
+def _question(
+    wanted: schemas.Sampling,
+    chosen: Chosen,
+    words: Vocabulary,
+    prompts: list[list[int]],
+    max_tokens: int | None,
+    top_logprobs: int,
+) -> Question:
+    """What to sample; prompts that cannot be are refused before anything is asked."""
+    longest = chosen.base.max_context_length
+    for prompt in prompts:
+        if not prompt:
+            raise Refused("the prompt is empty: give at least one token", "prompt")
+        if len(prompt) + (max_tokens or 1) > longest:
+            raise Refused(
+                f"the prompt has {len(prompt)} tokens and {max_tokens or 1} or more are to be "
+                f"sampled; this model's context holds {longest}",
+                "messages" if isinstance(wanted, schemas.Chat) else "prompt",
+                "context_length_exceeded",
+            )
+    return Question(
+        prompts=prompts,
+        n=wanted.n or 1,
+        max_tokens=max_tokens,
+        temperature=1.0 if wanted.temperature is None else wanted.temperature,
+        top_p=1.0 if wanted.top_p is None else wanted.top_p,
+        top_k=wanted.top_k or -1,
+        seed=wanted.seed,
+        stops=schemas.stops_of(wanted),
+        end_tokens=words.end_tokens,
+        top_logprobs=top_logprobs,
+    )
+
+
+async def _answer(
+    call: Call,
+    chosen: Chosen,
+    words: Vocabulary,
+    wanted: schemas.Sampling,
+    question: Question,
+    shape: Shape,
+) -> HttpResponse:
+    options = wanted.stream_options
+    return await complete(
+        Task(
+            caller=call.caller,
+            chosen=chosen,
+            vocabulary=words,
+            question=question,
+            shape=shape,
+            stream=bool(wanted.stream),
+            stream_usage=bool(options and options.include_usage),
+        )
+    )

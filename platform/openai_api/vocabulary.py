@@ -1,0 +1,161 @@
+"""A base model's tokenizer in the web process: text to tokens and back, and its chat template.
+
+Only `tokenizers` is needed for that, a library of its own without torch; it is imported with the
+first text, so that servers which nobody asks for text never load it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from catalog import tokenizer_files
+from catalog.services import OfferedModel
+from openai_api.errors import Refused
+from openai_api.templates import ChatTemplate
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+# texts up to this length are tokenized at once, longer ones in a thread
+SHORT_CHARACTERS = 4000
+_SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token")
+
+
+class NoTokenizer(Refused):
+    """The model cannot be talked to in text."""
+
+
+class Vocabulary:
+    """A tokenizer with what belongs to it."""
+
+    def __init__(self, folder: Path) -> None:
+        from tokenizers import Tokenizer
+
+        self._tokenizer: Tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        config = _json(folder / "tokenizer_config.json")
+        special = {name: _content(config.get(name)) for name in _SPECIAL_NAMES}
+        self._special = {name: text for name, text in special.items() if text}
+        self._templates = _templates(folder, config, self._special)
+        self.end_tokens = frozenset(self._end_tokens(folder))
+        self._added = {
+            number: token.content
+            for number, token in self._tokenizer.get_added_tokens_decoder().items()
+        }
+        self._bytes = _bytes_of_characters() if self._is_byte_level() else None
+
+    def encode(self, text: str, *, special: bool) -> list[int]:
+        """Tokens of a text; `special` adds what the model wants around it, such as a beginning."""
+        return self._tokenizer.encode(text, add_special_tokens=special).ids
+
+    def decode(self, tokens: list[int]) -> str:
+        """Text of tokens, special ones left out; pieces of a character come as U+FFFD."""
+        return self._tokenizer.decode(tokens, skip_special_tokens=True)
+
+    def bytes_of(self, token: int) -> bytes:
+        """The bytes that a token stands for; a special token's are its name."""
+        added = self._added.get(token)
+        if added is not None:
+            return added.encode()
+        name = self._tokenizer.id_to_token(token) or ""
+        if self._bytes is not None:
+            return bytes(self._bytes.get(character, 63) for character in name)
+        if len(name) == 6 and name.startswith("<0x"):
+            return bytes([int(name[3:5], 16)])
+        return name.replace("▁", " ").encode()
+
+    def render(
+        self,
+        messages: list[dict[str, Any]],
+        tools: list[dict[str, Any]] | None,
+        options: dict[str, Any],
+    ) -> str:
+        """The prompt of a chat.
+
+        Raises:
+            BadChat: the template refuses it. NoTokenizer: the model has no chat template.
+        """
+        template = self._templates.get("tool_use" if tools else "default")
+        template = template or self._templates.get("default")
+        if template is None:
+            raise NoTokenizer(
+                "this model has no chat template; use /v1/completions with a prompt", "model"
+            )
+        return template.render(messages, tools, options)
+
+    def _is_byte_level(self) -> bool:
+        decoder = json.loads(self._tokenizer.to_str()).get("decoder") or {}
+        kinds = {decoder.get("type"), *(part.get("type") for part in decoder.get("decoders", []))}
+        return "ByteLevel" in kinds
+
+    def _end_tokens(self, folder: Path) -> list[int]:
+        """The tokens that end an answer, as the engine reads them from the same files."""
+        for name in ("generation_config.json", "config.json"):
+            found = _json(folder / name).get("eos_token_id")
+            if found is not None:
+                return [found] if isinstance(found, int) else list(found)
+        end = self._tokenizer.token_to_id(self._special.get("eos_token", ""))
+        return [] if end is None else [end]
+
+
+def _json(path: Path) -> dict[str, Any]:
+    text = tokenizer_files.read(path)
+    found = json.loads(text) if text else {}
+    return found if isinstance(found, dict) else {}
+
+
+def _content(token: Any) -> str | None:
+    """A special token's text; configurations hold it as it is or inside an object."""
+    return token.get("content") if isinstance(token, dict) else token
+
+
+def _templates(
+    folder: Path, config: dict[str, Any], special: dict[str, str]
+) -> dict[str, ChatTemplate]:
+    """The chat templates by name; a single one is called `default`."""
+    found = tokenizer_files.read(folder / "chat_template.jinja") or config.get("chat_template")
+    if isinstance(found, str):
+        found = [{"name": "default", "template": found}]
+    return {item["name"]: ChatTemplate(item["template"], special) for item in found or []}
+
+
+def _bytes_of_characters() -> dict[str, int]:
+    """Byte-level tokenizers' alphabet: printable bytes are themselves, others start at U+0100."""
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = (byte for byte in range(256) if byte not in printable)
+    return {chr(byte): byte for byte in printable} | {
+        chr(0x100 + number): byte for number, byte in enumerate(others)
+    }
+
+
+_loaded: dict[str, Vocabulary] = {}
+
+
+def _load(tokenizer_id: str) -> Vocabulary:
+    folder = tokenizer_files.folder(tokenizer_id)
+    if folder is None or not (folder / "tokenizer.json").exists():
+        raise NoTokenizer(
+            "the model's tokenizer.json is not on this server; sample with the Tinker API", "model"
+        )
+    return _loaded.setdefault(tokenizer_id, Vocabulary(folder))
+
+
+async def of_model(model: OfferedModel) -> Vocabulary:
+    """The vocabulary of a base model, loaded on first use.
+
+    Raises:
+        NoTokenizer: there is none here.
+    """
+    known = _loaded.get(model.tokenizer_id)
+    return await asyncio.to_thread(_load, model.tokenizer_id) if known is None else known
+
+
+async def encode(vocabulary: Vocabulary, text: str, *, special: bool) -> list[int]:
+    """`Vocabulary.encode` that lets other requests go on meanwhile."""
+    if len(text) <= SHORT_CHARACTERS:
+        return vocabulary.encode(text, special=special)
+    return await asyncio.to_thread(vocabulary.encode, text, special=special)
