@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 
@@ -18,6 +19,7 @@ from gpu_workers.answers import Answer
 from gpu_workers.engine.types import UserError
 from operations import finish
 from operations.finish import Effect, Outcome
+from usage.services import Used
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +32,8 @@ INTERNAL_ERROR = "internal error while doing this; it was logged"
 class Ended:
     """An operation that the engine is through with: its result or what it raised.
 
-    `answer` and `effect` turn the result into what the log keeps; they run on this thread, so that
-    the engine's is free.
+    `answer`, `effect` and `used` turn the result into what the log and the ledger keep; they run
+    on this thread, so that the engine's is free.
     """
 
     operation_id: int
@@ -39,6 +41,7 @@ class Ended:
     result: object
     answer: Callable[..., Answer]
     effect: Callable[..., Effect] | None = None
+    used: Callable[[Any], list[Used]] | None = None
 
 
 Job = Callable[[psycopg.Connection], None]
@@ -139,6 +142,7 @@ class Finisher:
                 raise ended.result
             outcome.content_type, outcome.body = ended.answer(ended.result)
             outcome.effect = ended.effect(ended.result) if ended.effect else None
+            outcome.used = ended.used(ended.result) if ended.used else []
         except UserError as error:
             outcome.fail(str(error).replace("\0", ""), "user")
         except BaseException:

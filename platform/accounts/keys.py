@@ -1,13 +1,15 @@
-"""From the text of an API key to the team behind it: one indexed lookup on the raw pool."""
+"""From the text of an API key, or a token for one, to the team: one indexed lookup."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
 
+from accounts import tokens
 from accounts.models import ALL_SCOPES
 from accounts.services import KEY_PREFIX, hash_key
-from core.database import connection
+from audit import services as audit
+from core.database import connection, transaction
 from core.errors import ApiError, Unauthorized
 
 REMEMBER_S = 2.0  # how long a revoked key may still be taken
@@ -22,9 +24,11 @@ _LOOKUP = """
            k.last_used_at IS NULL OR k.last_used_at < now() - make_interval(secs => %s),
            extract(epoch FROM k.expires_at - now())::float8
     FROM accounts_apikey k JOIN accounts_team t ON t.id = k.team_id
-    WHERE k.sha256 = %s AND k.revoked_at IS NULL
+    WHERE {which} AND k.revoked_at IS NULL
       AND (k.expires_at IS NULL OR k.expires_at > now())
 """
+_BY_HASH = _LOOKUP.format(which="k.sha256 = %s")
+_BY_ID = _LOOKUP.format(which="k.id = %s")
 _TOUCH = """
     UPDATE accounts_apikey SET last_used_at = now()
     WHERE id = %s AND (last_used_at IS NULL OR last_used_at < now() - make_interval(secs => %s))
@@ -63,12 +67,17 @@ _remembered: dict[str, tuple[float, Caller]] = {}
 async def authenticate(raw_key: str) -> Caller:
     """The caller whose key this is; answers may be `REMEMBER_S` seconds old.
 
+    Args:
+        raw_key: an API key, or a token that was exchanged for one.
+
     Raises:
         Unauthorized: missing, malformed, unknown, expired or revoked key.
+        InvalidToken: a token that is forged or expired, or whose key is no longer good.
     """
     if not raw_key:
         raise Unauthorized(_MISSING)
-    if len(raw_key) != KEY_LENGTH or not raw_key.startswith(KEY_PREFIX) or not raw_key.isascii():
+    is_token = raw_key.startswith(tokens.PREFIX) and len(raw_key) <= tokens.MAX_LENGTH
+    if not is_token and not _looks_like_a_key(raw_key):
         raise Unauthorized(_INVALID)
     digest = hash_key(raw_key)
     now = time.monotonic()
@@ -76,19 +85,57 @@ async def authenticate(raw_key: str) -> Caller:
     if remembered is not None and now < remembered[0]:
         return remembered[1]
     _remembered.pop(digest, None)
+    age, statement, which = REMEMBER_S, _BY_HASH, digest
+    if is_token:
+        claims = tokens.read(raw_key)
+        age, statement, which = min(age, claims.exp - time.time()), _BY_ID, str(claims.key_id)
     async with connection() as conn:
-        row = await (await conn.execute(_LOOKUP, (LAST_USED_GRAIN_S, digest))).fetchone()
+        row = await (await conn.execute(statement, (LAST_USED_GRAIN_S, which))).fetchone()
         if row is None:
-            raise Unauthorized(_INVALID)
+            raise tokens.InvalidToken(_INVALID) if is_token else Unauthorized(_INVALID)
         key_id, team_id, team_name, scopes, touch, expires_in = row
         if touch:
             await conn.execute(_TOUCH, (key_id, LAST_USED_GRAIN_S))
     caller = Caller(team_id, key_id, team_name, frozenset(scopes))
     if len(_remembered) >= REMEMBER_KEYS:
         _remembered.clear()
-    age = REMEMBER_S if expires_in is None else min(REMEMBER_S, expires_in)
+    if expires_in is not None:
+        age = min(age, expires_in)
     _remembered[digest] = (now + age, caller)
     return caller
+
+
+def _looks_like_a_key(text: str) -> bool:
+    return len(text) == KEY_LENGTH and text.startswith(KEY_PREFIX) and text.isascii()
+
+
+async def exchange(*, caller: Caller, presented: str) -> str:
+    """A token for the caller's key. One that was exchanged for a token lasts no longer than it."""
+    lasts_s: float = tokens.LIFETIME_S
+    if presented.startswith(tokens.PREFIX):
+        lasts_s = tokens.read(presented).exp - time.time()
+    return tokens.issue(team_id=caller.team_id, key_id=caller.key_id, lasts_s=lasts_s)
+
+
+async def key_name(*, caller: Caller) -> str:
+    """What the caller's key is called."""
+    async with connection() as conn:
+        row = await (
+            await conn.execute("SELECT name FROM accounts_apikey WHERE id = %s", (caller.key_id,))
+        ).fetchone()
+    return row[0] if row else ""
+
+
+async def revoke_own(*, caller: Caller) -> None:
+    """End the key that the caller came with, and its tokens."""
+    async with transaction() as conn:
+        done = await conn.execute(
+            "UPDATE accounts_apikey SET revoked_at = now() WHERE id = %s AND revoked_at IS NULL",
+            (caller.key_id,),
+        )
+        if done.rowcount:
+            await audit.record(conn, caller, "api_key.revoked", str(caller.key_id))
+    forget()
 
 
 def forget() -> None:

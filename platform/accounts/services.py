@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.text import slugify
 
 from accounts.models import ALL_SCOPES, ApiKey, Membership, Team, User
+from audit import services as audit
 
 KEY_PREFIX = "tml-"  # public clients refuse keys that begin otherwise
 KEY_RANDOM_BYTES = 32  # 43 characters of URL-safe base64
@@ -52,6 +53,7 @@ def add_member(
     return Membership.objects.update_or_create(team=team, user=user, defaults={"role": role})[0]
 
 
+@transaction.atomic
 def create_api_key(
     *,
     team: Team,
@@ -80,10 +82,15 @@ def create_api_key(
         scopes=wanted,
         expires_at=expires_at,
     )
+    audit.record_with_orm(
+        team_id=team.pk, event="api_key.created", target=str(key.pk), name=key.name, scopes=wanted
+    )
     return NewApiKey(key, text)
 
 
+@transaction.atomic
 def revoke_api_key(*, key: ApiKey) -> None:
     """End a key; revoking again keeps the first date."""
-    ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=timezone.now())
+    if ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=timezone.now()):
+        audit.record_with_orm(team_id=key.team_id, event="api_key.revoked", target=str(key.pk))
     key.refresh_from_db(fields=["revoked_at"])

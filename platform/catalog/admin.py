@@ -28,6 +28,9 @@ class BaseModelForm(forms.ModelForm):
             "max_lora_rank",
             "tokenizer_id",
             "family",
+            "train_price",
+            "prefill_price",
+            "sample_price",
         ]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

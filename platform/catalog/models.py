@@ -12,6 +12,17 @@ _NAME_FORM = r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$"
 _POOL_FORM = r"^[a-z0-9][a-z0-9_-]*$"
 
 
+def _price(of_tokens: str) -> models.DecimalField:
+    return models.DecimalField(
+        max_digits=12,
+        decimal_places=6,
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0)],
+        help_text=f"USD for a million tokens {of_tokens}",
+    )
+
+
 class BaseModelQuerySet(models.QuerySet["BaseModel"]):
     """Reads of the catalog."""
 
@@ -56,6 +67,9 @@ class BaseModel(models.Model):
     trainable = models.BooleanField(default=True)
     sampleable = models.BooleanField(default=True)
     enabled = models.BooleanField(default=True, help_text="Offered to users and loaded by workers")
+    train_price = _price("trained on")
+    prefill_price = _price("read: prompts and forward passes")
+    sample_price = _price("sampled")
     description = models.TextField(blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 

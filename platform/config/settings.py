@@ -43,8 +43,10 @@ FILE_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES  # request bodies stay in memory, n
 # --- apps -------------------------------------------------------------------------------------
 OUR_APPS = [
     "core",
+    "audit",
     "accounts",
     "catalog",
+    "usage",
     "runs",
     "operations",
     "checkpoints",

@@ -15,6 +15,9 @@ import re
 import uuid
 from typing import NamedTuple
 
+# what sessions without a project count as
+DEFAULT_PROJECT = "default"
+
 SEGMENTS = ("weights", "sampler_weights", "external_weights")
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _PATH_PATTERN = re.compile(r"tinker://([^/]+)/([^/]+)/([^/]+)")

@@ -14,6 +14,8 @@ from psycopg import Connection
 
 from core import hub
 from operations.announcements import Announcement
+from usage import services as usage
+from usage.services import Used
 
 
 class Conflict(Exception):
@@ -29,7 +31,7 @@ class Outcome:
     """What became of an operation: a result to send, or an error and its category.
 
     `effect` writes the rows that the operation brings forth (a checkpoint, a sampler) in the same
-    transaction; it may raise `Conflict`.
+    transaction; it may raise `Conflict`. `used` goes into the ledger.
     """
 
     operation_id: int
@@ -39,6 +41,7 @@ class Outcome:
     error: str | None = None
     category: str | None = None
     effect: Effect | None = field(default=None, repr=False)
+    used: list[Used] = field(default_factory=list)
     obsolete_key: str | None = None
 
     def fail(self, message: str, category: str) -> None:
@@ -82,7 +85,17 @@ def record(
             if outcome.effect is not None and outcome.error is None:
                 _apply_effect(conn, outcome)
         written = _finish(conn, worker_id, outcomes)
-        _store_results(conn, [outcome for outcome in outcomes if outcome.operation_id in written])
+        new = [outcome for outcome in outcomes if outcome.operation_id in written]
+        _store_results(conn, new)
+        usage.record(
+            conn,
+            [
+                (outcome.operation_id, item)
+                for outcome in new
+                if outcome.error is None
+                for item in outcome.used
+            ],
+        )
         if applied:
             conn.execute(_ADVANCE, (list(applied), list(applied.values()), worker_id))
     return written

@@ -19,13 +19,13 @@ PLATFORM = REPOSITORY / "platform"
 # design.md: arrows point down only. An app may import those on its own line's right, and itself.
 BELOW = {
     "core": set(),
-    "accounts": {"core"},
-    "audit": {"core", "accounts"},
+    "audit": {"core"},
+    "accounts": {"core", "audit"},
     "catalog": {"core", "accounts"},
     "runs": {"core", "accounts", "audit", "catalog", "operations", "checkpoints", "usage"},
     "operations": {"core", "accounts", "audit", "catalog", "runs", "checkpoints", "usage"},
     "checkpoints": {"core", "accounts", "audit", "catalog", "runs", "operations", "usage"},
-    "usage": {"core", "accounts", "audit", "catalog"},
+    "usage": {"core"},
 }
 DOMAIN = set(BELOW)
 BELOW["launches"] = DOMAIN

@@ -1,0 +1,102 @@
+"""Writing the audit log, always in the transaction of what it tells of, and reading a day of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, Protocol
+
+from psycopg import AsyncConnection, Connection
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from audit.models import Entry
+from core import database
+
+MAX_LISTED = 10_000
+# the wire's groups, by the beginnings of our events
+GROUPS = {
+    "checkpoints": ("checkpoint",),
+    "projects": ("project",),
+    "teams": ("team", "api_key"),
+    "organizations": ("team", "api_key"),
+}
+_INSERT = """
+INSERT INTO audit_entry (team_id, key_id, event, target, details) VALUES (%s, %s, %s, %s, %s)
+"""
+
+
+class Actor(Protocol):
+    """Who did it: a team, through one of its keys."""
+
+    @property
+    def team_id(self) -> int:
+        """The team in whose log it stands."""
+
+    @property
+    def key_id(self) -> int:
+        """The key it was done with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An entry as listings show it."""
+
+    created_at: datetime
+    event: str
+    target: str
+    key_id: int | None
+    details: dict[str, Any]
+
+
+async def record(
+    conn: AsyncConnection[Any], actor: Actor, event: str, target: str, **details: Any
+) -> None:
+    """Note what a caller does, in the transaction that does it."""
+    await conn.execute(
+        _INSERT, (actor.team_id, actor.key_id or None, event, target, Jsonb(details))
+    )
+
+
+def record_by_platform(
+    conn: Connection[Any], *, team_id: int, event: str, target: str, **details: Any
+) -> None:
+    """Note what a worker does with a team's things, in the transaction that does it."""
+    conn.execute(_INSERT, (team_id, None, event, target, Jsonb(details)))
+
+
+def record_with_orm(*, team_id: int, event: str, target: str, **details: Any) -> None:
+    """Note what an administrator does, in Django's current transaction."""
+    Entry.objects.create(team_id=team_id, event=event, target=target, details=details)
+
+
+async def list_day(*, team_id: int, day: date, group: str | None) -> list[Recorded]:
+    """A UTC day of a team's log, oldest first; of a fuller day the last `MAX_LISTED` entries.
+
+    Args:
+        group: one of `GROUPS`; None: everything.
+    """
+    start = datetime.combine(day, time.min, UTC)
+    resources = list(GROUPS[group]) if group is not None else None
+    async with (
+        database.connection() as conn,
+        conn.cursor(row_factory=class_row(Recorded)) as cursor,
+    ):
+        await cursor.execute(
+            """
+            SELECT created_at, event, target, key_id, details FROM audit_entry
+            WHERE team_id = %(team)s AND created_at >= %(start)s AND created_at < %(end)s
+              AND (%(resources)s::text[] IS NULL
+                   OR split_part(event, '.', 1) = ANY(%(resources)s))
+            ORDER BY created_at DESC, id DESC LIMIT %(limit)s
+            """,
+            {
+                "team": team_id,
+                "start": start,
+                "end": start + timedelta(days=1),
+                "resources": resources,
+                "limit": MAX_LISTED,
+            },
+        )
+        found = await cursor.fetchall()
+    return found[::-1]

@@ -1,0 +1,1 @@
+"""What teams have used: an append-only ledger."""

@@ -1,0 +1,55 @@
+"""The ledger. A trigger refuses changes: entries are added and read, nothing else."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models.functions import Now
+
+
+class Kind(models.TextChoices):
+    """What was used: tokens, or checkpoints made."""
+
+    TRAIN = "train"
+    SCORE = "score"
+    PREFILL = "prefill"
+    PREFILL_CACHED = "prefill_cached"
+    SAMPLE = "sample"
+    CHECKPOINT = "checkpoint"
+
+
+class Entry(models.Model):
+    """What one operation used of one kind, at the price of the moment.
+
+    No foreign keys: entries outlive what they speak of.
+    """
+
+    operation_id = models.BigIntegerField()
+    kind = models.TextField(choices=Kind)
+    team = models.ForeignKey(
+        "accounts.Team", on_delete=models.DO_NOTHING, db_constraint=False, related_name="+"
+    )
+    session_id = models.TextField()
+    target = models.TextField(help_text="The training run or sampler.")
+    base_model = models.TextField()
+    quantity = models.BigIntegerField(help_text="Tokens; of checkpoints their number.")
+    price = models.DecimalField(
+        max_digits=12,
+        decimal_places=6,
+        null=True,
+        blank=True,
+        help_text="USD for a million tokens, as the catalog had it then.",
+    )
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        verbose_name_plural = "entries"
+        constraints = [
+            models.UniqueConstraint(fields=["operation_id", "kind"], name="usage_once"),
+            models.CheckConstraint(
+                condition=models.Q(quantity__gte=0), name="usage_quantity_not_negative"
+            ),
+        ]
+        indexes = [models.Index(fields=["team", "created_at"], name="usage_by_team")]
+
+    def __str__(self) -> str:
+        return f"{self.quantity} {self.kind} for {self.target}"

@@ -1,0 +1,132 @@
+"""Writing the ledger in the transaction that finishes operations, and adding it up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from psycopg import Connection
+from psycopg.rows import class_row
+
+from core import database
+from core.errors import BadRequest
+from core.ids import DEFAULT_PROJECT
+from usage.models import Kind
+
+MAX_BUCKETS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """So much of one kind."""
+
+    kind: Kind
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """What a session used of one kind in one hour at one price."""
+
+    start: datetime
+    base_model: str
+    session_id: str
+    project_id: str | None
+    user_metadata: dict[str, str] | None
+    kind: str
+    quantity: int
+    price: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A project's checkpoints at this moment."""
+
+    project_id: str | None
+    checkpoint_count: int
+    size_bytes: int
+
+
+# an operation that is done again after a crash has its entries already
+_RECORD = """
+INSERT INTO usage_entry
+    (operation_id, kind, team_id, session_id, target, base_model, quantity, price)
+SELECT o.id, u.kind, o.team_id, split_part(o.target, ':', 1), o.target, b.name, u.quantity,
+       CASE u.kind WHEN 'train' THEN b.train_price
+                   WHEN 'sample' THEN b.sample_price
+                   WHEN 'checkpoint' THEN NULL
+                   ELSE b.prefill_price END
+FROM unnest(%s::bigint[], %s::text[], %s::bigint[]) AS u(operation_id, kind, quantity)
+JOIN operations_operation o ON o.id = u.operation_id
+LEFT JOIN runs_trainingrun r ON r.id = o.target
+LEFT JOIN runs_sampler s ON s.id = o.target
+JOIN catalog_basemodel b ON b.id = coalesce(r.base_model_id, s.base_model_id)
+ON CONFLICT DO NOTHING
+"""
+
+
+def record(conn: Connection[Any], used: list[tuple[int, Used]]) -> None:
+    """Enter what finished operations (by id) have used, at today's prices."""
+    entries = [(operation_id, item) for operation_id, item in used if item.quantity]
+    if entries:
+        conn.execute(
+            _RECORD,
+            (
+                [operation_id for operation_id, _ in entries],
+                [str(item.kind) for _, item in entries],
+                [item.quantity for _, item in entries],
+            ),
+        )
+
+
+async def hourly(*, team_id: int, start: datetime, end: datetime) -> list[Bucket]:
+    """A team's usage from `start` until before `end`, by the hour, largest first.
+
+    Raises:
+        BadRequest: more than `MAX_BUCKETS` rows.
+    """
+    async with database.connection() as conn, conn.cursor(row_factory=class_row(Bucket)) as cursor:
+        await cursor.execute(
+            """
+            SELECT u.*, s.project_id, s.user_metadata FROM (
+                SELECT date_trunc('hour', created_at, 'UTC') AS start, base_model, session_id,
+                       kind, price, sum(quantity)::bigint AS quantity
+                FROM usage_entry
+                WHERE team_id = %s AND created_at >= %s AND created_at < %s
+                GROUP BY 1, 2, 3, 4, 5
+                ORDER BY start, quantity DESC, session_id, kind LIMIT %s
+            ) u LEFT JOIN runs_session s ON s.id = u.session_id
+            ORDER BY u.start, u.quantity DESC, u.session_id, u.kind
+            """,
+            (team_id, start, end, MAX_BUCKETS + 1),
+        )
+        found = await cursor.fetchall()
+    if len(found) > MAX_BUCKETS:
+        raise BadRequest(f"the window holds more than {MAX_BUCKETS} rows; ask for a shorter one")
+    return found
+
+
+async def stored_now(*, team_id: int, project_id: str | None) -> list[Stored]:
+    """How much a team's checkpoints take at this moment, by project."""
+    async with database.connection() as conn, conn.cursor(row_factory=class_row(Stored)) as cursor:
+        await cursor.execute(
+            """
+            SELECT s.project_id, count(*) AS checkpoint_count,
+                   coalesce(sum(c.size_bytes), 0)::bigint AS size_bytes
+            FROM checkpoints_checkpoint c
+            JOIN runs_trainingrun r ON r.id = c.run_id
+            JOIN runs_session s ON s.id = r.session_id
+            WHERE c.team_id = %(team)s AND (c.expires_at IS NULL OR c.expires_at > now())
+              AND (%(project)s::text IS NULL OR coalesce(s.project_id, %(default)s) = %(project)s)
+            GROUP BY s.project_id ORDER BY size_bytes DESC LIMIT %(limit)s
+            """,
+            {
+                "team": team_id,
+                "project": project_id,
+                "default": DEFAULT_PROJECT,
+                "limit": MAX_BUCKETS,
+            },
+        )
+        return await cursor.fetchall()
