@@ -14,6 +14,8 @@ import numpy as np
 from google.protobuf.message import DecodeError
 from msgspec import Meta
 
+from checkpoints.services import MAX_TTL_S, MIN_TTL_S
+from core import metadata
 from core.errors import BadRequest
 from core.ids import is_checkpoint_name
 from gpu_workers.engine.types import Datum, ForwardBackward, OptimStep, Sample, UserError
@@ -23,7 +25,6 @@ from tinsmith.wire import wire_pb2
 T = TypeVar("T")
 
 MAX_SAMPLES = 1024
-MIN_TTL_S, MAX_TTL_S = 3600, 315_360_000
 _DTYPES: dict[int, np.dtype] = {
     wire_pb2.DTYPE_FLOAT32: np.dtype("<f4"),
     wire_pb2.DTYPE_INT64: np.dtype("<i8"),
@@ -61,7 +62,7 @@ class SaveWeightsBody(_Body, kw_only=True):
     path: str
     ttl_seconds: int | None = None
     overwrite: bool | None = None
-    user_metadata: dict[str, str] | None = None
+    user_metadata: dict[str, Any] | None = None
 
 
 class LoadWeightsBody(_Body, kw_only=True):
@@ -81,7 +82,15 @@ class SaveForSamplerBody(_Body, kw_only=True):
     kind: str | None = None
     sampling_session_seq_id: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
     ttl_seconds: int | None = None
-    user_metadata: dict[str, str] | None = None
+    user_metadata: dict[str, Any] | None = None
+
+
+class SaveExternalBody(_Body, kw_only=True):
+    """`save_weights_external`."""
+
+    path: str
+    ttl_seconds: int | None = None
+    age_encryption_recipients: list[str] | None = None
 
 
 class Chunk(msgspec.Struct):
@@ -174,6 +183,27 @@ def save_for_sampler(body: bytes) -> SaveForSamplerBody:
         checkpoint_name(request.path)
     ttl(request.ttl_seconds)
     return request
+
+
+def save_external(body: bytes) -> SaveExternalBody:
+    """A `save_weights_external` body."""
+    request = decode(body, SaveExternalBody)
+    checkpoint_name(request.path)
+    ttl(request.ttl_seconds)
+    if request.age_encryption_recipients:
+        raise UserError(
+            "age_encryption_recipients is not offered by this server; encrypt the files after "
+            "downloading them"
+        )
+    return request
+
+
+def as_text(user_metadata: dict[str, Any]) -> dict[str, str]:
+    """A checkpoint's metadata with every value as text."""
+    try:
+        return metadata.as_text(user_metadata)
+    except BadRequest as error:
+        raise UserError(error.detail) from None
 
 
 def sample(body: bytes) -> Sample:

@@ -9,8 +9,8 @@ from typing import Any
 
 from psycopg import Connection
 
+from checkpoints import grants, store
 from checkpoints import services as checkpoints
-from checkpoints import store
 from core import ids
 from gpu_workers import answers, bodies
 from gpu_workers.engine.types import (
@@ -19,25 +19,30 @@ from gpu_workers.engine.types import (
     LoadState,
     PublishSampler,
     RunWork,
+    Sample,
+    SampleResult,
     SaveState,
     UserError,
 )
 from operations.claims import AdoptedRun, Claimed
 from operations.finish import Conflict, Effect
+from usage.models import Kind
+from usage.services import Used
 
 
 @dataclass(slots=True)
 class Plan:
     """An operation on a run, ready for the engine.
 
-    `work` is done in order; the result of the last makes the answer. `changes_run` is False for
-    operations that a replay may leave out; `snapshot_after` asks for a recovery copy at once,
-    because a replay could not do the work again later.
+    `work` is done in order; the result of the last makes the answer. `used` goes into the ledger.
+    `changes_run` is False for operations that a replay may leave out; `snapshot_after` asks for a
+    recovery copy at once, because a replay could not do the work again later.
     """
 
     work: list[RunWork]
     answer: Callable[[Any], answers.Answer]
     effect: Callable[[Any], Effect] | None = None
+    used: Callable[[Any], list[Used]] | None = None
     changes_run: bool = True
     snapshot_after: bool = False
 
@@ -73,14 +78,14 @@ class _CreateFromCheckpointBody(bodies.schemas.Request, kw_only=True):
     base_model: Any = None
     optimizer_config: Any = None
     user_metadata: Any = None
-    weights_access_token: Any = None
+    weights_access_token: str | None = None
     model_id: None = None
     seq_id: None = None
 
 
 def _create_run_from_checkpoint(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan:
     body = bodies.decode(operation.body, _CreateFromCheckpointBody)
-    load = _load(conn, run, body.path, optimizer=bool(body.optimizer))
+    load = _load(conn, run, body.path, body.weights_access_token, optimizer=bool(body.optimizer))
     return Plan(
         [CreateRun(spec_of(run)), load],
         lambda _: answers.json(type="load_weights", path=body.path, model_id=run.id),
@@ -89,7 +94,24 @@ def _create_run_from_checkpoint(conn: Connection, run: AdoptedRun, operation: Cl
 
 
 def _forward_backward(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan:
-    return Plan([bodies.forward_backward(operation.body)], answers.forward_backward)
+    work = bodies.forward_backward(operation.body)
+    tokens = sum(len(datum.tokens) for datum in work.data)
+    used = [Used(Kind.SCORE if work.forward_only else Kind.TRAIN, tokens)]
+    return Plan([work], answers.forward_backward, used=lambda _: used)
+
+
+def used_by_sample(work: Sample) -> Callable[[SampleResult], list[Used]]:
+    """What a sample costs its team, once its result is there."""
+
+    def used(result: SampleResult) -> list[Used]:
+        cached = min(result.prompt_cache_hit_tokens, len(work.prompt))
+        return [
+            Used(Kind.PREFILL, len(work.prompt) - cached),
+            Used(Kind.PREFILL_CACHED, cached),
+            Used(Kind.SAMPLE, sum(len(sequence.tokens) for sequence in result.sequences)),
+        ]
+
+    return used
 
 
 def _optim_step(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan:
@@ -102,14 +124,17 @@ def _optim_step(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan:
 def _load_weights(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan:
     body = bodies.decode(operation.body, bodies.LoadWeightsBody)
     return Plan(
-        [_load(conn, run, body.path, optimizer=bool(body.optimizer))],
+        [_load(conn, run, body.path, body.weights_access_token, optimizer=bool(body.optimizer))],
         lambda _: answers.json(type="load_weights", path=body.path, model_id=run.id),
         snapshot_after=True,
     )
 
 
-def _load(conn: Connection, run: AdoptedRun, path: str, *, optimizer: bool) -> LoadState:
-    found = checkpoints.find_for_worker(conn, team_id=run.team_id, path=path)
+def _load(
+    conn: Connection, run: AdoptedRun, path: str, grant: str | None, *, optimizer: bool
+) -> LoadState:
+    teams = [run.team_id] if grant is None else [run.team_id, grants.team_of(grant)]
+    found = checkpoints.find_for_worker(conn, team_ids=teams, path=path)
     if found is None:
         raise UserError(f"there is no checkpoint {path}")
     if found.base_model != run.base_model:
@@ -131,18 +156,20 @@ def _load(conn: Connection, run: AdoptedRun, path: str, *, optimizer: bool) -> L
 def _save_weights(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan:
     body = bodies.decode(operation.body, bodies.SaveWeightsBody)
     address = ids.CheckpointPath(run.id, "weights", bodies.checkpoint_name(body.path))
+    metadata = bodies.as_text(body.user_metadata or {})
     bodies.ttl(body.ttl_seconds)
     key = store.checkpoint_key(run.id, address.segment, address.name, operation.seq)
 
     def effect(result: Any) -> Effect:
         return _checkpoint_effect(
-            address, key, result.size_bytes, body.user_metadata, body.ttl_seconds, body.overwrite
+            address, key, result.size_bytes, metadata, body.ttl_seconds, body.overwrite
         )
 
     return Plan(
         [SaveState(_fresh_directory(key))],
         lambda _: answers.json(type="save_weights", path=str(address)),
         effect,
+        used=_one_checkpoint,
         changes_run=False,
     )
 
@@ -152,19 +179,47 @@ def _save_weights_for_sampler(conn: Connection, run: AdoptedRun, operation: Clai
     if body.path is None:
         return _publish_ephemeral(run, body.sampling_session_seq_id or 0)
     address = ids.CheckpointPath(run.id, "sampler_weights", body.path)
+    metadata = bodies.as_text(body.user_metadata or {})
     key = store.checkpoint_key(run.id, address.segment, address.name, operation.seq)
 
     def effect(result: Any) -> Effect:
         return _checkpoint_effect(
-            address, key, result.size_bytes, body.user_metadata, body.ttl_seconds, overwrite=False
+            address, key, result.size_bytes, metadata, body.ttl_seconds, overwrite=False
         )
 
     return Plan(
         [PublishSampler(key, _fresh_directory(key))],
         lambda _: answers.json(type="save_weights_for_sampler", path=str(address)),
         effect,
+        used=_one_checkpoint,
         changes_run=False,
     )
+
+
+def _save_weights_external(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan:
+    """Like `save_weights`, without the optimizer's state: what PEFT and vLLM load."""
+    body = bodies.save_external(operation.body)
+    address = ids.CheckpointPath(run.id, "external_weights", body.path)
+    key = store.checkpoint_key(run.id, address.segment, address.name, operation.seq)
+
+    def effect(result: Any) -> Effect:
+        return _checkpoint_effect(
+            address, key, result.size_bytes, {}, body.ttl_seconds, overwrite=False
+        )
+
+    return Plan(
+        [SaveState(_fresh_directory(key), optimizer=False)],
+        lambda result: answers.json(
+            type="save_weights_external", path=str(address), size_bytes=result.size_bytes
+        ),
+        effect,
+        used=_one_checkpoint,
+        changes_run=False,
+    )
+
+
+def _one_checkpoint(result: Any) -> list[Used]:
+    return [Used(Kind.CHECKPOINT, 1)]
 
 
 def _publish_ephemeral(run: AdoptedRun, number: int) -> Plan:
@@ -202,7 +257,7 @@ def _checkpoint_effect(
     address: ids.CheckpointPath,
     key: str,
     size_bytes: int,
-    user_metadata: dict[str, str] | None,
+    user_metadata: dict[str, str],
     ttl_seconds: int | None,
     overwrite: bool | None,
 ) -> Effect:
@@ -214,7 +269,7 @@ def _checkpoint_effect(
             name=address.name,
             key=key,
             size_bytes=size_bytes,
-            user_metadata=user_metadata or {},
+            user_metadata=user_metadata,
             ttl_seconds=ttl_seconds,
             overwrite=bool(overwrite),
         )
@@ -248,5 +303,6 @@ _PLANNERS: dict[str, Callable[[Connection, AdoptedRun, Claimed], Plan]] = {
     "save_weights": _save_weights,
     "load_weights": _load_weights,
     "save_weights_for_sampler": _save_weights_for_sampler,
+    "save_weights_external": _save_weights_external,
     "refused": _refused,
 }

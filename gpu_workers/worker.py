@@ -19,7 +19,7 @@ from typing import Any
 import psycopg
 from django.conf import settings
 
-from checkpoints import store
+from checkpoints import expiry, store
 from core import database, doorbell
 from core.ids import split_request_id
 from gpu_workers import answers, bodies, plans
@@ -126,7 +126,8 @@ class Worker:
         self._sweep(conn)
 
     def _sweep(self, conn: psycopg.Connection) -> None:
-        """End silent sessions, put back what dead workers had, make good for lost doorbells."""
+        """End silent sessions and expired checkpoints, make good for what was lost."""
+        expiry.sweep(conn)
         pools = lifecycle.expire_sessions(conn)
         if claims.recover(conn, pool=self.pool) or claims.is_waiting(conn, pool=self.pool):
             pools.append(self.pool)
@@ -161,17 +162,29 @@ class Worker:
                 directory = store.path(run.snapshot_key)
                 self._submit(run, CreateRun(plans.spec_of(run)), done)
                 self._submit(run, LoadState(directory, optimizer=True, restore=True), done)
-            for operation in claims.replayable(conn, run):
-                plan = plans.plan(conn, run, operation)
-                if plan.changes_run:
-                    for work in plan.work:
-                        self._submit(run, work, done)
-                    progress.since_snapshot += 1
-        log.info("run %s is restored after operation %d", run.id, run.applied_seq)
+            try:
+                for operation in claims.replayable(conn, run):
+                    plan = plans.plan(conn, run, operation)
+                    if plan.changes_run:
+                        for work in plan.work:
+                            self._submit(run, work, done)
+                        progress.since_snapshot += 1
+            except UserError as error:
+                # what it once loaded has been deleted before a recovery copy held it
+                self._restored(run.id, error)
+        log.info("run %s is taken up after operation %d", run.id, run.applied_seq)
 
     def _restored(self, run_id: str, result: object) -> None:
-        if isinstance(result, BaseException) and not isinstance(result, EngineStopped):
-            log.error("run %s could not be restored: %r", run_id, result)
+        """A run that cannot be brought back ends its session: its numbers would be wrong."""
+        if not isinstance(result, BaseException) or isinstance(result, EngineStopped):
+            return
+        log.error("run %s could not be restored: %r", run_id, result)
+
+        def give_up(conn: psycopg.Connection) -> None:
+            lifecycle.fail_session(conn, run_id=run_id)
+            finish.announce_change(conn, self.pool)
+
+        self.finisher.call(give_up)
 
     def begin(self, conn: psycopg.Connection, operation: Claimed) -> None:
         """Hand a claimed operation to its engine; what is wrong with it ends it."""
@@ -205,7 +218,7 @@ class Worker:
             if len(results) == len(plan.work):
                 failures = [item for item in results if isinstance(item, BaseException)]
                 outcome = failures[0] if failures else result
-                self._ended(operation, plan.answer, plan.effect, outcome)
+                self._ended(operation, plan.answer, plan.effect, outcome, plan.used)
 
         with self._order:
             for work in plan.work:
@@ -223,7 +236,9 @@ class Worker:
             store.path(key) if key is not None else None,
             work,
             team=str(operation.team_id),
-            done=functools.partial(self._ended, operation, answers.sample, None),
+            done=functools.partial(
+                self._ended, operation, answers.sample, None, used=plans.used_by_sample(work)
+            ),
             on_token=self._streamer.reporter(request_id) if work.report_tokens else None,
         )
 
@@ -236,14 +251,16 @@ class Worker:
     def _submit(self, run: AdoptedRun, work: Any, done: Any) -> None:
         self._engines.get(run.base_model).submit(run.id, work, team=str(run.team_id), done=done)
 
-    def _ended(self, operation: Claimed, answer: Any, effect: Any, result: object) -> None:
+    def _ended(
+        self, operation: Claimed, answer: Any, effect: Any, result: object, used: Any = None
+    ) -> None:
         if isinstance(result, EngineStopped):
             return
         request_id = f"{operation.target}:{operation.seq}"
         self._cancels.pop(request_id, None)
         self._streamer.ended(request_id)
         if not isinstance(result, SampleCancelled):
-            self.finisher.put(Ended(operation.id, request_id, result, answer, effect))
+            self.finisher.put(Ended(operation.id, request_id, result, answer, effect, used))
         self.capacity.give_back(operation)
 
     # --- after operations ended ---------------------------------------------------------------

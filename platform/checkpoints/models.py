@@ -38,7 +38,16 @@ class Checkpoint(models.Model):
             models.UniqueConstraint(fields=["run", "segment", "name"], name="checkpoint_address"),
             models.CheckConstraint(condition=Q(size_bytes__gte=0), name="checkpoint_size"),
         ]
-        indexes = [models.Index(fields=["team", "-created_at"], name="checkpoint_by_team")]
+        indexes = [
+            models.Index(fields=["team", "-created_at"], name="checkpoint_by_team"),
+            models.Index(fields=["run", "segment", "-created_at"], name="checkpoint_newest"),
+            models.Index(
+                fields=["expires_at"],
+                condition=Q(expires_at__isnull=False),
+                name="checkpoint_by_expiry",
+            ),
+            models.Index(fields=["run"], condition=Q(public=True), name="checkpoint_public"),
+        ]
 
     def __str__(self) -> str:
         return self.path
@@ -47,3 +56,38 @@ class Checkpoint(models.Model):
     def path(self) -> str:
         """The `tinker://` address."""
         return f"tinker://{self.run_id}/{self.segment}/{self.name}"
+
+
+class Leftover(models.Model):
+    """Files that no checkpoint names any more, to be deleted as soon as nobody samples from them.
+
+    Written in the transaction that makes them so, hence no crash forgets them.
+    """
+
+    key = models.TextField(primary_key=True)
+    not_before = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes = [models.Index(fields=["not_before"], name="leftover_by_time")]
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class Copy(models.Model):
+    """What a request to copy has made, so that sending it again makes nothing more."""
+
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="+")
+    idempotency_key = models.TextField()
+    path = models.TextField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    objects = TeamQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["team", "idempotency_key"], name="copy_once")
+        ]
+
+    def __str__(self) -> str:
+        return self.path

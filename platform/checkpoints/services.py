@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import Any
 
 from psycopg import Connection
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from accounts.keys import Caller, authenticate
+from accounts.models import Scope
+from audit import services as audit
 from core import database, ids
-from core.errors import NotFound
+from core.errors import ApiError, BadRequest, NotFound
 
-if TYPE_CHECKING:
-    from accounts.keys import Caller
+MIN_TTL_S, MAX_TTL_S = 3600, 315_360_000
+# a run's checkpoints are listed whole, up to so many
+MAX_OF_RUN = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class CheckpointInfo:
-    """A checkpoint, with the shape of the adapter it holds."""
+class Saved:
+    """A checkpoint as listings show it."""
 
     run_id: str
     segment: str
     name: str
-    key: str
     size_bytes: int
     public: bool
     user_metadata: dict[str, str]
     created_at: datetime
     expires_at: datetime | None
-    base_model: str
-    rank: int
-    train_attn: bool
-    train_mlp: bool
-    train_unembed: bool
 
     @property
     def path(self) -> str:
@@ -42,46 +41,104 @@ class CheckpointInfo:
         return str(ids.CheckpointPath(self.run_id, self.segment, self.name))
 
 
-_SELECT = """
-SELECT c.run_id, c.segment, c.name, c.key, c.size_bytes, c.public, c.user_metadata, c.created_at,
-       c.expires_at, b.name AS base_model, r.rank, r.train_attn, r.train_mlp, r.train_unembed
+@dataclass(frozen=True, slots=True)
+class CheckpointInfo(Saved):
+    """A checkpoint with its owner, its files and the shape of the adapter it holds."""
+
+    id: int
+    team_id: int
+    key: str
+    base_model: str
+    rank: int
+    train_attn: bool
+    train_mlp: bool
+    train_unembed: bool
+
+
+# what is past its time is gone for everybody, even before the sweep deletes it
+LIVE = "(c.expires_at IS NULL OR c.expires_at > now())"
+_SELECT = f"""
+SELECT c.id, c.team_id, c.run_id, c.segment, c.name, c.key, c.size_bytes, c.public,
+       c.user_metadata, c.created_at, c.expires_at,
+       b.name AS base_model, r.rank, r.train_attn, r.train_mlp, r.train_unembed
 FROM checkpoints_checkpoint c
 JOIN runs_trainingrun r ON r.id = c.run_id
 JOIN catalog_basemodel b ON b.id = r.base_model_id
-WHERE (c.expires_at IS NULL OR c.expires_at > now())
+WHERE {LIVE}
 """
 _BY_ADDRESS = f"""{_SELECT} AND c.run_id = %s AND c.segment = %s AND c.name = %s
-                  AND (c.team_id = %s OR c.public)"""
+                  AND (c.team_id = ANY(%s) OR c.public)"""
 
 
-async def find_readable(*, caller: Caller, path: str) -> CheckpointInfo:
-    """The checkpoint at `path`, the team's own or a public one.
+async def find_readable(
+    *, caller: Caller, path: str, weights_access_token: str | None = None
+) -> CheckpointInfo:
+    """The checkpoint at `path`: the team's own, a public one, or one the access token opens.
 
     Raises:
-        NotFound: there is none that the caller may read.
+        NotFound: there is none that the caller may read. BadRequest: the access token is no good.
     """
     address = ids.parse_checkpoint_path(path)
     if address is None:
         raise NotFound(
             f"{path!r} is no checkpoint address; they look like tinker://<run>/weights/<name>"
         )
-    async with (
-        database.connection() as conn,
-        conn.cursor(row_factory=class_row(CheckpointInfo)) as cursor,
-    ):
-        await cursor.execute(_BY_ADDRESS, (*address, caller.team_id))
-        found = await cursor.fetchone()
-    if found is None:
-        raise NotFound(f"there is no checkpoint {path}")
+    lender = await lender_of(weights_access_token) if weights_access_token is not None else None
+    teams = [caller.team_id] if lender is None else [caller.team_id, lender.team_id]
+    async with database.transaction() as conn:
+        async with conn.cursor(row_factory=class_row(CheckpointInfo)) as cursor:
+            await cursor.execute(_BY_ADDRESS, (*address, teams))
+            found = await cursor.fetchone()
+        if found is None:
+            raise NotFound(f"there is no checkpoint {path}")
+        if lender is not None and found.team_id == lender.team_id != caller.team_id:
+            await audit.record(conn, lender, "checkpoint.read", path, by_team=caller.team_name)
     return found
 
 
-async def list_checkpoints(
-    *, caller: Caller, run_id: str | None = None, limit: int = 1000, offset: int = 0
+async def lender_of(weights_access_token: str) -> Caller:
+    """Whose checkpoints a weights access token (an API key that may train) opens.
+
+    Raises:
+        BadRequest: it is no valid key, or one that may not read weights.
+    """
+    try:
+        lender = await authenticate(weights_access_token)
+        lender.require(Scope.TRAIN)
+    except ApiError as error:
+        raise BadRequest(f"weights_access_token: {error.detail}") from None
+    return lender
+
+
+async def list_of_team(
+    *, caller: Caller, segments: Sequence[str] = ids.SEGMENTS, limit: int, offset: int
 ) -> tuple[list[CheckpointInfo], int]:
     """A page of the team's checkpoints, newest first, and how many there are in all."""
-    scope = "AND c.team_id = %(team)s AND (%(run)s::text IS NULL OR c.run_id = %(run)s)"
-    values = {"team": caller.team_id, "run": run_id, "limit": limit, "offset": offset}
+    scope = "AND c.team_id = %(team)s AND c.segment = ANY(%(segments)s)"
+    values = {"team": caller.team_id, "segments": list(segments)}
+    return await _page(scope, values, limit, offset)
+
+
+async def list_of_run(
+    *, caller: Caller, run_id: str, segments: list[str], limit: int = MAX_OF_RUN, offset: int = 0
+) -> tuple[list[CheckpointInfo], int]:
+    """A run's checkpoints, newest first: all for its own team, for others the public ones.
+
+    Raises:
+        NotFound: no such run in the caller's team, nor one with a public checkpoint.
+    """
+    scope = """AND c.run_id = %(run)s AND c.segment = ANY(%(segments)s)
+               AND (c.team_id = %(team)s OR c.public)"""
+    values = {"team": caller.team_id, "run": run_id, "segments": segments}
+    found, total = await _page(scope, values, limit, offset)
+    if not total:
+        await _require_run(caller, run_id)
+    return found, total
+
+
+async def _page(
+    scope: str, values: dict[str, Any], limit: int, offset: int
+) -> tuple[list[CheckpointInfo], int]:
     async with (
         database.connection() as conn,
         conn.cursor(row_factory=class_row(CheckpointInfo)) as cursor,
@@ -89,22 +146,36 @@ async def list_checkpoints(
         await cursor.execute(
             f"{_SELECT} {scope} ORDER BY c.created_at DESC, c.id DESC "
             "LIMIT %(limit)s OFFSET %(offset)s",
-            values,
+            values | {"limit": limit, "offset": offset},
         )
         found = await cursor.fetchall()
-        counted = await conn.execute(f"SELECT count(*) FROM ({_SELECT} {scope}) AS counted", values)
+        counted = await conn.execute(
+            f"SELECT count(*) FROM checkpoints_checkpoint c WHERE {LIVE} {scope}", values
+        )
         row = await counted.fetchone()
     assert row is not None
     return found, row[0]
 
 
-def find_for_worker(conn: Connection, *, team_id: int, path: str) -> CheckpointInfo | None:
-    """The checkpoint at `path` that `team_id` may read, or None."""
+async def _require_run(caller: Caller, run_id: str) -> None:
+    async with database.connection() as conn:
+        row = await (
+            await conn.execute(
+                "SELECT FROM runs_trainingrun WHERE id = %s AND team_id = %s",
+                (run_id, caller.team_id),
+            )
+        ).fetchone()
+    if row is None:
+        raise NotFound(f"there is no training run {run_id}")
+
+
+def find_for_worker(conn: Connection, *, team_ids: list[int], path: str) -> CheckpointInfo | None:
+    """The checkpoint at `path` that one of the teams may read, or None."""
     address = ids.parse_checkpoint_path(path)
     if address is None:
         return None
     with conn.cursor(row_factory=class_row(CheckpointInfo)) as cursor:
-        return cursor.execute(_BY_ADDRESS, (*address, team_id)).fetchone()
+        return cursor.execute(_BY_ADDRESS, (*address, team_ids)).fetchone()
 
 
 def record(
@@ -122,32 +193,47 @@ def record(
     """Enter written weights under their address.
 
     Returns (True, key of the replaced files if nobody needs them or None), or (False, None) when
-    the name is taken and may not be overwritten.
+    the name is taken and may not be overwritten. A checkpoint past its time takes no name.
     """
     taken = conn.execute(
-        """
-        SELECT id, key FROM checkpoints_checkpoint
+        f"""
+        SELECT c.id, c.key, {LIVE} FROM checkpoints_checkpoint c
         WHERE run_id = %s AND segment = %s AND name = %s FOR UPDATE
         """,
         (run_id, segment, name),
     ).fetchone()
     if taken is not None and taken[1] != key:
-        if not overwrite:
+        if taken[2] and not overwrite:
             return False, None
         conn.execute("DELETE FROM checkpoints_checkpoint WHERE id = %s", (taken[0],))
-    conn.execute(
+    made = conn.execute(
         """
         INSERT INTO checkpoints_checkpoint
             (run_id, team_id, segment, name, key, size_bytes, user_metadata, expires_at)
         SELECT id, team_id, %s, %s, %s, %s, %s, now() + make_interval(secs => %s)
         FROM runs_trainingrun WHERE id = %s
-        ON CONFLICT DO NOTHING
+        ON CONFLICT DO NOTHING RETURNING team_id
         """,
         (segment, name, key, size_bytes, Jsonb(user_metadata), ttl_seconds, run_id),
-    )
+    ).fetchone()
+    if made is not None:
+        audit.record_by_platform(
+            conn,
+            team_id=made[0],
+            event="checkpoint.saved",
+            target=str(ids.CheckpointPath(run_id, segment, name)),
+            size_bytes=size_bytes,
+        )
     if taken is None or taken[1] == key:
         return True, None
-    sampled_from = conn.execute(
-        "SELECT FROM runs_sampler WHERE weights_key = %s LIMIT 1", (taken[1],)
-    ).fetchone()
-    return True, taken[1] if sampled_from is None else None
+    if conn.execute(f"SELECT {SAMPLED_FROM}", {"key": taken[1]}).fetchone() == (False,):
+        return True, taken[1]
+    conn.execute(
+        "INSERT INTO checkpoints_leftover (key) VALUES (%s) ON CONFLICT DO NOTHING", (taken[1],)
+    )
+    return True, None
+
+
+# whether a sampler of a session that holds its things samples from the files under a key
+SAMPLED_FROM = """EXISTS (SELECT FROM runs_sampler s JOIN runs_session e ON e.id = s.session_id
+                  WHERE s.weights_key = %(key)s AND e.released_at IS NULL)"""

@@ -6,7 +6,9 @@ user as it is.
 
 from __future__ import annotations
 
+import os
 import shutil
+import uuid
 from pathlib import Path
 
 from django.conf import settings
@@ -52,6 +54,27 @@ def session_keys(session_id: str) -> list[str]:
 def delete(key: str) -> None:
     """Delete what a key names; nothing there is fine."""
     shutil.rmtree(path(key), ignore_errors=True)
+
+
+def copied_key(run_id: str, segment: str, name: str) -> str:
+    """Where a copied checkpoint lies, in a run that has no operations."""
+    return checkpoint_key(run_id, segment, name, 0)
+
+
+def copy(source: str, target: str) -> None:
+    """Copy the files under one key to another, which they have all at once or not at all.
+
+    Raises:
+        OSError: there are no such files, or the disk will not have them.
+    """
+    destination = path(target)
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    draft = destination.parent / f".{destination.name}.{uuid.uuid4().hex}"
+    try:
+        shutil.copytree(path(source), draft)
+        os.replace(draft, destination)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _folder(wire_id: str) -> str:

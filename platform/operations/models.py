@@ -48,6 +48,7 @@ class Operation(models.Model):
         SAVE_WEIGHTS = "save_weights"
         LOAD_WEIGHTS = "load_weights"
         SAVE_WEIGHTS_FOR_SAMPLER = "save_weights_for_sampler"
+        SAVE_WEIGHTS_EXTERNAL = "save_weights_external"
         SAMPLE = "sample"
         REFUSED = "refused"
 

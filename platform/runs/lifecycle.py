@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from psycopg import Connection
 
 EXPIRES_AFTER_S = 600
+LOST_MESSAGE = "the run could not be restored; start a new one from its last checkpoint"
 ENDED_MESSAGE = "the session has ended before this was done"
 
 
@@ -39,6 +40,18 @@ def expire_sessions(conn: Connection) -> list[str]:
         (EXPIRES_AFTER_S,),
     ).fetchall()
     return [pool for (pool,) in rows]
+
+
+def fail_session(conn: Connection, *, run_id: str) -> None:
+    """End the session of a run that cannot go on; the first end of a session stands."""
+    conn.execute(
+        """
+        UPDATE runs_session SET ended_at = now(), end_reason = 'failed', failed_run_id = %s,
+            end_detail = %s
+        WHERE id = (SELECT session_id FROM runs_trainingrun WHERE id = %s) AND ended_at IS NULL
+        """,
+        (run_id, LOST_MESSAGE, run_id),
+    )
 
 
 def release_ended(conn: Connection, *, worker_id: uuid.UUID) -> list[Released]:

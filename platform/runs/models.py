@@ -27,12 +27,14 @@ class Session(models.Model):
     """One client process's stay, kept alive by heartbeats."""
 
     class Reason(models.TextChoices):
-        """Why a session ended."""
+        """Why a session ended: the first three are the client's to say."""
 
         SUCCESS = "success"
         ERRORED = "errored"
         INTERRUPTED = "interrupted"
         EXPIRED = "expired"
+        CANCELLED = "cancelled"
+        FAILED = "failed"
 
     id = models.CharField(max_length=36, primary_key=True)
     team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="sessions")
@@ -46,6 +48,9 @@ class Session(models.Model):
     ended_at = models.DateTimeField(null=True, blank=True)
     end_reason = models.TextField(choices=Reason, null=True, blank=True)
     end_detail = models.TextField(null=True, blank=True)
+    failed_run_id = models.TextField(
+        null=True, blank=True, help_text="The run that could not go on, if one ended the session."
+    )
     released_at = models.DateTimeField(
         null=True, blank=True, help_text="When the workers had freed what the session held."
     )
@@ -147,6 +152,13 @@ class Sampler(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["session", "number"], name="sampler_number_unique")
+        ]
+        indexes = [
+            models.Index(
+                fields=["weights_key"],
+                condition=Q(weights_key__isnull=False),
+                name="sampler_by_weights",
+            )
         ]
 
     def __str__(self) -> str:

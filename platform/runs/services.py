@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
@@ -15,11 +13,12 @@ from catalog import services as catalog
 from checkpoints import services as checkpoints
 from core import database, ids
 from core.errors import BadRequest, Gone, NotFound
+from core.metadata import as_text
 from operations import services as operations
 from operations.announcements import Announcement
 from operations.models import Operation
 from operations.services import Submitted
-from runs.models import Session
+from runs.sessions import CLIENT_REASONS
 
 if TYPE_CHECKING:
     from accounts.keys import Caller
@@ -58,18 +57,6 @@ class SamplerInfo:
     id: str
     base_model: str
     model_path: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class RunListing:
-    """A run as listings show it."""
-
-    id: str
-    base_model: str
-    owner: str
-    rank: int
-    last_request_at: datetime
-    user_metadata: dict[str, str]
 
 
 async def create_session(
@@ -133,9 +120,8 @@ async def finish_session(
     Raises:
         NotFound: no such session in the caller's team. BadRequest: unknown reason.
     """
-    allowed = [value for value in Session.Reason.values if value != Session.Reason.EXPIRED]
-    if reason not in allowed:
-        raise BadRequest(f"unknown reason {reason!r}; allowed: {', '.join(allowed)}")
+    if reason not in CLIENT_REASONS:
+        raise BadRequest(f"unknown reason {reason!r}; allowed: {', '.join(CLIENT_REASONS)}")
     async with database.transaction() as conn:
         row = await (
             await conn.execute(
@@ -193,14 +179,21 @@ async def create_run_from_checkpoint(
     path: str,
     base_model: str | None,
     user_metadata: dict[str, Any],
+    weights_access_token: str | None = None,
 ) -> Submitted:
     """Make a training run that starts from a checkpoint, with the checkpoint's adapter shape.
 
+    Args:
+        weights_access_token: another team's key that opens that team's checkpoints.
+
     Raises:
         NotFound: no such checkpoint or session for the caller. BadRequest: the checkpoint was
-            trained on another base model than the one asked for, or the model is not offered.
+            trained on another base model than the one asked for, the model is not offered, or the
+            access token is no good.
     """
-    checkpoint = await checkpoints.find_readable(caller=caller, path=path)
+    checkpoint = await checkpoints.find_readable(
+        caller=caller, path=path, weights_access_token=weights_access_token
+    )
     if base_model is not None and base_model != checkpoint.base_model:
         raise BadRequest(f"{path} was trained on {checkpoint.base_model}, not on {base_model}")
     model = await _trainable(checkpoint.base_model)
@@ -311,62 +304,6 @@ async def sampler_info(*, caller: Caller, sampler_id: str) -> SamplerInfo:
     if info is None:
         raise NotFound(f"there is no sampler {sampler_id}")
     return info
-
-
-_LIST_RUNS = """
-SELECT r.id, b.name AS base_model, t.name AS owner, r.rank, r.last_request_at, r.user_metadata
-FROM runs_trainingrun r
-JOIN catalog_basemodel b ON b.id = r.base_model_id
-JOIN accounts_team t ON t.id = r.team_id
-"""
-
-
-async def list_runs(*, caller: Caller, limit: int, offset: int) -> tuple[list[RunListing], int]:
-    """A page of the team's runs, newest first, and how many there are in all."""
-    async with (
-        database.connection() as conn,
-        conn.cursor(row_factory=class_row(RunListing)) as cursor,
-    ):
-        await cursor.execute(
-            f"{_LIST_RUNS} WHERE r.team_id = %s"
-            " ORDER BY r.created_at DESC, r.id LIMIT %s OFFSET %s",
-            (caller.team_id, limit, offset),
-        )
-        runs = await cursor.fetchall()
-        row = await (
-            await conn.execute(
-                "SELECT count(*) FROM runs_trainingrun WHERE team_id = %s", (caller.team_id,)
-            )
-        ).fetchone()
-    assert row is not None
-    return runs, row[0]
-
-
-async def find_run(*, caller: Caller, run_id: str) -> RunListing:
-    """One of the team's runs.
-
-    Raises:
-        NotFound: no such run in the caller's team.
-    """
-    async with (
-        database.connection() as conn,
-        conn.cursor(row_factory=class_row(RunListing)) as cursor,
-    ):
-        await cursor.execute(
-            f"{_LIST_RUNS} WHERE r.id = %s AND r.team_id = %s", (run_id, caller.team_id)
-        )
-        run = await cursor.fetchone()
-    if run is None:
-        raise NotFound(f"there is no training run {run_id}")
-    return run
-
-
-def as_text(metadata: dict[str, Any]) -> dict[str, str]:
-    """Metadata with every value as text: public clients fail on listings with anything else."""
-    return {
-        key: value if isinstance(value, str) else msgspec.json.encode(value).decode()
-        for key, value in metadata.items()
-    }
 
 
 async def _offered(name: str) -> catalog.OfferedModel:

@@ -45,7 +45,10 @@ Hook = Callable[[Call], Awaitable[None]]
 
 def refuse(error: ApiError) -> HttpResponse:
     """A refusal as clients of the wire protocol read it."""
-    return reply({"detail": error.detail}, error.status)
+    response = reply({"detail": error.detail}, error.status)
+    for name, value in error.headers.items():
+        response.headers[name] = value
+    return response
 
 
 async def _admit(request: HttpRequest, open_to_all: bool) -> Call:

@@ -8,7 +8,8 @@ Bodies of operations are read by the worker; here only their ids are.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -17,6 +18,7 @@ from core.json_bodies import decode
 
 Id = Annotated[str, Meta(min_length=1, max_length=200)]
 Text = Annotated[str, Meta(max_length=20_000)]
+ProjectId = Annotated[str, Meta(min_length=1, max_length=200)]
 # What PostgreSQL's bigint holds
 Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
@@ -111,6 +113,7 @@ class LoadWeightsAddress(msgspec.Struct):
 
     model_id: Id | None = None
     seq_id: Number | None = None
+    weights_access_token: Text | None = None
 
 
 class CreateFromCheckpoint(Request):
@@ -156,3 +159,62 @@ class TinkerPath(Request):
     """`weights_info`."""
 
     tinker_path: Text
+
+
+class CopyWeights(Request):
+    """`copy_weights`. Copies into sessions are not offered: a copy gets one of its own."""
+
+    source_path: Text
+    destination_project_id: ProjectId
+    ttl_seconds: int | None = None
+    weights_access_token: Text | None = None
+    session_id: None = None
+    model_seq_id: None = None
+
+
+class CheckpointTtl(Request):
+    """`…/ttl`: null, which has to be said, takes the expiry away."""
+
+    ttl_seconds: int | None
+
+
+class SessionProject(Request):
+    """`sessions/{id}/project`."""
+
+    project_id: ProjectId
+
+
+class SearchOwner(msgspec.Struct, forbid_unknown_fields=True):
+    """Whose sessions to search; a team's sessions are all its members' own."""
+
+    type: Literal["own", "accessible", "user"] = "own"
+    owner_urns: Annotated[list[Text], Meta(min_length=1, max_length=10)] | None = None
+
+
+class StatusQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """How the sessions searched for stand."""
+
+    type: Literal["active", "cancelled", "client_finished", "failed"]
+    reasons: (
+        Annotated[list[Literal["success", "errored", "interrupted"]], Meta(min_length=1)] | None
+    ) = None
+
+
+class SearchCursor(msgspec.Struct, forbid_unknown_fields=True):
+    """The last session of the page before."""
+
+    last_created_at: Annotated[datetime, Meta(tz=True)]
+    last_session_id: Id
+
+
+class SearchSessions(Request):
+    """`sessions/search`."""
+
+    session_id: Id | None = None
+    project_ids: Annotated[list[ProjectId], Meta(max_length=200)] | None = None
+    user_metadata: Annotated[dict[str, Text], Meta(max_length=64)] | None = None
+    display_name: Annotated[str, Meta(min_length=1, max_length=1000)] | None = None
+    owner: SearchOwner | None = None
+    statuses: Annotated[list[StatusQuery], Meta(min_length=1, max_length=20)] | None = None
+    limit: Annotated[int, Meta(ge=1, le=200)] = 50
+    cursor: SearchCursor | None = None

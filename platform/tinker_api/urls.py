@@ -10,9 +10,23 @@ from django.urls import path, re_path
 from accounts.models import Scope
 from core.errors import NotFound
 from tinker_api.endpoint import Call, endpoint
-from tinker_api.views import futures, models, runs, sampling, sessions, training
+from tinker_api.views import (
+    checkpoints,
+    credentials,
+    downloads,
+    futures,
+    histories,
+    models,
+    reports,
+    runs,
+    sampling,
+    sessions,
+    training,
+)
 
 app_name = "tinker_api"
+
+CHECKPOINT = "training_runs/<str:run_id>/checkpoints/<str:segment>/<str:name>"
 
 train = partial(endpoint, scope=Scope.TRAIN)
 sample = partial(endpoint, scope=Scope.SAMPLE)
@@ -32,6 +46,8 @@ urlpatterns = [
     path("session_heartbeat", endpoint(post=sessions.session_heartbeat)),
     path("sessions/<str:session_id>/finish", endpoint(post=sessions.finish_session)),
     path("telemetry", endpoint(post=sessions.telemetry)),
+    path("auth/token", endpoint(post=credentials.exchange)),
+    path("auth/apikey/me", endpoint(get=credentials.show_key, delete=credentials.revoke_key)),
     # training
     path("create_model", train(post=training.create_model)),
     path("get_info", endpoint(post=training.get_info)),
@@ -43,6 +59,7 @@ urlpatterns = [
     path("save_weights", train(post=training.save_weights)),
     path("load_weights", train(post=training.load_weights)),
     path("save_weights_for_sampler", train(post=training.save_weights_for_sampler)),
+    path("save_weights_external", train(post=training.save_weights_external)),
     # sampling
     path("create_sampling_session", sample(post=sampling.create_sampling_session)),
     path("samplers/<str:sampler_id>", endpoint(get=sampling.sampler)),
@@ -53,9 +70,25 @@ urlpatterns = [
     path("models/<path:name>/tokenizer", endpoint(get=models.tokenizer)),
     path("training_runs", endpoint(get=runs.list_runs)),
     path("training_runs/<str:run_id>", endpoint(get=runs.show_run)),
-    path("training_runs/<str:run_id>/checkpoints", endpoint(get=runs.list_run_checkpoints)),
-    path("checkpoints", endpoint(get=runs.list_checkpoints)),
-    path("weights_info", endpoint(post=runs.weights_info)),
+    path("training_runs/<str:run_id>/checkpoints", endpoint(get=checkpoints.list_run_checkpoints)),
+    path("checkpoints", endpoint(get=checkpoints.list_checkpoints)),
+    path("weights_info", endpoint(post=checkpoints.weights_info)),
+    path("sessions", endpoint(get=histories.list_sessions)),
+    path("sessions/search", endpoint(post=histories.search)),
+    path("sessions/<str:session_id>", endpoint(get=histories.show_session)),
+    path("sessions/<str:session_id>/trace_export", endpoint(get=histories.trace_export)),
+    path("sessions/<str:session_id>/project", train(put=histories.assign_project)),
+    path("audit", endpoint(get=reports.audit_log)),
+    path("billing/usage/events", endpoint(get=reports.usage_events)),
+    path("billing/usage/checkpoints/current", endpoint(get=reports.checkpoint_storage)),
+    # checkpoints: whoever may only sample gets no weights and changes none
+    path(CHECKPOINT, train(delete=checkpoints.delete)),
+    path(f"{CHECKPOINT}/publish", train(post=checkpoints.publish, delete=checkpoints.unpublish)),
+    path(f"{CHECKPOINT}/ttl", train(put=checkpoints.set_ttl)),
+    path(f"{CHECKPOINT}/external_weights_urls", train(get=checkpoints.external_weights_urls)),
+    path(f"{CHECKPOINT}/archive", train(get=checkpoints.archive)),
+    path("copy_weights", train(post=checkpoints.copy)),
+    path("downloads/<str:signed>/<str:name>", endpoint(get=downloads.download, open_to_all=True)),
     re_path(
         "^(?P<address>.*)$",
         endpoint(get=_nothing, post=_nothing, put=_nothing, patch=_nothing, delete=_nothing),

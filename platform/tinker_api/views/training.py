@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.http import HttpResponse
 
+from checkpoints import grants
 from core.errors import ApiError, BadRequest, NotFound
 from operations import services as operations
 from operations.models import Operation
@@ -139,26 +142,49 @@ def operation_on_run(kind: Operation.Kind) -> Handler:
 optim_step = operation_on_run(Operation.Kind.OPTIM_STEP)
 save_weights = operation_on_run(Operation.Kind.SAVE_WEIGHTS)
 save_weights_for_sampler = operation_on_run(Operation.Kind.SAVE_WEIGHTS_FOR_SAMPLER)
+save_weights_external = operation_on_run(Operation.Kind.SAVE_WEIGHTS_EXTERNAL)
 load_into_run = operation_on_run(Operation.Kind.LOAD_WEIGHTS)
 
 
 async def load_weights(call: Call) -> HttpResponse:
     """Load a checkpoint into a run, or make a new run from it: the ids given say which."""
     address = call.json(schemas.LoadWeightsAddress)
+    borrows = address.weights_access_token is not None
     if address.model_id is not None or address.seq_id is not None:
-        return await load_into_run(call)
+        return await (_load_borrowed(call) if borrows else load_into_run(call))
     wanted = call.json(schemas.CreateFromCheckpoint)
     _check_optimizer(wanted.optimizer_config)
+    body = await grants.without_key(call.json(dict[str, Any])) if borrows else call.body
     submitted = await runs.create_run_from_checkpoint(
         caller=call.caller,
-        body=call.body,
+        body=body,
         session_id=wanted.session_id,
         number=wanted.model_seq_id,
         path=wanted.path,
         base_model=wanted.base_model,
         user_metadata=wanted.user_metadata or {},
+        weights_access_token=wanted.weights_access_token,
     )
     return future(submitted)
+
+
+async def _load_borrowed(call: Call) -> HttpResponse:
+    """Load another team's checkpoint into a run; a bad access token fails the future."""
+    ids = call.json(schemas.RunIds)
+    kind, refusal = Operation.Kind.LOAD_WEIGHTS, None
+    try:
+        body = await grants.without_key(call.json(dict[str, Any]))
+    except BadRequest as error:
+        kind, refusal = Operation.Kind.REFUSED, error.detail
+    return future(
+        await operations.submit_to_run(
+            caller=call.caller,
+            run_id=ids.model_id,
+            seq=ids.seq_id,
+            kind=kind,
+            body=body if refusal is None else refusal.encode(),
+        )
+    )
 
 
 def _stored_text(value: str) -> str:

@@ -17,7 +17,7 @@ async def test_health(api: Api) -> None:
 async def test_configuration(api: Api) -> None:
     config = (await api.call("client/config", sdk_version="0.38.0", later_field=1)).json()
     assert config["parallel_fwdbwd_chunks"] is True
-    assert config["pjwt_auth_enabled"] is False
+    assert config["pjwt_auth_enabled"] is True
     dynamic = (await api.call("client/dynamic_config", sdk_version="0.38.0")).json()
     assert dynamic["refresh_interval_sec"] >= 10
 

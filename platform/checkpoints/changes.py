@@ -1,0 +1,117 @@
+"""What an owner does to a checkpoint: delete it, publish it, give it a time to live."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from accounts.keys import Caller
+from audit import services as audit
+from checkpoints import store
+from checkpoints.services import LIVE, MAX_TTL_S, MIN_TTL_S, SAMPLED_FROM
+from core import database
+from core.database import Connection
+from core.errors import BadRequest, NotFound
+from core.ids import CheckpointPath
+
+_OWN = f"c.run_id = %s AND c.segment = %s AND c.name = %s AND c.team_id = %s AND {LIVE}"
+
+
+async def delete(*, caller: Caller, address: CheckpointPath) -> None:
+    """Delete a checkpoint for good; its files go once nobody samples from them any more.
+
+    Raises:
+        NotFound: the caller's team has no such checkpoint.
+    """
+    async with database.transaction() as conn:
+        (key,) = await _change(
+            conn,
+            f"DELETE FROM checkpoints_checkpoint c WHERE {_OWN} RETURNING c.key",
+            (*address, caller.team_id),
+            address,
+        )
+        await conn.execute(
+            "INSERT INTO checkpoints_leftover (key) VALUES (%s) ON CONFLICT DO NOTHING", (key,)
+        )
+        await audit.record(conn, caller, "checkpoint.deleted", str(address))
+    await _delete_files(key)
+
+
+async def _delete_files(key: str) -> None:
+    """Delete files now rather than in the workers' next sweep, unless they are sampled from."""
+    async with database.transaction() as conn:
+        row = await (
+            await conn.execute(
+                f"""
+                DELETE FROM checkpoints_leftover WHERE key = (
+                    SELECT key FROM checkpoints_leftover
+                    WHERE key = %(key)s AND NOT {SAMPLED_FROM} FOR UPDATE SKIP LOCKED)
+                RETURNING key
+                """,
+                {"key": key},
+            )
+        ).fetchone()
+        if row is not None:
+            await asyncio.to_thread(store.delete, key)
+
+
+async def set_public(*, caller: Caller, address: CheckpointPath, public: bool) -> None:
+    """Let everybody read a checkpoint, or its team alone again. Doing so twice is fine.
+
+    Raises:
+        NotFound: the caller's team has no such checkpoint.
+    """
+    async with database.transaction() as conn:
+        (was_public,) = await _change(
+            conn,
+            f"SELECT c.public FROM checkpoints_checkpoint c WHERE {_OWN} FOR UPDATE",
+            (*address, caller.team_id),
+            address,
+        )
+        if was_public == public:
+            return
+        await conn.execute(
+            f"UPDATE checkpoints_checkpoint c SET public = %s WHERE {_OWN}",
+            (public, *address, caller.team_id),
+        )
+        event = "checkpoint.published" if public else "checkpoint.unpublished"
+        await audit.record(conn, caller, event, str(address))
+
+
+async def set_ttl(*, caller: Caller, address: CheckpointPath, ttl_seconds: int | None) -> None:
+    """Let a checkpoint expire so many seconds from now, or never.
+
+    Raises:
+        BadRequest: fewer or more seconds than allowed.
+        NotFound: the caller's team has no such checkpoint.
+    """
+    check_ttl(ttl_seconds)
+    async with database.transaction() as conn:
+        await _change(
+            conn,
+            f"""
+            UPDATE checkpoints_checkpoint c SET expires_at = now() + make_interval(secs => %s)
+            WHERE {_OWN} RETURNING c.id
+            """,
+            (ttl_seconds, *address, caller.team_id),
+            address,
+        )
+        await audit.record(
+            conn, caller, "checkpoint.ttl_set", str(address), ttl_seconds=ttl_seconds
+        )
+
+
+def check_ttl(seconds: int | None) -> None:
+    """Refuse a time to live that no checkpoint may have."""
+    if seconds is not None and not MIN_TTL_S <= seconds <= MAX_TTL_S:
+        raise BadRequest(f"ttl_seconds must be from {MIN_TTL_S} to {MAX_TTL_S}, not {seconds}")
+
+
+async def _change(
+    conn: Connection, statement: str, values: tuple[Any, ...], address: CheckpointPath
+) -> tuple[Any, ...]:
+    """The row that a statement touches; NotFound when there is none."""
+    row = await (await conn.execute(statement, values)).fetchone()
+    if row is None:
+        raise NotFound(f"there is no checkpoint {address}")
+    return row

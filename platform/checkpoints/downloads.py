@@ -1,0 +1,137 @@
+"""Checkpoints as files to download: the PEFT files one by one, or as one tar archive."""
+
+from __future__ import annotations
+
+import asyncio
+import tarfile
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from accounts.keys import Caller
+from audit import services as audit
+from checkpoints import store
+from checkpoints.services import LIVE, CheckpointInfo
+from core import database, links
+from core.errors import NotFound
+
+PEFT_FILES = ("adapter_config.json", "adapter_model.safetensors")
+# old clients take an archive without this file for one that is cut short
+COMPLETE = "checkpoint_complete"
+ARCHIVE = "checkpoint.tar"
+CHUNK_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Signed addresses (token and file name, by file name) and when they expire."""
+
+    signed: dict[str, str]
+    expires: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """Bytes to send, and how many."""
+
+    name: str
+    size: int
+    chunks: AsyncGenerator[bytes]
+
+
+async def link_files(*, caller: Caller, found: CheckpointInfo) -> Links:
+    """A signed address for each file of a checkpoint that the caller may read."""
+    return await _link(caller, found, dict.fromkeys(PEFT_FILES, "file"))
+
+
+async def link_archive(*, caller: Caller, found: CheckpointInfo) -> Links:
+    """A signed address for the checkpoint as a tar archive."""
+    return await _link(caller, found, {ARCHIVE: "archive"})
+
+
+async def _link(caller: Caller, found: CheckpointInfo, wanted: dict[str, str]) -> Links:
+    _existing(store.path(found.key), PEFT_FILES)
+    expires = links.expiry(found.expires_at)
+    async with database.transaction() as conn:
+        await audit.record(conn, caller, "checkpoint.read", found.path, purpose="download")
+    signed = {
+        name: links.sign(expires, kind=kind, checkpoint=found.id, name=name)
+        for name, kind in wanted.items()
+    }
+    return Links(signed, expires)
+
+
+async def open_download(claims: dict[str, Any]) -> Download:
+    """What a signed address of a checkpoint gives.
+
+    Raises:
+        NotFound: the checkpoint or its files are gone.
+    """
+    folder, saved_at = await _folder_of(claims["checkpoint"])
+    if claims["kind"] == "archive":
+        files = _existing(folder, PEFT_FILES)
+        size = _tar_size([*files.values(), 0])
+        return Download(claims["name"], size, _tar(folder, files, int(saved_at.timestamp())))
+    (size,) = _existing(folder, (claims["name"],)).values()
+    return Download(claims["name"], size, _read(folder / claims["name"]))
+
+
+async def _folder_of(checkpoint_id: int) -> tuple[Path, datetime]:
+    async with database.connection() as conn:
+        row = await (
+            await conn.execute(
+                f"""
+                SELECT c.key, c.created_at FROM checkpoints_checkpoint c
+                WHERE c.id = %s AND {LIVE}
+                """,
+                (checkpoint_id,),
+            )
+        ).fetchone()
+    if row is None:
+        raise NotFound("the checkpoint has been deleted")
+    return store.path(row[0]), row[1]
+
+
+def _existing(folder: Path, names: tuple[str, ...]) -> dict[str, int]:
+    """The sizes of a checkpoint's files, by name; no other name leads anywhere."""
+    if not set(names) <= set(PEFT_FILES):
+        raise NotFound("the checkpoint has no such file")
+    try:
+        return {name: (folder / name).stat().st_size for name in names}
+    except OSError:
+        raise NotFound("the files of the checkpoint are gone") from None
+
+
+async def _read(path: Path) -> AsyncGenerator[bytes]:
+    file = await asyncio.to_thread(path.open, "rb")
+    try:
+        while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+            yield chunk
+    finally:
+        with suppress(OSError):
+            file.close()
+
+
+def _tar_size(sizes: list[int]) -> int:
+    blocks = tarfile.BLOCKSIZE
+    return sum(blocks + -(-size // blocks) * blocks for size in sizes) + 2 * blocks
+
+
+async def _tar(folder: Path, files: dict[str, int], saved_at: int) -> AsyncGenerator[bytes]:
+    """A tar archive of plain files, never whole in memory or on disk."""
+    for name, size in files.items():
+        yield _tar_header(name, size, saved_at)
+        async for chunk in _read(folder / name):
+            yield chunk
+        yield bytes(-size % tarfile.BLOCKSIZE)
+    yield _tar_header(COMPLETE, 0, saved_at)
+    yield bytes(2 * tarfile.BLOCKSIZE)
+
+
+def _tar_header(name: str, size: int, saved_at: int) -> bytes:
+    member = tarfile.TarInfo(name)
+    member.size, member.mtime, member.mode = size, saved_at, 0o644
+    return member.tobuf(tarfile.GNU_FORMAT)

@@ -1,0 +1,162 @@
+"""Checkpoints: listings, what their owners do to them, copies and links to download."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.http import HttpResponse
+
+from checkpoints import changes, downloads
+from checkpoints import services as checkpoints
+from checkpoints.services import CheckpointInfo, Saved
+from core.errors import BadRequest
+from core.ids import SEGMENTS, CheckpointPath
+from runs import copies
+from tinker_api import queries, schemas
+from tinker_api.endpoint import Call, reply
+from tinker_api.views.downloads import url_of
+
+CHECKPOINT_TYPES = {
+    "weights": "training",
+    "sampler_weights": "sampler",
+    "external_weights": "external",
+}
+# one entry of a type that it does not know breaks an older client's whole listing
+KNOWS_EXTERNAL_SINCE = (0, 28)
+MAX_IDEMPOTENCY_KEY = 200
+
+
+async def list_run_checkpoints(call: Call, run_id: str) -> HttpResponse:
+    """All checkpoints of one run, newest first; a page of them when `limit` is given."""
+    paged = "limit" in call.request.GET or "offset" in call.request.GET
+    limit, offset = queries.page(call) if paged else (checkpoints.MAX_OF_RUN, 0)
+    found, total = await checkpoints.list_of_run(
+        caller=call.caller, run_id=run_id, segments=_segments(call), limit=limit, offset=offset
+    )
+    shown: dict[str, Any] = {"checkpoints": [show_checkpoint(item) for item in found]}
+    if paged or total > len(found):
+        shown["cursor"] = show_cursor(limit, offset, total)
+    return reply(shown)
+
+
+async def list_checkpoints(call: Call) -> HttpResponse:
+    """A page of the team's checkpoints, newest first."""
+    limit, offset = queries.page(call)
+    found, total = await checkpoints.list_of_team(
+        caller=call.caller, segments=_segments(call), limit=limit, offset=offset
+    )
+    shown = [show_checkpoint(item) for item in found]
+    return reply({"checkpoints": shown, "cursor": show_cursor(limit, offset, total)})
+
+
+async def weights_info(call: Call) -> HttpResponse:
+    """What a checkpoint holds, as far as a client needs it to make a run from it."""
+    wanted = call.json(schemas.TinkerPath)
+    found = await checkpoints.find_readable(caller=call.caller, path=wanted.tinker_path)
+    return reply(
+        {
+            "base_model": found.base_model,
+            "is_lora": True,
+            "lora_rank": found.rank,
+            "train_unembed": found.train_unembed,
+            "train_mlp": found.train_mlp,
+            "train_attn": found.train_attn,
+            "optimizer_config": {"type": "adamw"},
+        }
+    )
+
+
+async def delete(call: Call, run_id: str, segment: str, name: str) -> HttpResponse:
+    """Delete a checkpoint and its files."""
+    await changes.delete(caller=call.caller, address=CheckpointPath(run_id, segment, name))
+    return reply({})
+
+
+async def publish(call: Call, run_id: str, segment: str, name: str) -> HttpResponse:
+    """Let everybody read a checkpoint."""
+    address = CheckpointPath(run_id, segment, name)
+    await changes.set_public(caller=call.caller, address=address, public=True)
+    return reply({})
+
+
+async def unpublish(call: Call, run_id: str, segment: str, name: str) -> HttpResponse:
+    """Let only its own team read a checkpoint."""
+    address = CheckpointPath(run_id, segment, name)
+    await changes.set_public(caller=call.caller, address=address, public=False)
+    return reply({})
+
+
+async def set_ttl(call: Call, run_id: str, segment: str, name: str) -> HttpResponse:
+    """Say when a checkpoint expires, if ever."""
+    wanted = call.json(schemas.CheckpointTtl)
+    address = CheckpointPath(run_id, segment, name)
+    await changes.set_ttl(caller=call.caller, address=address, ttl_seconds=wanted.ttl_seconds)
+    return reply({})
+
+
+async def copy(call: Call) -> HttpResponse:
+    """Copy a checkpoint; the same idempotency key gives the same copy."""
+    wanted = call.json(schemas.CopyWeights)
+    headers = call.request.headers
+    key = headers.get("X-Idempotency-Key") or str(uuid.uuid4())
+    if len(key) > MAX_IDEMPOTENCY_KEY or "\0" in key:
+        raise BadRequest(f"X-Idempotency-Key may have at most {MAX_IDEMPOTENCY_KEY} characters")
+    path = await copies.copy_checkpoint(
+        caller=call.caller,
+        source_path=wanted.source_path,
+        project_id=wanted.destination_project_id,
+        ttl_seconds=wanted.ttl_seconds,
+        weights_access_token=headers.get("X-Tinker-Weights-Access-Token")
+        or wanted.weights_access_token,
+        idempotency_key=key,
+    )
+    return reply({"tinker_path": path})
+
+
+async def external_weights_urls(call: Call, run_id: str, segment: str, name: str) -> HttpResponse:
+    """An address for each file of a checkpoint that works without a key for a while."""
+    found = await _readable(call, run_id, segment, name)
+    links = await downloads.link_files(caller=call.caller, found=found)
+    urls = {file: url_of(call, signed, file) for file, signed in links.signed.items()}
+    return reply({"urls": urls, "expires": links.expires})
+
+
+async def archive(call: Call, run_id: str, segment: str, name: str) -> HttpResponse:
+    """An address that gives a checkpoint as one tar file; older clients download so."""
+    found = await _readable(call, run_id, segment, name)
+    links = await downloads.link_archive(caller=call.caller, found=found)
+    ((file, signed),) = links.signed.items()
+    return reply({"url": url_of(call, signed, file), "expires": links.expires})
+
+
+async def _readable(call: Call, run_id: str, segment: str, name: str) -> CheckpointInfo:
+    path = str(CheckpointPath(run_id, segment, name))
+    return await checkpoints.find_readable(caller=call.caller, path=path)
+
+
+def _segments(call: Call) -> list[str]:
+    """The kinds of checkpoints that the client can read."""
+    version = queries.client_version(call)
+    if version is None or version >= KNOWS_EXTERNAL_SINCE:
+        return list(SEGMENTS)
+    return [segment for segment in SEGMENTS if segment != "external_weights"]
+
+
+def show_cursor(limit: int, offset: int, total: int) -> dict[str, int]:
+    """Where a page stands."""
+    return {"offset": offset, "limit": limit, "total_count": total}
+
+
+def show_checkpoint(item: Saved) -> dict[str, Any]:
+    """A checkpoint as clients read it."""
+    return {
+        "checkpoint_id": f"{item.segment}/{item.name}",
+        "checkpoint_type": CHECKPOINT_TYPES[item.segment],
+        "time": item.created_at,
+        "tinker_path": item.path,
+        "size_bytes": item.size_bytes,
+        "public": item.public,
+        "user_metadata": item.user_metadata or None,
+        "expires_at": item.expires_at,
+    }
