@@ -12,6 +12,7 @@ from core.errors import BadRequest
 _PLACE = r"(?: - at `\$(?P<at>.*)`)?"
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*?)`" + _PLACE, re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(?P<name>.*?)`" + _PLACE, re.DOTALL)
+_INDEX = re.compile(r"\[[^]]*\]")
 _OTHER = re.compile(r".*?" + _PLACE, re.DOTALL)
 
 T = TypeVar("T")
@@ -66,7 +67,7 @@ def _explain(message: str, schema: type[Any]) -> BadField:
 
 def _field_names(schema: type[Any], place: str) -> tuple[str, ...]:
     """The names of the fields of the Struct at a dotted `place` inside `schema`."""
-    for name in filter(None, place.replace("[...]", "").split(".")):
+    for name in filter(None, _INDEX.sub("", place).split(".")):
         fields = {field.encode_name: field.type for field in msgspec.structs.fields(schema)}
         schema = next(kind for kind in _kinds(fields[name]))
     return tuple(field.encode_name for field in msgspec.structs.fields(schema))

@@ -163,3 +163,61 @@ class Sampler(models.Model):
 
     def __str__(self) -> str:
         return self.id
+
+
+class Metric(models.Model):
+    """One number that a program recorded about its run; the last value of a (key, step) counts."""
+
+    id = models.BigAutoField(primary_key=True)
+    run = models.ForeignKey(TrainingRun, on_delete=models.CASCADE, related_name="metrics")
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="+")
+    key = models.CharField(max_length=200)
+    step = models.BigIntegerField()
+    value = models.FloatField()
+    time = models.DateTimeField(db_default=Now())
+
+    objects = TeamQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["run", "key", "step"], name="metric_unique"),
+            models.CheckConstraint(condition=Q(step__gte=0), name="metric_step_from_zero"),
+        ]
+        indexes = [models.Index(fields=["run", "id"], name="metric_by_arrival")]
+
+    def __str__(self) -> str:
+        return f"{self.key}[{self.step}] of {self.run_id}"
+
+
+class Rollout(models.Model):
+    """One sampled episode that a program recorded; named by its step, group and index."""
+
+    id = models.BigAutoField(primary_key=True)
+    run = models.ForeignKey(TrainingRun, on_delete=models.CASCADE, related_name="rollouts")
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="+")
+    step = models.BigIntegerField()
+    group = models.BigIntegerField()
+    index = models.BigIntegerField()
+    prompt = models.TextField(null=True, blank=True)
+    completion = models.TextField(null=True, blank=True)
+    prompt_tokens = ArrayField(models.IntegerField(), null=True, blank=True)
+    completion_tokens = ArrayField(models.IntegerField(), null=True, blank=True)
+    reward = models.FloatField(null=True, blank=True)
+    data = models.JSONField(db_default={}, blank=True)
+    time = models.DateTimeField(db_default=Now())
+
+    objects = TeamQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["run", "step", "group", "index"], name="rollout_unique"
+            ),
+            models.CheckConstraint(
+                condition=Q(step__gte=0) & Q(group__gte=0) & Q(index__gte=0),
+                name="rollout_numbers_from_zero",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"rollout {self.step}/{self.group}/{self.index} of {self.run_id}"

@@ -17,6 +17,7 @@ from tinker_api.views import (
     futures,
     histories,
     models,
+    recordings,
     reports,
     runs,
     sampling,
@@ -89,6 +90,15 @@ urlpatterns = [
     path(f"{CHECKPOINT}/archive", train(get=checkpoints.archive)),
     path("copy_weights", train(post=checkpoints.copy)),
     path("downloads/<str:signed>/<str:name>", endpoint(get=downloads.download, open_to_all=True)),
+    # ours alone: what programs record about their runs
+    path(
+        "runs/<str:run_id>/metrics",
+        train(post=recordings.record_metrics, get=recordings.list_metrics),
+    ),
+    path(
+        "runs/<str:run_id>/rollouts",
+        train(post=recordings.record_rollouts, get=recordings.list_rollouts),
+    ),
     re_path(
         "^(?P<address>.*)$",
         endpoint(get=_nothing, post=_nothing, put=_nothing, patch=_nothing, delete=_nothing),

@@ -1,0 +1,196 @@
+"""Metrics and rollouts that programs record about their runs, on the raw pool.
+
+Both are written by whole batches and are idempotent: what is sent twice is kept once, and the last
+value counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import psycopg
+from psycopg.rows import class_row
+
+from core import database
+from core.errors import BadRequest, NotFound
+
+if TYPE_CHECKING:
+    from accounts.keys import Caller
+
+
+@dataclass(frozen=True, slots=True)
+class MetricValue:
+    """A number of a step."""
+
+    key: str
+    step: int
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedMetric:
+    """A number as it is kept; `id` grows in the order of arrival."""
+
+    id: int
+    key: str
+    step: int
+    value: float
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutValue:
+    """An episode of a step."""
+
+    step: int
+    group: int
+    index: int
+    prompt: str | None
+    completion: str | None
+    prompt_tokens: list[int] | None
+    completion_tokens: list[int] | None
+    reward: float | None
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedRollout(RolloutValue):
+    """An episode as it is kept."""
+
+    time: datetime
+
+
+_ADD_METRICS = """
+INSERT INTO runs_metric (run_id, team_id, key, step, value)
+SELECT %s, %s, * FROM unnest(%s::text[], %s::bigint[], %s::float8[])
+ON CONFLICT (run_id, key, step) DO UPDATE SET value = excluded.value, time = now()
+"""
+_ADD_ROLLOUTS = """
+INSERT INTO runs_rollout (run_id, team_id, step, "group", index, prompt, completion,
+                          prompt_tokens, completion_tokens, reward, data)
+SELECT %s, %s, step, "group", index, prompt, completion,
+       prompt_tokens, completion_tokens, reward, data
+FROM jsonb_to_recordset(%s::jsonb) AS given(
+    step bigint, "group" bigint, index bigint, prompt text, completion text,
+    prompt_tokens integer[], completion_tokens integer[], reward float8, data jsonb)
+ON CONFLICT (run_id, step, "group", index) DO UPDATE SET
+    prompt = excluded.prompt, completion = excluded.completion,
+    prompt_tokens = excluded.prompt_tokens, completion_tokens = excluded.completion_tokens,
+    reward = excluded.reward, data = excluded.data, time = now()
+"""
+
+
+async def record_metrics(*, caller: Caller, run_id: str, values: Sequence[MetricValue]) -> int:
+    """Keep numbers of one of the team's runs; returns how many different ones there were.
+
+    Raises:
+        NotFound: no such run in the caller's team.
+    """
+    # One statement may touch a row once; the same order everywhere keeps writers from deadlocks
+    latest = {(value.key, value.step): value.value for value in values}
+    names = sorted(latest)
+    async with database.transaction() as conn:
+        await _require_run(conn, caller, run_id)
+        await conn.execute(
+            _ADD_METRICS,
+            (
+                run_id,
+                caller.team_id,
+                [key for key, _ in names],
+                [step for _, step in names],
+                [latest[name] for name in names],
+            ),
+        )
+    return len(names)
+
+
+async def record_rollouts(*, caller: Caller, run_id: str, values: Sequence[RolloutValue]) -> int:
+    """Keep episodes of one of the team's runs; returns how many different ones there were.
+
+    Raises:
+        NotFound: no such run in the caller's team.
+        BadRequest: `data` holds a number that the database has no room for.
+    """
+    latest = {(value.step, value.group, value.index): value for value in values}
+    rows = [_as_json(latest[name]) for name in sorted(latest)]
+    try:
+        async with database.transaction() as conn:
+            await _require_run(conn, caller, run_id)
+            await conn.execute(
+                _ADD_ROLLOUTS, (run_id, caller.team_id, msgspec.json.encode(rows).decode())
+            )
+    except psycopg.DataError as error:
+        raise BadRequest(f"the rollouts cannot be kept: {error.diag.message_primary}") from None
+    return len(rows)
+
+
+async def list_metrics(
+    *, caller: Caller, run_id: str, keys: Sequence[str], after: int, limit: int
+) -> list[RecordedMetric]:
+    """Numbers that arrived after the one with id `after`, oldest first; no keys means all.
+
+    Raises:
+        NotFound: no such run in the caller's team.
+    """
+    async with (
+        database.connection() as conn,
+        conn.cursor(row_factory=class_row(RecordedMetric)) as cursor,
+    ):
+        await _require_run(conn, caller, run_id)
+        await cursor.execute(
+            """
+            SELECT id, key, step, value, time FROM runs_metric
+            WHERE run_id = %s AND id > %s AND (%s::text[] = '{}' OR key = ANY(%s::text[]))
+            ORDER BY id LIMIT %s
+            """,
+            (run_id, after, list(keys), list(keys), limit),
+        )
+        return await cursor.fetchall()
+
+
+async def list_rollouts(
+    *, caller: Caller, run_id: str, step: int | None, limit: int, offset: int
+) -> tuple[list[RecordedRollout], int]:
+    """A page of a run's episodes by step, group and index, and how many there are in all.
+
+    Raises:
+        NotFound: no such run in the caller's team.
+    """
+    chosen = "run_id = %s AND (%s::bigint IS NULL OR step = %s)"
+    async with (
+        database.connection() as conn,
+        conn.cursor(row_factory=class_row(RecordedRollout)) as cursor,
+    ):
+        await _require_run(conn, caller, run_id)
+        await cursor.execute(
+            'SELECT step, "group", index, prompt, completion, prompt_tokens, completion_tokens,'
+            f" reward, data, time FROM runs_rollout WHERE {chosen}"
+            ' ORDER BY step, "group", index LIMIT %s OFFSET %s',
+            (run_id, step, step, limit, offset),
+        )
+        rollouts = await cursor.fetchall()
+        counted = await conn.execute(
+            f"SELECT count(*) FROM runs_rollout WHERE {chosen}", (run_id, step, step)
+        )
+        row = await counted.fetchone()
+    assert row is not None
+    return rollouts, row[0]
+
+
+async def _require_run(conn: database.Connection, caller: Caller, run_id: str) -> None:
+    found = await conn.execute(
+        "SELECT 1 FROM runs_trainingrun WHERE id = %s AND team_id = %s", (run_id, caller.team_id)
+    )
+    if await found.fetchone() is None:
+        raise NotFound(f"there is no training run {run_id}")
+
+
+def _as_json(value: RolloutValue) -> dict[str, Any]:
+    """A row for `jsonb_to_recordset`, whose floats may be texts: JSON has no number for nan."""
+    row = {name: getattr(value, name) for name in RolloutValue.__slots__}
+    row["reward"] = None if value.reward is None else repr(value.reward)
+    return row

@@ -1,0 +1,170 @@
+"""Our own routes: metrics and rollouts that programs record about their runs."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+import msgspec
+from django.http import HttpResponse
+from msgspec import Meta
+
+from core.errors import BadRequest, TooLarge
+from runs import recordings
+from tinker_api import queries
+from tinker_api.endpoint import Call, reply
+from tinker_api.schemas import Number, Request
+
+MAX_ROWS = 1000
+MAX_BODY_BYTES = 16 * 1024 * 1024
+MAX_DATA_BYTES = 64 * 1024
+MAX_METRICS_PAGE = 10_000
+NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+
+Token = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Tokens = Annotated[list[Token], Meta(max_length=262_144)]
+Words = Annotated[str, Meta(max_length=1_000_000)]
+
+
+class Metric(msgspec.Struct, forbid_unknown_fields=True):
+    """A number; what is not finite comes as a text."""
+
+    key: Annotated[str, Meta(min_length=1, max_length=200)]
+    step: Number
+    value: float | str
+
+
+class Metrics(Request):
+    """`runs/{id}/metrics`."""
+
+    metrics: Annotated[list[Metric], Meta(max_length=MAX_ROWS)]
+
+
+class Rollout(msgspec.Struct, forbid_unknown_fields=True):
+    """An episode."""
+
+    step: Number
+    group: Number = 0
+    index: Number = 0
+    prompt: Words | None = None
+    completion: Words | None = None
+    prompt_tokens: Tokens | None = None
+    completion_tokens: Tokens | None = None
+    reward: float | str | None = None
+    data: dict[str, Any] | None = None
+
+
+class Rollouts(Request):
+    """`runs/{id}/rollouts`."""
+
+    rollouts: Annotated[list[Rollout], Meta(max_length=MAX_ROWS)]
+
+
+async def record_metrics(call: Call, run_id: str) -> HttpResponse:
+    """Keep numbers of steps."""
+    _check_size(call)
+    values = [
+        recordings.MetricValue(
+            metric.key, metric.step, _number(metric.value, f"metrics[{place}].value")
+        )
+        for place, metric in enumerate(call.json(Metrics).metrics)
+    ]
+    kept = await recordings.record_metrics(caller=call.caller, run_id=run_id, values=values)
+    return reply({"recorded": kept})
+
+
+async def list_metrics(call: Call, run_id: str) -> HttpResponse:
+    """Numbers in the order they came; `cursor` is for the next question."""
+    after = queries.number(call, "after", 0, 0, 2**63 - 1)
+    limit = queries.number(call, "limit", 1000, 1, MAX_METRICS_PAGE)
+    keys = call.request.GET.getlist("key")
+    if any("\0" in key for key in keys):
+        raise BadRequest("key holds a NUL character, which no metric's name has")
+    found = await recordings.list_metrics(
+        caller=call.caller, run_id=run_id, keys=keys, after=after, limit=limit
+    )
+    shown = [
+        {
+            "key": metric.key,
+            "step": metric.step,
+            "value": _shown(metric.value),
+            "time": metric.time,
+        }
+        for metric in found
+    ]
+    return reply({"metrics": shown, "cursor": found[-1].id if found else after})
+
+
+async def record_rollouts(call: Call, run_id: str) -> HttpResponse:
+    """Keep episodes."""
+    _check_size(call)
+    values = []
+    for place, given in enumerate(call.json(Rollouts).rollouts):
+        data = given.data or {}
+        if (size := len(msgspec.json.encode(data))) > MAX_DATA_BYTES:
+            raise BadRequest(
+                f"rollouts[{place}].data has {size} bytes, allowed are {MAX_DATA_BYTES}"
+            )
+        reward = given.reward
+        values.append(
+            recordings.RolloutValue(
+                step=given.step,
+                group=given.group,
+                index=given.index,
+                prompt=given.prompt,
+                completion=given.completion,
+                prompt_tokens=given.prompt_tokens,
+                completion_tokens=given.completion_tokens,
+                reward=None if reward is None else _number(reward, f"rollouts[{place}].reward"),
+                data=data,
+            )
+        )
+    kept = await recordings.record_rollouts(caller=call.caller, run_id=run_id, values=values)
+    return reply({"recorded": kept})
+
+
+async def list_rollouts(call: Call, run_id: str) -> HttpResponse:
+    """A page of episodes by step, group and index."""
+    limit, offset = queries.page(call)
+    step = queries.number(call, "step", -1, 0, 2**63 - 1)
+    found, total = await recordings.list_rollouts(
+        caller=call.caller,
+        run_id=run_id,
+        step=None if step < 0 else step,
+        limit=limit,
+        offset=offset,
+    )
+    shown = [
+        {name: getattr(item, name) for name in _ROLLOUT_FIELDS} | {"reward": _shown(item.reward)}
+        for item in found
+    ]
+    return reply({"rollouts": shown, "total_count": total})
+
+
+_ROLLOUT_FIELDS = (*recordings.RolloutValue.__slots__, "time")
+
+
+def _check_size(call: Call) -> None:
+    if len(call.body) > MAX_BODY_BYTES:
+        raise TooLarge(
+            f"the request has {len(call.body)} bytes, this route takes {MAX_BODY_BYTES}; "
+            "send the rows in several requests"
+        )
+
+
+def _number(value: float | str, place: str) -> float:
+    """A number, whichever way it came."""
+    if isinstance(value, str):
+        if value not in NOT_FINITE:
+            raise BadRequest(
+                f"{place} must be a number, or one of {', '.join(NOT_FINITE)}, not {value[:50]!r}"
+            )
+        return NOT_FINITE[value]
+    return value
+
+
+def _shown(value: float | None) -> float | str | None:
+    """A number as JSON has it."""
+    if value is None or math.isfinite(value):
+        return value
+    return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"

@@ -1,0 +1,112 @@
+"""Metrics and rollouts that programs record about their runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from runs.models import Metric, Rollout
+from tests.platform.tinker_api.conftest import Api
+
+
+async def run_of(api: Api) -> str:
+    return await api.run(await api.session())
+
+
+def point(step: int, value: Any, key: str = "loss") -> dict[str, Any]:
+    return {"key": key, "step": step, "value": value}
+
+
+async def test_metrics_are_kept_once_and_come_back_in_the_order_of_arrival(api: Api) -> None:
+    run = await run_of(api)
+    given = [point(1, 2.5), point(0, 3), point(0, 0.5, "reward/mean"), point(1, 2.25)]
+    for _ in range(2):  # a re-sent batch changes nothing
+        response = await api.call(f"runs/{run}/metrics", metrics=given)
+        assert (response.status_code, response.json()) == (200, {"recorded": 3})
+    await api.call(f"runs/{run}/metrics", metrics=[point(2, "nan"), point(3, "-inf")])
+    shown = (await api.get(f"runs/{run}/metrics", params={"key": "loss"})).json()
+    found = {row["step"]: row["value"] for row in shown["metrics"]}
+    assert found == {0: 3.0, 1: 2.25, 2: "nan", 3: "-inf"}
+    assert await Metric.objects.filter(run_id=run).acount() == 5
+
+    first = (await api.get(f"runs/{run}/metrics", params={"limit": 2})).json()
+    rest = (await api.get(f"runs/{run}/metrics", params={"after": first["cursor"]})).json()
+    assert (len(first["metrics"]), len(rest["metrics"])) == (2, 3)
+    nothing = (await api.get(f"runs/{run}/metrics", params={"after": rest["cursor"]})).json()
+    assert nothing == {"metrics": [], "cursor": rest["cursor"]}
+
+
+async def test_rollouts_are_kept_once(api: Api) -> None:
+    run = await run_of(api)
+    given: list[dict[str, Any]] = [
+        {"step": 0, "group": 1, "index": 0, "prompt": "1+1=", "completion": "2", "reward": 1},
+        {
+            "step": 0,
+            "group": 0,
+            "prompt_tokens": [1, 2],
+            "completion_tokens": [],
+            "reward": "nan",
+            "data": {"parts": {"format": 0.5}, "turns": [1, "ü"]},
+        },
+        {"step": 4},
+    ]
+    for _ in range(2):
+        response = await api.call(f"runs/{run}/rollouts", rollouts=given)
+        assert (response.status_code, response.json()) == (200, {"recorded": 3})
+    shown = (await api.get(f"runs/{run}/rollouts", params={"step": 0})).json()
+    assert shown["total_count"] == 2
+    tokens, words = shown["rollouts"]
+    assert (tokens["prompt_tokens"], tokens["completion_tokens"]) == ([1, 2], [])
+    assert (tokens["reward"], tokens["data"]["turns"]) == ("nan", [1, "ü"])
+    assert (words["completion"], words["reward"], words["data"]) == ("2", 1.0, {})
+    page = (await api.get(f"runs/{run}/rollouts", params={"limit": 1, "offset": 2})).json()
+    assert (page["rollouts"][0]["step"], page["total_count"]) == (4, 3)
+
+
+@pytest.mark.parametrize(
+    ("what", "body", "named"),
+    [
+        ("metrics", {"metrics": [point(0, "big")]}, "-inf"),
+        ("metrics", {"metrics": [point(-1, 1.0)]}, "step"),
+        ("metrics", {"metrics": [point(0, 1.0, "")]}, "key"),
+        ("metrics", {"metrics": [point(0, 1.0, "x" * 201)]}, "key"),
+        ("metrics", {"metrics": [point(n, 1.0) for n in range(1001)]}, "1000"),
+        ("metrics", {"metrics": [point(0, 1.0) | {"unit": "s"}]}, "unit"),
+        ("metrics", {}, "metrics"),
+        ("metrics", {"metrics": [point(0, 1.0, "a\0b")]}, "NUL"),
+        ("rollouts", {"rollouts": [{"step": 0, "prompt_tokens": [2**31]}]}, "prompt_tokens"),
+        ("rollouts", {"rollouts": [{"step": 0, "data": {"x": "y" * 70_000}}]}, "65536"),
+        ("rollouts", {"rollouts": [{"step": 0, "reward": "good"}]}, "reward"),
+        ("rollouts", {"rollouts": [{"group": 0}]}, "step"),
+    ],
+)
+async def test_what_is_wrong_is_named_and_nothing_is_kept(
+    api: Api, what: str, body: dict[str, Any], named: str
+) -> None:
+    run = await run_of(api)
+    response = await api.call(f"runs/{run}/{what}", **body)
+    assert response.status_code == 400, response.text
+    assert named in response.json()["detail"]
+    assert not await Metric.objects.aexists()
+    assert not await Rollout.objects.aexists()
+
+
+async def test_too_much_at_once_is_refused(api: Api) -> None:
+    run = await run_of(api)
+    rollouts = [{"step": n, "prompt": "x" * 900_000} for n in range(20)]
+    response = await api.call(f"runs/{run}/rollouts", rollouts=rollouts)
+    assert response.status_code == 413
+    assert "several requests" in response.json()["detail"]
+    assert not await Rollout.objects.aexists()
+
+
+async def test_other_teams_see_and_write_nothing(api: Api, other_api: Api) -> None:
+    run = await run_of(api)
+    await api.call(f"runs/{run}/metrics", metrics=[point(0, 1.0)])
+    for what, row in (("metrics", point(0, 9.0)), ("rollouts", {"step": 0})):
+        written = await other_api.call(f"runs/{run}/{what}", **{what: [row]})
+        read = await other_api.get(f"runs/{run}/{what}")
+        assert (written.status_code, read.status_code) == (404, 404)
+    assert [row.value async for row in Metric.objects.all()] == [1.0]
+    assert not await Rollout.objects.aexists()
