@@ -61,6 +61,7 @@ class PassContext:
     cu_seqlens: Tensor | None = None  # int32 [sequences + 1], CUDA only
     max_length: int = 0
     groups: list[object] | None = None  # built from segments by the grouped kernel, once a pass
+    pieces: tuple[list[int], list[Adapter | None]] | None = None  # by the loop kernel
     anchor: Tensor = field(
         # Gives autograd a reason to record layers whose input needs no gradient (the first ones).
         default_factory=lambda: torch.zeros((), requires_grad=True)
@@ -78,14 +79,35 @@ class PassContext:
         self.inference_lora = None
         self.lengths = lengths or []
         self.groups = None
+        self.pieces = None
         self.cu_seqlens = None
         self.max_length = 0
+
+    def row_pieces(self, total: int) -> tuple[list[int], list[Adapter | None]]:
+        """All `total` rows as pieces: their sizes and adapters (None between the segments)."""
+        if self.pieces is None:
+            sizes: list[int] = []
+            adapters: list[Adapter | None] = []
+            row = 0
+            for segment in self.segments:
+                if segment.start > row:
+                    sizes.append(segment.start - row)
+                    adapters.append(None)
+                sizes.append(segment.end - segment.start)
+                adapters.append(segment.adapter)
+                row = segment.end
+            if row < total:
+                sizes.append(total - row)
+                adapters.append(None)
+            self.pieces = sizes, adapters
+        return self.pieces
 
     def end(self) -> None:
         """Forget the pass, so that nothing of a run stays referenced between passes."""
         self.segments = []
         self.lengths = []
         self.groups = None
+        self.pieces = None
         self.cu_seqlens = None
         self.attention = None
         self.inference_lora = None

@@ -54,9 +54,10 @@ SPECS = [
 ]
 
 
-@pytest.mark.parametrize("kernel", ["loop", "grouped"])
+@pytest.mark.parametrize(("kernel", "checkpointed"), [("loop", 0), ("grouped", 0), ("grouped", 1)])
 def test_batched_gradients_equal_peft_one_run_at_a_time(
     kernel: str,
+    checkpointed: int,
     base: BaseModel,
     model_directory: Path,
     tmp_path: Path,
@@ -66,7 +67,8 @@ def test_batched_gradients_equal_peft_one_run_at_a_time(
     monkeypatch.setattr(base.context, "kernel", kernel)
     draw = Draw(0)
     works = [ForwardBackward(draw.data(LENGTHS), "cross_entropy") for _ in SPECS]
-    with running(base, tmp_path, chunk_tokens=48, micro_batch_tokens=400) as client:
+    options = {"chunk_tokens": 48, "micro_batch_tokens": 400, "checkpointed_layers": checkpointed}
+    with running(base, tmp_path, **options) as client:
         files = [
             create_random(client, f"run{i}", spec, tmp_path / f"adapter{i}")
             for i, spec in enumerate(SPECS)
