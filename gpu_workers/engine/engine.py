@@ -194,6 +194,8 @@ class Engine:
     # --- on the engine's thread -------------------------------------------------------------------
 
     def _main(self) -> None:
+        if self.options.on_cpu:
+            torch.set_num_threads(self.options.threads)  # OpenMP keeps this number a thread
         while self._await_work():
             try:
                 self._turn()
