@@ -1,8 +1,8 @@
 """Tinsmith's Python client: write the training loop, the server does the heavy part.
 
 >>> import tinsmith
->>> service = tinsmith.ServiceClient()  # doctest: +SKIP
->>> training = service.create_lora_training_client("tinsmith/nano-qwen3", rank=16)  # doctest: +SKIP
+>>> service = tinsmith.ServiceClient()
+>>> training = service.create_lora_training_client("tinsmith/nano-qwen3", rank=16)
 
 The names are those of the public ``tinker`` client: ``import tinsmith as tinker`` moves a script
 over.
@@ -16,7 +16,20 @@ from typing import TYPE_CHECKING, Any
 from tinsmith._version import __version__
 
 if TYPE_CHECKING:
-    from tinsmith import types
+    from tinsmith import (
+        auth,
+        types,
+    )
+    from tinsmith.admin_client import (
+        AdminClient,
+    )
+    from tinsmith.backcompat import (
+        BackcompatSamplingClientFuture,
+        BackcompatTrainingClientFuture,
+        ExperimentalWarning,
+        RequestOptions,
+        Timeout,
+    )
     from tinsmith.errors import (
         APIConnectionError,
         APIError,
@@ -41,14 +54,32 @@ if TYPE_CHECKING:
         TinsmithError,
         UnprocessableEntityError,
     )
-    from tinsmith.futures import APIFuture
-    from tinsmith.sampling_client import SamplingClient
-    from tinsmith.service_client import ServiceClient
-    from tinsmith.training_client import TrainingClient
-    from tinsmith.transport import RetryConfig
+    from tinsmith.futures import (
+        APIFuture,
+    )
+    from tinsmith.loss_handles import (
+        LossHandle,
+        PerDatumLossFn,
+    )
+    from tinsmith.rest_client import (
+        RestClient,
+    )
+    from tinsmith.sampling_client import (
+        SamplingClient,
+    )
+    from tinsmith.service_client import (
+        ServiceClient,
+    )
+    from tinsmith.training_client import (
+        TrainingClient,
+    )
+    from tinsmith.transport import (
+        RetryConfig,
+    )
     from tinsmith.types import (
         AdamOptimizerConfig,
         AdamParams,
+        Checkpoint,
         CheckpointType,
         Datum,
         DimuonOptimizerConfig,
@@ -65,42 +96,58 @@ if TYPE_CHECKING:
         ModelInput,
         ModelInputChunk,
         OptimParams,
+        OptimStepRequest,
         OptimStepResponse,
         ParsedCheckpointTinkerPath,
         PromptProvenanceSpan,
+        Rollout,
         SampledProvenanceSpan,
         SampledSequence,
+        SampleRequest,
         SampleResponse,
         SamplingParams,
         StopReason,
         SupportedModel,
         TensorData,
         TensorDtype,
+        TrainingRun,
     )
-    from tinsmith.waiting import Waiting
+    from tinsmith.waiting import (
+        Waiting,
+    )
 
 __title__ = "tinsmith"
 
 _NAMES_OF = {
+    "tinsmith.admin_client": "AdminClient",
+    "tinsmith.backcompat": """
+        BackcompatSamplingClientFuture BackcompatTrainingClientFuture
+        ExperimentalWarning RequestOptions Timeout
+    """,
     "tinsmith.errors": """
         APIConnectionError APIError APIResponseValidationError APIStatusError
-        APITimeoutError AuthenticationError BadRequestError BillingError ConfigurationError
-        ConflictError GoneError InternalServerError NotFoundError PermissionDeniedError
-        RateLimitError RequestFailedError RequestTooLargeError RunBrokenError
-        SessionClosedError TinkerError TinsmithError UnprocessableEntityError
+        APITimeoutError AuthenticationError BadRequestError BillingError
+        ConfigurationError ConflictError GoneError InternalServerError NotFoundError
+        PermissionDeniedError RateLimitError RequestFailedError RequestTooLargeError
+        RunBrokenError SessionClosedError TinkerError TinsmithError
+        UnprocessableEntityError
     """,
     "tinsmith.futures": "APIFuture",
+    "tinsmith.loss_handles": "LossHandle PerDatumLossFn",
+    "tinsmith.rest_client": "RestClient",
     "tinsmith.sampling_client": "SamplingClient",
     "tinsmith.service_client": "ServiceClient",
     "tinsmith.training_client": "TrainingClient",
     "tinsmith.transport": "RetryConfig",
     "tinsmith.types": """
-        AdamOptimizerConfig AdamParams CheckpointType Datum DimuonOptimizerConfig
-        DimuonParams DmelChunk EncodedTextChunk ForwardBackwardOutput GetInfoResponse
-        GetServerCapabilitiesResponse ImageAssetPointerChunk ImageChunk LoraConfig ModelID
-        ModelInput ModelInputChunk OptimParams OptimStepResponse ParsedCheckpointTinkerPath
-        PromptProvenanceSpan SampledProvenanceSpan SampledSequence SampleResponse
-        SamplingParams StopReason SupportedModel TensorData TensorDtype
+        AdamOptimizerConfig AdamParams Checkpoint CheckpointType Datum
+        DimuonOptimizerConfig DimuonParams DmelChunk EncodedTextChunk
+        ForwardBackwardOutput GetInfoResponse GetServerCapabilitiesResponse
+        ImageAssetPointerChunk ImageChunk LoraConfig ModelID ModelInput ModelInputChunk
+        OptimParams OptimStepRequest OptimStepResponse ParsedCheckpointTinkerPath
+        PromptProvenanceSpan Rollout SampleRequest SampleResponse SampledProvenanceSpan
+        SampledSequence SamplingParams StopReason SupportedModel TensorData TensorDtype
+        TrainingRun
     """,
     "tinsmith.waiting": "Waiting",
 }
@@ -115,9 +162,13 @@ __all__ = [
     "APITimeoutError",
     "AdamOptimizerConfig",
     "AdamParams",
+    "AdminClient",
     "AuthenticationError",
+    "BackcompatSamplingClientFuture",
+    "BackcompatTrainingClientFuture",
     "BadRequestError",
     "BillingError",
+    "Checkpoint",
     "CheckpointType",
     "ConfigurationError",
     "ConflictError",
@@ -126,6 +177,7 @@ __all__ = [
     "DimuonParams",
     "DmelChunk",
     "EncodedTextChunk",
+    "ExperimentalWarning",
     "ForwardBackwardOutput",
     "GetInfoResponse",
     "GetServerCapabilitiesResponse",
@@ -134,20 +186,27 @@ __all__ = [
     "ImageChunk",
     "InternalServerError",
     "LoraConfig",
+    "LossHandle",
     "ModelID",
     "ModelInput",
     "ModelInputChunk",
     "NotFoundError",
     "OptimParams",
+    "OptimStepRequest",
     "OptimStepResponse",
     "ParsedCheckpointTinkerPath",
+    "PerDatumLossFn",
     "PermissionDeniedError",
     "PromptProvenanceSpan",
     "RateLimitError",
     "RequestFailedError",
+    "RequestOptions",
     "RequestTooLargeError",
+    "RestClient",
     "RetryConfig",
+    "Rollout",
     "RunBrokenError",
+    "SampleRequest",
     "SampleResponse",
     "SampledProvenanceSpan",
     "SampledSequence",
@@ -159,21 +218,24 @@ __all__ = [
     "SupportedModel",
     "TensorData",
     "TensorDtype",
+    "Timeout",
     "TinkerError",
     "TinsmithError",
     "TrainingClient",
+    "TrainingRun",
     "UnprocessableEntityError",
     "Waiting",
     "__title__",
     "__version__",
+    "auth",
     "types",
 ]
 
 
 def __getattr__(name: str) -> Any:
     """Load a public name from its module."""
-    if name == "types":
-        value: Any = importlib.import_module("tinsmith.types")
+    if name in ("auth", "types"):
+        value: Any = importlib.import_module(f"tinsmith.{name}")
     elif name in _HOME_OF:
         value = getattr(importlib.import_module(_HOME_OF[name]), name)
     else:

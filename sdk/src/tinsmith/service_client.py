@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
-from tinsmith import errors
 from tinsmith.futures import APIFuture
-from tinsmith.sampling_client import SamplerRef, SamplingClient
+from tinsmith.loss_handles import LossHandle, PerDatumLossFn, make_handle
+from tinsmith.rest_client import RestClient
+from tinsmith.samplers import new_sampling_client
+from tinsmith.sampling_client import SamplingClient
 from tinsmith.session import Description, FinishReason, Session, decode, how_it_ended
 from tinsmith.settings import from_environment, resolve
 from tinsmith.training_client import TrainingClient
@@ -26,17 +28,17 @@ class ServiceClient:
     """One program's connection to a Tinsmith server.
 
     Nothing is sent until something is asked for. Close it, or use it in a ``with`` block, when you
-    are
-    done: its training runs then make room for others (checkpoints stay). A program that ends
+    are done: its training runs then make room for others (checkpoints stay). A program that ends
     without closing does so on its way out.
 
     Args:
         user_metadata: texts to keep with the session.
         project_id: project the session belongs to; default TINSMITH_PROJECT_ID.
         display_name: a name for the session.
-        base_url: the server; default TINSMITH_BASE_URL, TINKER_BASE_URL, then
-            http://127.0.0.1:8000.
-        api_key: default TINSMITH_API_KEY, then TINKER_API_KEY.
+        base_url: the server; default TINSMITH_BASE_URL, TINKER_BASE_URL, the one of the last
+            ``tinsmith login``, then http://127.0.0.1:8000.
+        api_key: default TINSMITH_API_KEY, TINKER_API_KEY, then what ``tinsmith login`` stored
+            for the server.
         default_headers_overrides: headers to send with every request.
         retry_config: how long to keep trying while the server cannot be reached.
         on_waiting: called with a ``Waiting`` whenever the server says that a request waits for
@@ -46,8 +48,10 @@ class ServiceClient:
         ConfigurationError: no API key, or an address that is none.
 
     >>> import tinsmith
-    >>> with tinsmith.ServiceClient() as service:  # doctest: +SKIP
-    ...     training = service.create_lora_training_client("tinsmith/nano-qwen3", rank=16)
+    >>> with tinsmith.ServiceClient() as short_lived:
+    ...     new = short_lived.create_lora_training_client("tinsmith/nano-qwen3", rank=16)
+    ...     new.get_info().lora_rank
+    16
     """
 
     def __init__(
@@ -100,7 +104,9 @@ class ServiceClient:
         Raises:
             BadRequestError: from the client: unknown model or bad rank; names what is allowed.
 
-        >>> training = service.create_lora_training_client("tinsmith/nano-qwen3")  # doctest: +SKIP
+        >>> new = service.create_lora_training_client("tinsmith/nano-qwen3", rank=4)
+        >>> new.get_info().lora_rank
+        4
         """
         if not (train_mlp or train_attn or train_unembed):
             raise ValueError("at least one of train_mlp, train_attn and train_unembed must be true")
@@ -292,7 +298,90 @@ class ServiceClient:
             model_path, base_model, retry_config, record_stability_info
         )
 
+    # ---- losses of one's own
+
+    def create_custom_loss(
+        self, fn: PerDatumLossFn, input_ranks: Mapping[str, Any]
+    ) -> APIFuture[LossHandle]:
+        """Name a loss of one datum, written in torch, for ``forward_backward_custom``.
+
+        It runs in this process; the server refuses uploaded losses.
+
+        Args:
+            fn: ``(logprobs, *inputs) -> (loss, metrics)``: a scalar tensor, and scalar tensors by
+                names like ``custom/entropy:sum`` or ``custom/kl:mean``. Its parameters after
+                ``logprobs`` are names of ``loss_fn_inputs``.
+            input_ranks: the rank of every parameter: 1, or 2 for several targets a position.
+
+        Returns:
+            A future of the handle.
+
+        Raises:
+            ValueError: parameters that are no plain names, or ranks that do not fit them.
+
+        >>> def weighted(logprobs, weights):
+        ...     return -(logprobs * weights).sum(), {"custom/seen:sum": weights.sum()}
+        >>> ranks = {"logprobs": 1, "weights": 1}
+        >>> handle = service.create_custom_loss(weighted, ranks).result()
+        >>> "custom/seen:sum" in training.forward_backward_custom(data, handle).result().metrics
+        True
+        """
+        inputs = make_handle(fn, input_ranks, "")
+
+        async def create() -> LossHandle:
+            return inputs.in_session(await self._session.open())
+
+        return self._session.run(create())
+
     # ---- the server
+
+    def create_rest_client(self) -> RestClient:
+        """A client of listings that uses this one's connections.
+
+        >>> rest = service.create_rest_client()
+        >>> rest.get_training_run(training.model_id).result().lora_rank
+        8
+        """
+        return RestClient(self._session)
+
+    def copy_weights(
+        self,
+        path: str,
+        *,
+        ttl_seconds: int | None = None,
+        weights_access_token: str | None = None,
+    ) -> APIFuture[str]:
+        """Copy a checkpoint into a new run of one's own team; see ``RestClient.copy_weights``."""
+        return self.create_rest_client().copy_weights(
+            path, ttl_seconds=ttl_seconds, weights_access_token=weights_access_token
+        )
+
+    async def copy_weights_async(
+        self,
+        path: str,
+        *,
+        ttl_seconds: int | None = None,
+        weights_access_token: str | None = None,
+    ) -> str:
+        """`copy_weights`, waited for."""
+        return await self.copy_weights(
+            path, ttl_seconds=ttl_seconds, weights_access_token=weights_access_token
+        )
+
+    def get_console_url(self) -> str:
+        """Where the dashboard shows this session; all sessions, while it is not open."""
+        opened = self._session.session_id
+        sessions = f"{self._session.settings.base_url}/sessions"
+        return sessions if opened is None else f"{sessions}/{opened}"
+
+    def get_telemetry(self) -> None:
+        """None: this client sends none."""
+        return
+
+    @property
+    def holder(self) -> Session:
+        """The connections and the session behind all clients made from this one."""
+        return self._session
 
     def get_server_capabilities(self) -> GetServerCapabilitiesResponse:
         """The base models on offer. Needs no session, so it also tells whether the key is good."""
@@ -344,39 +433,3 @@ class ServiceClient:
         traceback: TracebackType | None,
     ) -> None:
         await self.close(*how_it_ended(error))
-
-
-def new_sampling_client(
-    session: Session,
-    model_path: str | None,
-    base_model: str | None,
-    retry_config: RetryConfig | None,
-    record_stability_info: bool,
-) -> SamplingClient:
-    """A sampler of its own for a checkpoint or a base model; raises ValueError for neither."""
-    if model_path is None and base_model is None:
-        raise ValueError("give model_path or base_model")
-    if model_path is not None and not model_path.startswith("tinker://"):
-        raise ValueError(
-            f"model_path must look like tinker://<run>/sampler_weights/<name>, not {model_path!r}; "
-            "a base model goes into base_model="
-        )
-    number = session.number("sampler")
-
-    async def create() -> SamplerRef:
-        body = {
-            "session_id": await session.open(),
-            "sampling_session_seq_id": number,
-            "model_path": model_path,
-            "base_model": base_model,
-            "type": "create_sampling_session",
-        }
-        created = await session.post("create_sampling_session", body, dict[str, Any])
-        sampler_id = created.get("sampling_session_id")
-        if not isinstance(sampler_id, str):
-            raise errors.APIResponseValidationError("the server gave the sampler no id")
-        return SamplerRef(sampler_id, base_model if model_path is None else None)
-
-    return SamplingClient(
-        session, create, retry_config=retry_config, record_stability_info=record_stability_info
-    )

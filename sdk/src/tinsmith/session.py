@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
@@ -39,6 +39,8 @@ HEARTBEAT_WARNING_S = 120.0
 POLL_TIMEOUT_S = 45.0
 MAX_SAMPLES_IN_FLIGHT = 1000
 FINISH_BUDGET_S = 3.0
+LAST_WORDS_S = 10.0  # for metrics and rollouts that were not sent yet
+DEFAULT_PROJECT = "default"  # every team has it
 _HASTE_S = 0.1  # a poll that comes back empty-handed faster than this did not wait
 
 
@@ -101,6 +103,7 @@ class Session:
         self._ended: str | None = None
         self._closing: APIFuture[None] | None = None
         self._running: set[Any] = set()
+        self._last_words: list[Callable[[], Awaitable[None]]] = []
         self._lock = threading.Lock()
         self._numbers: dict[str, itertools.count[int]] = {}
         _sessions.add(self)
@@ -116,6 +119,11 @@ class Session:
         self._running.add(future)
         future.add_done_callback(self._running.discard)
         return APIFuture(future)
+
+    @property
+    def project_id(self) -> str:
+        """The project that things go to when none is named."""
+        return self._description.project_id or from_environment("PROJECT_ID") or DEFAULT_PROJECT
 
     def number(self, what: str) -> int:
         """The next number of a kind of thing this session numbers: 0, 1, …"""
@@ -142,6 +150,10 @@ class Session:
             )
             return None
         return self.close(*how_it_ended(error))
+
+    def before_close(self, call: Callable[[], Awaitable[None]]) -> None:
+        """Have ``call`` awaited, within limits, before the session is finished."""
+        self._last_words.append(call)
 
     def check_usable(self) -> None:
         """Raise SessionClosedError when the session is over."""
@@ -219,6 +231,7 @@ class Session:
         if self._heartbeat is not None:
             self._heartbeat.cancel()
         try:
+            await self._say_last_words()
             if self.session_id is not None and self._owner:
                 await self.post(
                     f"sessions/{self.session_id}/finish",
@@ -228,6 +241,13 @@ class Session:
                 )
         finally:
             await self.transport.close()
+
+    async def _say_last_words(self) -> None:
+        waiting = asyncio.gather(*[call() for call in self._last_words], return_exceptions=True)
+        try:
+            await asyncio.wait_for(waiting, LAST_WORDS_S)
+        except asyncio.TimeoutError:
+            log.warning("what was logged last could not be sent within %.0f s", LAST_WORDS_S)
 
     # ---- requests
 
@@ -251,6 +271,19 @@ class Session:
     async def get(self, path: str, kind: type[T]) -> T:
         """GET; the reply as a ``kind``."""
         return decode(await self.transport.call("GET", path), kind, path)
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        kind: type[T] | None,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> T:
+        """Any other request: ``body``, if there is one, goes as JSON as it is."""
+        content = b"" if body is None else msgspec.json.encode(body)
+        reply = await self.transport.call(method, path, content, extra_headers=headers)
+        return decode(reply, kind, path)
 
     async def submit(
         self,
@@ -376,6 +409,6 @@ def _close_all() -> None:
     for closing in [session.close_at_exit(error) for session in list(_sessions)]:
         if closing is not None:
             try:
-                closing.result(FINISH_BUDGET_S)
+                closing.result(FINISH_BUDGET_S + (LAST_WORDS_S if error is None else 0.0))
             except Exception as failure:
                 log.debug("a session could not be finished: %s", failure)

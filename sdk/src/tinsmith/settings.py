@@ -1,4 +1,8 @@
-"""Where the server is and who asks: argument, then TINSMITH_*, then TINKER_* in the environment."""
+"""Where the server is and who asks.
+
+An argument counts first, then TINSMITH_* and TINKER_* in the environment, then what ``tinsmith
+login`` wrote down.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tinsmith import credentials
 from tinsmith.errors import ConfigurationError
 
 DEFAULT_BASE_URL = "http://127.0.0.1:8000"
@@ -44,22 +49,28 @@ def resolve(
     headers: Mapping[str, str] | None = None,
 ) -> Settings:
     """Fill in what was not given; raises ConfigurationError with what to set."""
-    url = (base_url or from_environment("BASE_URL") or DEFAULT_BASE_URL).strip().rstrip("/")
+    given = base_url or from_environment("BASE_URL")
+    url = tidy(given or credentials.default_server() or DEFAULT_BASE_URL)
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigurationError(
             f"the server's address must look like http://host:port, not {url!r}; "
             "it comes from base_url= or TINSMITH_BASE_URL"
         )
-    key = (api_key or from_environment("API_KEY") or "").strip()
+    key = (api_key or from_environment("API_KEY") or credentials.key_for(url) or "").strip()
     if not key:
         raise ConfigurationError(
-            f"no API key for {url}: pass api_key=, or set TINSMITH_API_KEY. "
+            f"no API key for {url}: run `tinsmith login`, set TINSMITH_API_KEY, or pass api_key=. "
             "`manage.py up` writes one to its ready file"
         )
     if not key.isascii() or not key.isprintable():
         raise ConfigurationError("the API key holds characters no key has; was it copied whole?")
     return Settings(url, key, dict(headers or {}))
+
+
+def tidy(url: str) -> str:
+    """An address as it is compared and stored: no space around it, no ``/`` at its end."""
+    return url.strip().rstrip("/")
 
 
 def from_environment(name: str) -> str | None:

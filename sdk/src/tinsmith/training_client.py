@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from tinsmith import codec, custom_loss, errors, passes, tokenizers
 from tinsmith.custom_loss import CustomLossFn
 from tinsmith.futures import APIFuture
-from tinsmith.lane import Lane
-from tinsmith.ready import Ready
+from tinsmith.loss_handles import LossHandle
+from tinsmith.run_log import RunLog
+from tinsmith.samplers import new_sampling_client
 from tinsmith.sampling_client import SamplerRef, SamplingClient
-from tinsmith.session import Session, decode
+from tinsmith.saving import Saving
+from tinsmith.session import Session
 from tinsmith.transport import RetryConfig
 from tinsmith.types.datum import Datum
 from tinsmith.types.params import (
@@ -26,17 +28,13 @@ from tinsmith.types.params import (
 from tinsmith.types.results import (
     ForwardBackwardOutput,
     GetInfoResponse,
-    LoadWeightsResponse,
     OptimStepResponse,
-    SaveWeightsForSamplerResponse,
-    SaveWeightsResponse,
 )
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 LossFnConfig = Mapping[str, "float | str"]
-T = TypeVar("T")
 
 
 class _SamplerSaved(msgspec.Struct):
@@ -45,31 +43,24 @@ class _SamplerSaved(msgspec.Struct):
     sampling_session_id: str
 
 
-class TrainingClient(Ready[GetInfoResponse]):
+class TrainingClient(Saving, RunLog):
     """Trains one adapter. Made by the ``create_…_training_client`` methods of ``ServiceClient``.
 
     Methods that start work return a future at once and never wait for the server, so a step is one
     round trip when the optimizer step is handed in before the gradients are waited for. Requests
     are done in the order of the calls. A request the server refuses leaves the run usable.
 
-    >>> fwd = training.forward_backward(data, "cross_entropy")  # doctest: +SKIP
-    >>> step = training.optim_step(AdamParams(learning_rate=1e-3))  # doctest: +SKIP
-    >>> fwd.result().loss  # doctest: +SKIP
+    >>> fwd = training.forward_backward(data, "cross_entropy")
+    >>> step = training.optim_step(AdamParams(learning_rate=1e-3))
+    >>> fwd.result().loss > 0
+    True
     """
 
     def __init__(self, session: Session, create: Callable[[], Awaitable[GetInfoResponse]]) -> None:
         """Not for direct use: ``ServiceClient`` makes clients."""
 
-        async def made() -> GetInfoResponse:
-            return await create()
-
-        super().__init__(session.run(made()))
-        self._session = session
-        self._lane = Lane(self._wait_created)
+        super().__init__(session, create)
         self._passes = passes.Passes(session, self._lane, self._created)
-
-    async def _wait_created(self) -> None:
-        await self._created
 
     @property
     def model_id(self) -> str:
@@ -121,9 +112,10 @@ class TrainingClient(Ready[GetInfoResponse]):
             ValueError: at once, for data that cannot be sent.
             RequestFailedError: from the future; no gradient is left behind then.
 
-        >>> training.forward_backward(
-        ...     [Datum.from_tokens([1, 2, 3], [2, 3, 4], [0.0, 1.0, 1.0])], "cross_entropy"
-        ... ).result().metrics["loss:sum"]  # doctest: +SKIP
+        >>> datum = Datum.from_tokens([1, 2, 3], [2, 3, 4], [0.0, 1.0, 1.0])
+        >>> output = training.forward_backward([datum], "cross_entropy").result()
+        >>> output.loss_fn_outputs[0]["logprobs"].shape, output.metrics["loss:sum"] > 0
+        ([3], True)
         """
         return self._pass(data, loss_fn, loss_fn_config, forward_only=False)
 
@@ -135,14 +127,21 @@ class TrainingClient(Ready[GetInfoResponse]):
     ) -> APIFuture[ForwardBackwardOutput]:
         """Hand in `forward_backward`; the result is another ``await`` away.
 
-        >>> fwd = await training.forward_backward_async(data, "cross_entropy")  # doctest: +SKIP
-        >>> step = await training.optim_step_async(AdamParams())  # doctest: +SKIP
-        >>> loss, _ = (await fwd).loss, await step  # doctest: +SKIP
+        >>> async def step():
+        ...     passed = await training.forward_backward_async(data, "cross_entropy")
+        ...     stepped = await training.optim_step_async(AdamParams())
+        ...     return (await passed).loss, (await stepped).metrics
+        >>> asyncio.run(step())
+        (..., {...})
         """
         return self.forward_backward(data, loss_fn, loss_fn_config)
 
     def forward_backward_custom(
-        self, data: Sequence[Datum], loss_fn: CustomLossFn, *, loss_type_input: Any = None
+        self,
+        data: Sequence[Datum],
+        loss_fn: CustomLossFn | LossHandle,
+        *,
+        loss_type_input: Any = None,
     ) -> APIFuture[ForwardBackwardOutput]:
         """Add the gradient of a loss of your own, written in torch.
 
@@ -153,7 +152,8 @@ class TrainingClient(Ready[GetInfoResponse]):
         Args:
             data: every datum has ``target_tokens``; other inputs stay here, for ``loss_fn``.
             loss_fn: ``(data, logprobs) -> (loss, metrics)``; one float32 tensor a datum, of the
-                shape of its targets, in; a scalar tensor and numbers by name out.
+                shape of its targets, in; a scalar tensor and numbers by name out. Or what
+                ``ServiceClient.create_custom_loss`` gave.
             loss_type_input: None or "logprobs"; there is no other.
 
         Returns:
@@ -165,17 +165,24 @@ class TrainingClient(Ready[GetInfoResponse]):
 
         >>> def most_likely(data, logprobs):
         ...     loss = -sum(lp.sum() for lp in logprobs)
-        ...     return loss, {"tokens": sum(len(lp) for lp in logprobs)}
-        >>> training.forward_backward_custom(data, most_likely).result()  # doctest: +SKIP
+        ...     return loss, {"longest": max(len(lp) for lp in logprobs)}
+        >>> training.forward_backward_custom(data, most_likely).result().metrics["longest"]
+        4.0
         """
         if loss_type_input not in (None, "logprobs"):
             raise ValueError(f"loss_type_input must be 'logprobs', not {loss_type_input!r}")
         data = list(data)
+        if isinstance(loss_fn, LossHandle):
+            loss_fn = loss_fn.checked(data, self._session.session_id)
         forward = passes.encode(custom_loss.forward_data(data))
         return self._session.run(self._passes.run_custom(data, forward, loss_fn))
 
     async def forward_backward_custom_async(
-        self, data: Sequence[Datum], loss_fn: CustomLossFn, *, loss_type_input: Any = None
+        self,
+        data: Sequence[Datum],
+        loss_fn: CustomLossFn | LossHandle,
+        *,
+        loss_type_input: Any = None,
     ) -> APIFuture[ForwardBackwardOutput]:
         """Hand in `forward_backward_custom`; the result is another ``await`` away."""
         return self.forward_backward_custom(data, loss_fn, loss_type_input=loss_type_input)
@@ -206,7 +213,8 @@ class TrainingClient(Ready[GetInfoResponse]):
         Returns:
             A future of metrics, e.g. ``unclipped_grad_norm:mean``.
 
-        >>> training.optim_step(AdamParams(learning_rate=1e-3))  # doctest: +SKIP
+        >>> training.optim_step(AdamParams(learning_rate=1e-3)).result().metrics
+        {'unclipped_grad_norm:mean': ...}
         """
         if optim_params is not None and adam_params is not None:
             raise ValueError("give optim_params or adam_params, not both")
@@ -222,102 +230,6 @@ class TrainingClient(Ready[GetInfoResponse]):
         """Hand in `optim_step`; the result is another ``await`` away."""
         return self.optim_step(optim_params, adam_params=adam_params)
 
-    def save_state(
-        self,
-        name: str,
-        ttl_seconds: int | None = None,
-        overwrite: bool = False,
-        user_metadata: Mapping[str, str] | None = None,
-    ) -> APIFuture[SaveWeightsResponse]:
-        """Save weights and optimizer state as a checkpoint that training can go on from.
-
-        Args:
-            name: without ``/``.
-            ttl_seconds: delete it after so long, 3600 up to ten years; None keeps it.
-            overwrite: replace a checkpoint of this name; else that is an error.
-            user_metadata: texts to keep with it.
-
-        Returns:
-            A future of its path, ``tinker://<run>/weights/<name>``.
-
-        >>> path = training.save_state("step-100").result().path  # doctest: +SKIP
-        """
-        body = {
-            "path": name,
-            "ttl_seconds": ttl_seconds,
-            "overwrite": overwrite,
-            "user_metadata": _texts(user_metadata),
-        }
-        return self._ordered("save_weights", body, SaveWeightsResponse)
-
-    async def save_state_async(
-        self,
-        name: str,
-        ttl_seconds: int | None = None,
-        overwrite: bool = False,
-        user_metadata: Mapping[str, str] | None = None,
-    ) -> APIFuture[SaveWeightsResponse]:
-        """Hand in `save_state`; the result is another ``await`` away."""
-        return self.save_state(name, ttl_seconds, overwrite, user_metadata)
-
-    def load_state(
-        self, path: str, weights_access_token: str | None = None
-    ) -> APIFuture[LoadWeightsResponse]:
-        """Replace the run's weights by a checkpoint's; the optimizer starts afresh.
-
-        Args:
-            path: ``tinker://<run>/weights/<name>``.
-            weights_access_token: another team's permission, if it is another team's checkpoint.
-        """
-        return self._load(path, weights_access_token, optimizer=False)
-
-    async def load_state_async(
-        self, path: str, weights_access_token: str | None = None
-    ) -> APIFuture[LoadWeightsResponse]:
-        """Hand in `load_state`; the result is another ``await`` away."""
-        return self.load_state(path, weights_access_token)
-
-    def load_state_with_optimizer(
-        self, path: str, weights_access_token: str | None = None
-    ) -> APIFuture[LoadWeightsResponse]:
-        """Like `load_state`, with the optimizer's state: as if never interrupted."""
-        return self._load(path, weights_access_token, optimizer=True)
-
-    async def load_state_with_optimizer_async(
-        self, path: str, weights_access_token: str | None = None
-    ) -> APIFuture[LoadWeightsResponse]:
-        """Hand in `load_state_with_optimizer`; the result is another ``await`` away."""
-        return self.load_state_with_optimizer(path, weights_access_token)
-
-    def save_weights_for_sampler(
-        self,
-        name: str,
-        ttl_seconds: int | None = None,
-        user_metadata: Mapping[str, str] | None = None,
-    ) -> APIFuture[SaveWeightsForSamplerResponse]:
-        """Save the weights alone as a checkpoint to sample from.
-
-        Returns:
-            A future of its path, ``tinker://<run>/sampler_weights/<name>``, for
-            ``create_sampling_client``.
-        """
-        body = {
-            "path": name,
-            "kind": "snapshot",
-            "ttl_seconds": ttl_seconds,
-            "user_metadata": _texts(user_metadata),
-        }
-        return self._ordered("save_weights_for_sampler", body, SaveWeightsForSamplerResponse)
-
-    async def save_weights_for_sampler_async(
-        self,
-        name: str,
-        ttl_seconds: int | None = None,
-        user_metadata: Mapping[str, str] | None = None,
-    ) -> APIFuture[SaveWeightsForSamplerResponse]:
-        """Hand in `save_weights_for_sampler`; the result is another ``await`` away."""
-        return self.save_weights_for_sampler(name, ttl_seconds, user_metadata)
-
     def save_weights_and_get_sampling_client(
         self,
         name: str | None = None,
@@ -329,7 +241,9 @@ class TrainingClient(Ready[GetInfoResponse]):
 
         No checkpoint is kept: the weights are freed when the session ends. ``name`` has no effect.
 
-        >>> sampler = training.save_weights_and_get_sampling_client()  # doctest: +SKIP
+        >>> sampler = training.save_weights_and_get_sampling_client()
+        >>> sampler.get_base_model()
+        'tinsmith/nano-qwen3'
         """
         number = self._session.number("sampler")
         body = {"sampling_session_seq_id": number, "kind": kind}
@@ -359,28 +273,6 @@ class TrainingClient(Ready[GetInfoResponse]):
             name, retry_config, record_stability_info, kind
         )
 
-    def _load(
-        self, path: str, token: str | None, *, optimizer: bool
-    ) -> APIFuture[LoadWeightsResponse]:
-        body = {"path": path, "optimizer": optimizer, "weights_access_token": token}
-        return self._ordered("load_weights", body, LoadWeightsResponse)
-
-    def _ordered(self, route: str, body: Mapping[str, Any], kind: type[T]) -> APIFuture[T]:
-        """Hand in a JSON request in its turn; its result as a ``kind``."""
-
-        async def post(seq: int) -> str:
-            run = (await self._created).model_id
-            request = {"model_id": run, "seq_id": seq, **body, "type": route}
-            return (await self._session.submit(route, request)).request_id
-
-        async def work() -> T:
-            request_id = await self._lane.turn(lambda: self._lane.send(1, post))
-            run = (await self._created).model_id
-            reply = await self._session.result(request_id, target=run, kind=route)
-            return decode(reply, kind, route)
-
-        return self._session.run(work())
-
     # ---- what it is
 
     def create_sampling_client(
@@ -390,8 +282,6 @@ class TrainingClient(Ready[GetInfoResponse]):
         record_stability_info: bool = False,
     ) -> SamplingClient:
         """A client that samples from a saved checkpoint, like ``ServiceClient``'s method."""
-        from tinsmith.service_client import new_sampling_client
-
         return new_sampling_client(
             self._session, model_path, None, retry_config, record_stability_info
         )
@@ -413,6 +303,14 @@ class TrainingClient(Ready[GetInfoResponse]):
         """`get_info`, waited for."""
         return await self._created
 
+    def get_console_url(self) -> str:
+        """Where the dashboard shows this run; waits until there is one."""
+        return f"{self._session.settings.base_url}/runs/{self.model_id}"
+
+    def get_telemetry(self) -> None:
+        """None: this client sends none."""
+        return
+
     def get_tokenizer(self) -> PreTrainedTokenizerBase:
         """The base model's tokenizer, fetched from the server once; needs transformers."""
         info = self.get_info()
@@ -420,7 +318,3 @@ class TrainingClient(Ready[GetInfoResponse]):
         if name is None:
             raise errors.APIResponseValidationError("the server did not say which base model it is")
         return tokenizers.load(self._session, name, info.model_data.tokenizer_id)
-
-
-def _texts(metadata: Mapping[str, str] | None) -> dict[str, str] | None:
-    return None if metadata is None else dict(metadata)

@@ -103,12 +103,14 @@ class Transport:
         timeout_s: float = REQUEST_TIMEOUT_S,
         retry: RetryConfig | None = None,
         poll: bool = False,
+        extra_headers: Mapping[str, str] | None = None,
     ) -> Reply:
         """Send a request until it is answered for good or the retry budget is used up.
 
         Args:
             path: below ``/api/v1/``.
             poll: a long poll: 408 is an answer (not yet).
+            extra_headers: sent with this request alone.
 
         Raises:
             APIStatusError: the server refused; or it failed for the whole budget.
@@ -119,6 +121,7 @@ class Transport:
         if method != "GET":
             headers["Content-Type"] = content_type
             headers["X-Idempotency-Key"] = str(uuid.uuid4())
+        headers.update(extra_headers or {})
         started = time.monotonic()
         attempt = 0
         while True:
