@@ -1,0 +1,491 @@
+"""Checkpoints over REST: what owners do to them, what others may read, how files come out."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from audit.models import Entry
+from checkpoints import expiry, store
+from checkpoints.models import Checkpoint, Leftover
+from core import database, links
+from operations.models import Operation, Payload
+from runs.models import Sampler, Session, TrainingRun
+from tests.platform.tinker_api.conftest import Api
+from tests.support.saved import CONFIG, WEIGHTS, files_of, save_checkpoint
+
+
+@pytest.fixture(autouse=True)
+def data_folder(settings: Any, tmp_path: Path) -> None:
+    """A store of the test's own."""
+    settings.DATA_DIR = tmp_path
+
+
+def address(checkpoint: Checkpoint) -> str:
+    """A checkpoint's REST address."""
+    return f"training_runs/{checkpoint.run_id}/checkpoints/{checkpoint.segment}/{checkpoint.name}"
+
+
+async def events() -> list[str]:
+    """What the audit log tells of checkpoints."""
+    entries = Entry.objects.filter(event__startswith="checkpoint.").order_by("id")
+    return [entry.event async for entry in entries]
+
+
+async def saved(api: Api, segment: str = "weights", **fields: Any) -> Checkpoint:
+    """A checkpoint of a new run of the client's team."""
+    return await save_checkpoint(await api.run(await api.session()), segment, **fields)
+
+
+def sweep() -> list[str]:
+    """What a worker does from time to time."""
+    with database.connect() as conn:
+        return expiry.sweep(conn)
+
+
+class TestDeleting:
+    """DELETE of a checkpoint."""
+
+    async def test_row_and_files_are_gone_at_once(self, api: Api) -> None:
+        kept, doomed = await saved(api), await saved(api)
+        assert (await api.delete(address(doomed))).status_code == 200
+        assert [item.id async for item in Checkpoint.objects.all()] == [kept.id]
+        assert (files_of(doomed), len(files_of(kept))) == ([], 3)
+        assert not await Leftover.objects.aexists()
+        assert await events() == ["checkpoint.deleted"]
+        again = await api.delete(address(doomed))
+        assert (again.status_code, "no checkpoint" in again.text) == (404, True)
+
+    async def test_files_stay_while_somebody_samples_from_them(self, api: Api) -> None:
+        doomed = await saved(api, "sampler_weights")
+        session = await api.session()
+        await api.call(
+            "create_sampling_session",
+            session_id=session,
+            sampling_session_seq_id=0,
+            model_path=doomed.path,
+        )
+        await api.delete(address(doomed))
+        assert sweep() == []
+        assert files_of(doomed)
+        # the session has ended and the workers have let go of it
+        await Session.objects.filter(id=session).aupdate(
+            ended_at=timezone.now(), end_reason="success", released_at=timezone.now()
+        )
+        assert sweep() == [doomed.key]
+        assert files_of(doomed) == []
+
+    async def test_the_name_is_free_again(self, api: Api) -> None:
+        doomed = await saved(api)
+        await api.delete(address(doomed))
+        assert (await save_checkpoint(doomed.run_id)).path == doomed.path
+
+
+class TestTimeToLive:
+    """PUT ttl, and what happens when the time is over."""
+
+    async def test_set_and_removed(self, api: Api) -> None:
+        item = await saved(api)
+        assert (await api.put(f"{address(item)}/ttl", json={"ttl_seconds": 7200})).is_success
+        await item.arefresh_from_db()
+        assert item.expires_at is not None
+        assert abs(item.expires_at - timezone.now() - timedelta(hours=2)) < timedelta(minutes=1)
+        listed = (await api.get("checkpoints")).json()["checkpoints"]
+        assert datetime.fromisoformat(listed[0]["expires_at"]) == item.expires_at
+        assert (await api.put(f"{address(item)}/ttl", json={"ttl_seconds": None})).is_success
+        await item.arefresh_from_db()
+        assert item.expires_at is None
+
+    @pytest.mark.parametrize("body", [{"ttl_seconds": 3599}, {"ttl_seconds": 315_360_001}, {}])
+    async def test_times_that_cannot_be(self, api: Api, body: dict[str, int]) -> None:
+        item = await saved(api)
+        response = await api.put(f"{address(item)}/ttl", json=body)
+        assert response.status_code == 400
+        assert ("3600" if body else "ttl_seconds") in response.json()["detail"]
+        await item.arefresh_from_db()
+        assert item.expires_at is None
+
+    async def test_what_has_expired_is_gone_for_all_and_then_deleted(self, api: Api) -> None:
+        item, other = await saved(api), await saved(api)
+        await Checkpoint.objects.filter(id=item.id).aupdate(
+            expires_at=timezone.now() - timedelta(seconds=1)
+        )
+        assert (await api.call("weights_info", tinker_path=item.path)).status_code == 404
+        assert (await api.get("checkpoints")).json()["cursor"]["total_count"] == 1
+        run = (await api.get(f"training_runs/{item.run_id}")).json()
+        assert run["last_checkpoint"] is None
+        assert (await api.post(f"{address(item)}/publish")).status_code == 404
+        assert sweep() == [item.key]
+        assert files_of(item) == []
+        assert [left.id async for left in Checkpoint.objects.all()] == [other.id]
+        assert files_of(other)
+        assert await events() == ["checkpoint.expired"]
+        assert sweep() == []
+
+
+class TestPublishing:
+    """POST and DELETE of publish, and what other teams can then do."""
+
+    async def test_doing_it_twice_is_fine(self, api: Api) -> None:
+        item = await saved(api)
+        for method, public in (
+            ("POST", True),
+            ("POST", True),
+            ("DELETE", False),
+            ("DELETE", False),
+        ):
+            response = await api.request(method, f"{address(item)}/publish")
+            assert response.status_code == 200
+            await item.arefresh_from_db()
+            assert item.public is public
+        assert await events() == ["checkpoint.published", "checkpoint.unpublished"]
+
+    async def test_other_teams_read_it_but_own_nothing(self, api: Api, other_api: Api) -> None:
+        public = await saved(api)
+        private = await save_checkpoint(public.run_id, "weights", "private")
+        await TrainingRun.objects.filter(id=public.run_id).aupdate(user_metadata={"plan": "secret"})
+        assert (
+            await other_api.get(f"training_runs/{public.run_id}/checkpoints")
+        ).status_code == 404
+        await api.post(f"{address(public)}/publish")
+
+        assert (await other_api.call("weights_info", tinker_path=public.path)).is_success
+        listed = (await other_api.get(f"training_runs/{public.run_id}/checkpoints")).json()
+        assert [item["tinker_path"] for item in listed["checkpoints"]] == [public.path]
+        page = (await other_api.get("training_runs?access_scope=accessible")).json()
+        (run,) = page["training_runs"]
+        assert (run["training_run_id"], run["model_owner"]) == (public.run_id, "Team")
+        assert run["last_checkpoint"]["tinker_path"] == public.path
+        assert run["user_metadata"] is None
+        assert page["cursor"]["total_count"] == 1
+        shown = await other_api.get(f"training_runs/{public.run_id}?access_scope=accessible")
+        assert shown.json()["last_checkpoint"]["tinker_path"] == public.path
+        assert (await other_api.get("training_runs")).json()["training_runs"] == []
+        assert (await other_api.get(f"training_runs/{public.run_id}")).status_code == 404
+        assert (await other_api.get("checkpoints")).json()["checkpoints"] == []
+
+        session = await other_api.session()
+        made = await other_api.call(
+            "load_weights", session_id=session, model_seq_id=0, path=public.path, optimizer=False
+        )
+        assert made.json()["model_id"] == f"{session}:train:0"
+        sampler = await other_api.call(
+            "create_sampling_session",
+            session_id=session,
+            sampling_session_seq_id=0,
+            model_path=public.path,
+        )
+        assert sampler.is_success
+        assert (await other_api.call("weights_info", tinker_path=private.path)).status_code == 404
+        for method, what in (("DELETE", ""), ("DELETE", "/publish"), ("POST", "/publish")):
+            refused = await other_api.request(method, f"{address(public)}{what}")
+            assert refused.status_code == 404
+        await public.arefresh_from_db()
+        assert public.public
+
+        await api.delete(f"{address(public)}/publish")
+        page = (await other_api.get("training_runs?access_scope=accessible")).json()
+        assert [item["training_run_id"] for item in page["training_runs"]] == [f"{session}:train:0"]
+
+    async def test_an_unknown_scope(self, api: Api) -> None:
+        response = await api.get("training_runs?access_scope=all")
+        assert response.status_code == 400
+        assert "owned, accessible" in response.json()["detail"]
+
+
+class TestListings:
+    """What the listings show."""
+
+    async def test_runs_by_project(self, api: Api) -> None:
+        sessions = [await api.session() for _ in range(2)]
+        runs = [await api.run(session) for session in sessions]
+        moved = await api.put(f"sessions/{sessions[1]}/project", json={"project_id": "night"})
+        assert moved.is_success
+        for project, run in (("default", runs[0]), ("night", runs[1])):
+            page = (await api.get(f"training_runs?project_id={project}")).json()
+            assert [item["training_run_id"] for item in page["training_runs"]] == [run]
+            assert page["cursor"]["total_count"] == 1
+        assert (await api.get("training_runs?project_id=x%00")).status_code == 400
+
+    async def test_a_page_of_runs_costs_the_same_whatever_it_holds(
+        self, api: Api, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        session = await api.session()
+        for number in range(4):
+            run = await api.run(session, number)
+            for name in ("a", "b"):
+                await save_checkpoint(run, "weights", name)
+        statements: list[str] = []
+        execute = database.psycopg.AsyncCursor.execute
+
+        async def counted(self: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
+            statements.append(str(query))
+            return await execute(self, query, *args, **kwargs)
+
+        monkeypatch.setattr(database.psycopg.AsyncCursor, "execute", counted)
+        page = (await api.get("training_runs")).json()
+        assert all(
+            run["last_checkpoint"]["checkpoint_id"] == "weights/b" for run in page["training_runs"]
+        )
+        assert len([text for text in statements if "accounts_apikey" not in text]) == 2
+
+    @pytest.mark.parametrize(
+        ("agent", "types"),
+        [
+            ("AsyncTinker/Python 0.25.0", ["training"]),
+            ("AsyncTinker/Python 0.16.1", ["training"]),
+            ("AsyncTinker/Python 0.28.1", ["external", "training"]),
+            ("AsyncTinker/Python 0.38.0", ["external", "training"]),
+            ("curl/8", ["external", "training"]),
+        ],
+    )
+    async def test_old_clients_see_no_type_that_breaks_them(
+        self, api: Api, agent: str, types: list[str]
+    ) -> None:
+        item = await saved(api)
+        await save_checkpoint(item.run_id, "external_weights", "e")
+        api.headers["User-Agent"] = agent
+        for route in ("checkpoints", f"training_runs/{item.run_id}/checkpoints"):
+            listed = (await api.get(route)).json()
+            assert [entry["checkpoint_type"] for entry in listed["checkpoints"]] == types
+        assert (await api.get("checkpoints")).json()["cursor"]["total_count"] == len(types)
+
+    async def test_a_runs_checkpoints_come_in_pages_when_asked_for(self, api: Api) -> None:
+        item = await saved(api)
+        await save_checkpoint(item.run_id, "weights", "s2")
+        route = f"training_runs/{item.run_id}/checkpoints"
+        assert "cursor" not in (await api.get(route)).json()
+        page = (await api.get(f"{route}?limit=1")).json()
+        assert [entry["checkpoint_id"] for entry in page["checkpoints"]] == ["weights/s2"]
+        assert page["cursor"]["total_count"] == 2
+
+    async def test_a_run_without_checkpoints(self, api: Api, other_api: Api) -> None:
+        run = await api.run(await api.session())
+        assert (await api.get(f"training_runs/{run}/checkpoints")).json() == {"checkpoints": []}
+        assert (await other_api.get(f"training_runs/{run}/checkpoints")).status_code == 404
+
+
+class TestDownloads:
+    """Signed addresses: they need no key and give the files."""
+
+    async def test_external_weights(self, api: Api) -> None:
+        item = await saved(api, "external_weights")
+        reply = (await api.get(f"{address(item)}/external_weights_urls")).json()
+        assert set(reply["urls"]) == {"adapter_config.json", "adapter_model.safetensors"}
+        left = datetime.fromisoformat(reply["expires"]) - datetime.now(UTC)
+        assert timedelta(minutes=55) < left <= timedelta(hours=1)
+        del api.headers["X-API-Key"]
+        for name, content in (
+            ("adapter_config.json", CONFIG),
+            ("adapter_model.safetensors", WEIGHTS),
+        ):
+            assert reply["urls"][name].startswith("http://testserver/api/v1/downloads/")
+            response = await api.get(reply["urls"][name])
+            assert (response.status_code, response.content) == (200, content)
+            assert response.headers["Content-Length"] == str(len(content))
+            assert name in response.headers["Content-Disposition"]
+
+    async def test_the_public_address_is_used_when_there_is_one(
+        self, api: Api, settings: Any
+    ) -> None:
+        item = await saved(api, "external_weights")
+        settings.PUBLIC_URL = "https://tinsmith.example.org"
+        reply = (await api.get(f"{address(item)}/external_weights_urls")).json()
+        for url in reply["urls"].values():
+            assert url.startswith("https://tinsmith.example.org/api/v1/downloads/")
+
+    async def test_an_archive_is_a_plain_tar(self, api: Api) -> None:
+        item = await saved(api)
+        reply = (await api.get(f"{address(item)}/archive")).json()
+        assert set(reply) == {"url", "expires"}
+        del api.headers["X-API-Key"]
+        response = await api.get(reply["url"])
+        assert response.headers["Content-Length"] == str(len(response.content))
+        with tarfile.open(fileobj=io.BytesIO(response.content), mode="r:") as archive:
+            members = {member.name: member for member in archive.getmembers()}
+            assert list(members) == [
+                "adapter_config.json",
+                "adapter_model.safetensors",
+                "checkpoint_complete",
+            ]
+            assert all(member.isreg() for member in members.values())
+            config = archive.extractfile("adapter_config.json")
+            weights = archive.extractfile("adapter_model.safetensors")
+            assert config is not None
+            assert weights is not None
+            assert (config.read(), weights.read()) == (CONFIG, WEIGHTS)
+
+    async def test_addresses_that_nobody_signed(self, api: Api) -> None:
+        item = await saved(api)
+        url = (await api.get(f"{address(item)}/archive")).json()["url"]
+        head, signed, name = url.rsplit("/", 2)
+        middle = len(signed) // 2
+        swapped = "A" if signed[middle] != "A" else "B"
+        forged = signed[:middle] + swapped + signed[middle + 1 :]
+        for bad in (f"{head}/{forged}/{name}", f"{head}/{signed}/passwd", f"{head}/x:y/{name}"):
+            response = await api.get(bad)
+            assert response.status_code == 404, bad
+
+    async def test_no_name_leads_out_of_the_checkpoint(self, api: Api) -> None:
+        item = await saved(api)
+        later = datetime.now(UTC) + timedelta(hours=1)
+        for name in ("optimizer.safetensors", "..", "x"):
+            signed = links.sign(later, kind="file", checkpoint=item.id, name=name)
+            assert (await api.get(f"downloads/{signed}/{name}")).status_code == 404
+
+    async def test_an_expired_address(self, api: Api) -> None:
+        item = await saved(api)
+        past = datetime.now(UTC) - timedelta(seconds=1)
+        signed = links.sign(past, kind="archive", checkpoint=item.id, name="checkpoint.tar")
+        assert (await api.get(f"downloads/{signed}/checkpoint.tar")).status_code == 410
+
+    async def test_deleting_ends_the_addresses(self, api: Api) -> None:
+        item = await saved(api)
+        url = (await api.get(f"{address(item)}/archive")).json()["url"]
+        await api.delete(address(item))
+        assert (await api.get(url)).status_code == 404
+
+    async def test_an_address_lasts_no_longer_than_its_checkpoint(self, api: Api) -> None:
+        soon = timezone.now() + timedelta(minutes=5)
+        item = await saved(api, expires_at=soon)
+        reply = (await api.get(f"{address(item)}/archive")).json()
+        assert datetime.fromisoformat(reply["expires"]) == soon
+
+    async def test_reads_are_audited(self, api: Api) -> None:
+        item = await saved(api)
+        await api.get(f"{address(item)}/archive")
+        entry = await Entry.objects.aget(event="checkpoint.read")
+        assert (entry.target, entry.details) == (item.path, {"purpose": "download"})
+
+
+class TestBorrowing:
+    """`weights_access_token`: another team's key opens that team's checkpoints."""
+
+    async def test_a_new_run_from_another_teams_checkpoint(
+        self, api: Api, other_api: Api, other_key: str
+    ) -> None:
+        item = await saved(other_api)
+        session = await api.session()
+        body = {
+            "session_id": session,
+            "model_seq_id": 0,
+            "path": item.path,
+            "optimizer": True,
+        }
+        assert (await api.call("load_weights", **body)).status_code == 404
+        refused = await api.call("load_weights", **body, weights_access_token="tml-nonsense")
+        assert (refused.status_code, "weights_access_token" in refused.text) == (400, True)
+        assert not await TrainingRun.objects.filter(session_id=session).aexists()
+
+        made = await api.call("load_weights", **body, weights_access_token=other_key)
+        assert made.json()["model_id"] == f"{session}:train:0"
+        payload = await Payload.objects.aget(operation__target=f"{session}:train:0")
+        assert other_key.encode() not in bytes(payload.body)
+        assert f'"team:{item.team_id}"'.encode() in bytes(payload.body)
+        entry = await Entry.objects.aget(event="checkpoint.read")
+        assert (entry.team_id, entry.details) == (item.team_id, {"by_team": "Team"})
+
+    async def test_loading_into_a_run(self, api: Api, other_api: Api, other_key: str) -> None:
+        item = await saved(other_api)
+        run = await api.run(await api.session())
+        for seq, token in ((1, other_key), (2, "tml-nonsense"), (3, f"team:{item.team_id}")):
+            response = await api.call(
+                "load_weights",
+                model_id=run,
+                seq_id=seq,
+                path=item.path,
+                optimizer=True,
+                weights_access_token=token,
+            )
+            assert response.json() == {"request_id": f"{run}:{seq}", "model_id": run}
+        kinds = [op.kind async for op in Operation.objects.filter(target=run).order_by("seq")]
+        assert kinds == ["create_run", "load_weights", "refused", "refused"]
+        stored = [bytes(item.body) async for item in Payload.objects.order_by("operation_id")]
+        assert not any(other_key.encode() in body for body in stored)
+
+
+class TestCopying:
+    """`copy_weights`."""
+
+    async def copy(self, api: Api, source: str, key: str = "k1", **fields: Any) -> Any:
+        """Ask for a copy."""
+        body = {"source_path": source, "destination_project_id": "archive"} | fields
+        return await api.post("copy_weights", json=body, headers={"X-Idempotency-Key": key})
+
+    async def test_a_copy_is_a_checkpoint_of_its_own(self, api: Api) -> None:
+        item = await saved(api, "sampler_weights", user_metadata={"a": "b"})
+        first = await self.copy(api, item.path, ttl_seconds=7200)
+        again = await self.copy(api, item.path, ttl_seconds=7200)
+        assert first.json() == again.json()
+        copied = await Checkpoint.objects.exclude(id=item.id).aget()
+        assert first.json() == {"tinker_path": copied.path}
+        assert (copied.segment, copied.name, copied.user_metadata) == (
+            "sampler_weights",
+            "s1",
+            {"a": "b"},
+        )
+        assert copied.expires_at is not None
+        await api.delete(address(item))
+        assert files_of(copied) == ["adapter_config.json", "adapter_model.safetensors"]
+        assert not await Leftover.objects.aexists()
+        run = (await api.get("training_runs?project_id=archive")).json()["training_runs"][0]
+        assert run["training_run_id"] == copied.run_id
+        refused = await api.call("optim_step", model_id=copied.run_id, seq_id=1)
+        assert (refused.status_code, "has ended" in refused.text) == (400, True)
+        another = await self.copy(api, copied.path, key="k2")
+        assert another.json()["tinker_path"] not in (copied.path, item.path)
+
+    async def test_of_another_teams_checkpoint(
+        self, api: Api, other_api: Api, other_key: str
+    ) -> None:
+        item = await saved(other_api)
+        assert (await self.copy(api, item.path)).status_code == 404
+        assert not await Checkpoint.objects.exclude(id=item.id).aexists()
+        api.headers["X-Tinker-Weights-Access-Token"] = other_key
+        copied = await self.copy(api, item.path, key="k2")
+        assert copied.is_success
+        listed = (await api.get("checkpoints")).json()["checkpoints"]
+        assert [entry["tinker_path"] for entry in listed] == [copied.json()["tinker_path"]]
+
+    async def test_a_copy_that_was_cut_short_is_swept(self, api: Api) -> None:
+        store.path("checkpoints/x/train/0/weights/s1@0").mkdir(parents=True)
+        await Leftover.objects.acreate(key="checkpoints/x/train/0/weights/s1@0")
+        assert sweep() == ["checkpoints/x/train/0/weights/s1@0"]
+        assert not store.path("checkpoints/x/train/0/weights/s1@0").exists()
+
+    @pytest.mark.parametrize(
+        ("fields", "word"),
+        [
+            ({"ttl_seconds": 5}, "3600"),
+            ({"destination_project_id": ""}, "destination_project_id"),
+            ({"session_id": "s", "model_seq_id": 0}, "session_id"),
+            ({"weights_access_token": "tml-x"}, "weights_access_token"),
+        ],
+    )
+    async def test_what_is_refused(self, api: Api, fields: dict[str, Any], word: str) -> None:
+        item = await saved(api)
+        response = await self.copy(api, item.path, **fields)
+        assert (response.status_code, word in response.json()["detail"]) == (400, True)
+        assert await Checkpoint.objects.acount() == 1
+        assert not await Sampler.objects.aexists()
+
+
+async def test_saving_external_weights_is_an_operation(api: Api) -> None:
+    run = await api.run(await api.session())
+    response = await api.call(
+        "save_weights_external",
+        model_id=run,
+        seq_id=1,
+        path="e1",
+        ttl_seconds=3600,
+        type="save_weights_external",
+    )
+    assert response.json() == {"request_id": f"{run}:1", "model_id": run}
+    operation = await Operation.objects.aget(target=run, seq=1)
+    assert operation.kind == "save_weights_external"

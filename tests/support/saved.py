@@ -1,0 +1,41 @@
+"""Checkpoints as workers enter them, with files in the store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from checkpoints import store
+from checkpoints.models import Checkpoint
+from runs.models import TrainingRun
+
+CONFIG = b'{"r": 8}'
+# longer than one piece of a stream and no whole number of tar blocks
+WEIGHTS = bytes(range(251)) * 9000
+
+
+async def save_checkpoint(
+    run: str, segment: str = "weights", name: str = "s1", **fields: Any
+) -> Checkpoint:
+    """A checkpoint of a run. DATA_DIR must be the test's own."""
+    owner = await TrainingRun.objects.aget(id=run)
+    key = store.checkpoint_key(run, segment, name, 1)
+    folder = store.path(key)
+    folder.mkdir(parents=True)
+    (folder / "adapter_config.json").write_bytes(CONFIG)
+    (folder / "adapter_model.safetensors").write_bytes(WEIGHTS)
+    if segment == "weights":
+        (folder / "optimizer.safetensors").write_bytes(b"moments")
+    return await Checkpoint.objects.acreate(
+        run=owner,
+        team_id=owner.team_id,
+        segment=segment,
+        name=name,
+        key=key,
+        **{"size_bytes": len(CONFIG) + len(WEIGHTS)} | fields,
+    )
+
+
+def files_of(checkpoint: Checkpoint) -> list[str]:
+    """The names of a checkpoint's files, none when its folder is gone."""
+    folder = store.path(checkpoint.key)
+    return sorted(file.name for file in folder.iterdir()) if folder.exists() else []
