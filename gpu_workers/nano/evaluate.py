@@ -10,7 +10,8 @@ from gpu_workers.nano import NAMES, folder
 from gpu_workers.nano.text.mixture import TASKS, one_turn
 from gpu_workers.nano.text.sentences import is_right
 
-_LONGEST_ANSWER = 48
+_LONGEST_ANSWER = 64
+_BATCH = 100
 
 
 def load(name_or_folder: str | Path) -> tuple[Any, Any]:
@@ -33,20 +34,21 @@ def answers(model: Any, tokenizer: Any, requests: Sequence[str]) -> list[str]:
         )
         for request in requests
     ]
-    by_length: dict[int, list[int]] = {}
-    for number, prompt in enumerate(prompts):
-        by_length.setdefault(len(prompt), []).append(number)
+    order = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))
     found = [""] * len(prompts)
-    for numbers in by_length.values():
-        rows = torch.tensor([prompts[number] for number in numbers])
+    for start in range(0, len(order), _BATCH):
+        numbers = order[start : start + _BATCH]
+        length = len(prompts[numbers[-1]])
+        tokens = torch.full((len(numbers), length), tokenizer.pad_token_id)
+        mask = torch.zeros_like(tokens)
+        for row, number in enumerate(numbers):
+            tokens[row, length - len(prompts[number]) :] = torch.tensor(prompts[number])
+            mask[row, length - len(prompts[number]) :] = 1
         with torch.no_grad():
             out = model.generate(
-                rows,
-                attention_mask=torch.ones_like(rows),
-                max_new_tokens=_LONGEST_ANSWER,
-                do_sample=False,
+                tokens, attention_mask=mask, max_new_tokens=_LONGEST_ANSWER, do_sample=False
             )
-        for number, row in zip(numbers, out[:, rows.shape[1] :].tolist(), strict=True):
+        for number, row in zip(numbers, out[:, length:].tolist(), strict=True):
             found[number] = tokenizer.decode(row, skip_special_tokens=True)
     return found
 

@@ -84,16 +84,24 @@ def test_ends(loaded: dict[str, tuple[Any, Any]], name: str) -> None:
     assert tokenizer.eos_token_id == ends[0]
 
 
-@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
-    ("task", "least"),
+    ("task", "qwen3", "llama3"),
     [
-        ("copy", 0.95), ("spell", 0.9), ("upper case", 0.9), ("first vowel", 0.9),
-        ("move first letters", 0.8), ("add at the end", 0.8), ("swap words", 0.9), ("fact", 0.9),
+        ("copy", 0.95, 0.95), ("spell", 0.95, 0.85), ("upper case", 0.95, 0.95),
+        ("reverse", 0.9, 0.65), ("move first letters", 0.9, 0.7), ("add at the end", 0.95, 0.8),
+        ("split at a vowel", 0.95, 0.9), ("swap words", 0.95, 0.9), ("fact", 0.95, 0.9),
     ],
 )  # fmt: skip
-def test_abilities(loaded: dict[str, tuple[Any, Any]], name: str, task: str, least: float) -> None:
-    assert accuracy(*loaded[name], task, count=60) >= least
+def test_abilities(
+    loaded: dict[str, tuple[Any, Any]], task: str, qwen3: float, llama3: float
+) -> None:
+    """The table's figures, with a margin for another machine's rounding."""
+    assert accuracy(*loaded["nano-qwen3"], task, count=60) >= qwen3
+    assert accuracy(*loaded["nano-llama3"], task, count=60) >= llama3
+
+
+def test_sums_leave_room_for_learning(loaded: dict[str, tuple[Any, Any]]) -> None:
+    assert 0.15 < accuracy(*loaded["nano-qwen3"], "add", count=60) < 0.75
 
 
 @pytest.mark.parametrize("name", NAMES)
