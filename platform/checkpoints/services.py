@@ -226,12 +226,12 @@ def record(
         )
     if taken is None or taken[1] == key:
         return True, None
-    if conn.execute(f"SELECT {SAMPLED_FROM}", {"key": taken[1]}).fetchone() == (False,):
-        return True, taken[1]
+    # should the worker die before it has deleted them, the sweep does
     conn.execute(
         "INSERT INTO checkpoints_leftover (key) VALUES (%s) ON CONFLICT DO NOTHING", (taken[1],)
     )
-    return True, None
+    sampled_from = conn.execute(f"SELECT {SAMPLED_FROM}", {"key": taken[1]}).fetchone()
+    return True, taken[1] if sampled_from == (False,) else None
 
 
 # whether a sampler of a session that holds its things samples from the files under a key

@@ -1,0 +1,186 @@
+"""What a worker with a real engine does about checkpoints, and what it enters into the ledger."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from audit.models import Entry
+from checkpoints import store
+from checkpoints.models import Checkpoint
+from core import database
+from gpu_workers import progress
+from operations.models import Operation
+from runs.models import Sampler, Session, TrainingRun
+from tests.gpu_workers.test_worker import Bench, batch, bench, body, create, results, step
+from usage.models import Entry as UsageEntry
+
+__all__ = ["bench"]
+
+
+def used(target: str) -> dict[tuple[int, str], int]:
+    """What the ledger holds for a run or sampler: (seq, kind) → quantity."""
+    seqs = dict(Operation.objects.filter(target=target).values_list("id", "seq"))
+    return {
+        (seqs[entry.operation_id], entry.kind): entry.quantity
+        for entry in UsageEntry.objects.filter(target=target)
+    }
+
+
+def test_external_weights_are_what_peft_loads(bench: Bench) -> None:
+    log = bench.log
+    bench.start()
+    run = log.run(log.team("a"))
+    create(log, run)
+    step(log, run, 1)
+    log.submit(run, 3, "save_weights_external", body(run, 3, path="e1", ttl_seconds=3600))
+    recipients = ["age1xyz"]
+    log.submit(
+        run,
+        4,
+        "save_weights_external",
+        body(run, 4, path="e2", age_encryption_recipients=recipients),
+    )
+    log.submit(run, 5, "save_weights_external", body(run, 5, path="e1"))
+    bench.finish(run)
+    saved = Checkpoint.objects.get()
+    assert saved.path == f"tinker://{run.id}/external_weights/e1"
+    assert saved.expires_at is not None
+    assert json.loads(results(run)[3]) == {
+        "type": "save_weights_external",
+        "path": saved.path,
+        "size_bytes": saved.size_bytes,
+    }
+    folder = store.path(saved.key)
+    files = {file.name: file.stat().st_size for file in folder.iterdir()}
+    assert set(files) == {"adapter_config.json", "adapter_model.safetensors"}
+    config = json.loads((folder / "adapter_config.json").read_text())
+    assert (config["peft_type"], config["r"]) == ("LORA", run.rank)
+    refused = Operation.objects.get(target=run.id, seq=4)
+    assert (refused.error_category, "age_encryption_recipients" in (refused.error or "")) == (
+        "user",
+        True,
+    )
+    taken = Operation.objects.get(target=run.id, seq=5)
+    assert (taken.error_category, "e1" in (taken.error or "")) == ("user", True)
+    assert [entry.target for entry in Entry.objects.filter(event="checkpoint.saved")] == [
+        saved.path
+    ]
+
+
+def test_metadata_of_checkpoints_is_text(bench: Bench) -> None:
+    log = bench.log
+    bench.start()
+    run = log.run(log.team("a"))
+    create(log, run)
+    log.submit(run, 1, "save_weights", body(run, 1, path="s", user_metadata={"a": 1, "b": "x"}))
+    log.submit(run, 2, "save_weights", body(run, 2, path="t", user_metadata={"a": "x" * 70_000}))
+    bench.finish(run)
+    assert Checkpoint.objects.get().user_metadata == {"a": "1", "b": "x"}
+    assert Operation.objects.get(target=run.id, seq=2).error_category == "user"
+
+
+def test_another_teams_checkpoint_needs_its_key_or_its_publication(bench: Bench) -> None:
+    log = bench.log
+    bench.start()
+    owner, reader = log.team("owner"), log.team("reader")
+    source = log.run(owner, seed=4)
+    create(log, source)
+    step(log, source, 1)
+    log.submit(source, 3, "save_weights", body(source, 3, path="s"))
+    log.submit(source, 4, "forward_backward", batch(source, 4, seed=9))
+    bench.finish(source)
+    path = Checkpoint.objects.get().path
+    run = log.run(reader, seed=5)
+    create(log, run)
+    load = {"path": path, "optimizer": True}
+    log.submit(run, 1, "load_weights", body(run, 1, **load))
+    grant = f"team:{owner.id}"
+    log.submit(run, 2, "load_weights", body(run, 2, **load, weights_access_token=grant))
+    log.submit(run, 3, "forward_backward", batch(run, 3, seed=9))
+    bench.finish(run)
+    assert Operation.objects.get(target=run.id, seq=1).error == f"there is no checkpoint {path}"
+    assert results(run)[3] == results(source)[4]
+    Checkpoint.objects.update(public=True)
+    log.submit(run, 4, "load_weights", body(run, 4, **load))
+    bench.finish(run)
+    assert Operation.objects.get(target=run.id, seq=4).state == "done"
+
+
+def test_expired_checkpoints_are_deleted_by_the_pulse(bench: Bench) -> None:
+    log = bench.log
+    worker = bench.start()
+    run = log.run(log.team("a"))
+    create(log, run)
+    log.submit(run, 1, "save_weights", body(run, 1, path="old", ttl_seconds=3600))
+    log.submit(run, 2, "save_weights", body(run, 2, path="new"))
+    bench.finish(run)
+    old, new = Checkpoint.objects.get(name="old"), Checkpoint.objects.get(name="new")
+    with database.connect() as conn:
+        worker.pulse_now(conn)
+        assert store.path(old.key).is_dir()
+        Checkpoint.objects.filter(name="old").update(expires_at=timezone.now() - timedelta(1))
+        worker.pulse_now(conn)
+    assert Checkpoint.objects.get() == new
+    assert (store.path(old.key).exists(), store.path(new.key).is_dir()) == (False, True)
+    # the name is free again
+    log.submit(run, 3, "save_weights", body(run, 3, path="old"))
+    bench.finish(run)
+    assert Checkpoint.objects.filter(name="old").exists()
+
+
+def test_the_ledger_counts_what_was_done(bench: Bench) -> None:
+    log = bench.log
+    bench.start()
+    run, sampler = log.run(log.team("a")), log.sampler(log.team("b"))
+    create(log, run)
+    step(log, run, 1)
+    log.submit(run, 3, "forward_backward", batch(run, 3, 1, loss_fn="hinge"))
+    log.submit(run, 4, "save_weights", body(run, 4, path="s"))
+    request = {
+        "sampling_session_id": sampler.id,
+        "seq_id": 0,
+        "num_samples": 2,
+        "prompt": {"chunks": [{"type": "encoded_text", "tokens": [1, 2, 3]}]},
+        "sampling_params": {"max_tokens": 4, "stop": []},
+    }
+    log.submit(sampler, 0, "sample", json.dumps(request).encode())
+    bench.finish(run)
+    bench.wait(lambda: UsageEntry.objects.filter(kind="sample").exists(), "the sample")
+    assert used(run.id) == {(1, "train"): 22, (4, "checkpoint"): 1}
+    counted = used(sampler.id)
+    assert counted.pop((0, "sample")) == 8
+    assert sum(counted.values()) == 3
+
+
+def test_a_run_that_cannot_be_restored_ends_its_session(
+    bench: Bench,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its checkpoint was deleted before a recovery copy held what had been loaded from it."""
+    log = bench.log
+    monkeypatch.setattr(progress.RunProgress, "snapshot_due", lambda self: False)
+    first = bench.start()
+    run = log.run(log.team("a"))
+    create(log, run)
+    log.submit(run, 1, "save_weights", body(run, 1, path="s"))
+    bench.finish(run)
+    log.submit(
+        run, 2, "load_weights", body(run, 2, path=Checkpoint.objects.get().path, optimizer=True)
+    )
+    bench.finish(run)
+    bench.crash(first)
+    Checkpoint.objects.all().delete()
+    step(log, run, 3)
+    bench.start()
+    bench.finish(run)
+    session = Session.objects.get(id=run.session_id)
+    assert (session.end_reason, session.failed_run_id) == ("failed", run.id)
+    assert {item.state for item in Operation.objects.filter(target=run.id, seq__gte=3)} == {
+        "failed"
+    }
+    bench.wait(lambda: TrainingRun.objects.get(id=run.id).worker_id is None, "the release")
+    assert not Sampler.objects.exists()
