@@ -32,7 +32,7 @@ def fetch_files(urls: Mapping[str, str], directory: Path, progress: Progress | b
         for name, url in urls.items():
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            done += _fetch(url, target, _after(done, report))
+            done += fetch_file(url, target, _after(done, report))
 
     return _into(directory, progress, fill)
 
@@ -42,7 +42,7 @@ def fetch_archive(url: str, directory: Path, progress: Progress | bool) -> Path:
 
     def fill(folder: Path, report: Progress) -> None:
         archive = folder / ".archive"
-        _fetch(url, archive, report)
+        fetch_file(url, archive, report)
         try:
             with tarfile.open(archive) as tar:
                 for member in tar:
@@ -94,7 +94,7 @@ def _after(before: int, report: Progress) -> Progress:
     return lambda done, _: report(before + done, None)
 
 
-def _fetch(url: str, target: Path, report: Progress) -> int:
+def fetch_file(url: str, target: Path, report: Progress) -> int:
     """Stream a URL to a file; returns its size."""
     if not url.startswith(("http://", "https://")):
         raise _bad(f"{url[:40]!r} is no web address")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import Sequence
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -12,6 +14,7 @@ from tinsmith.admin_client import AdminClient
 from tinsmith.futures import APIFuture
 from tinsmith.rest_base import address, unlike
 from tinsmith.rest_checkpoints import Checkpoints
+from tinsmith.types.logs import MetricsResponse, RolloutsResponse
 from tinsmith.types.rest import (
     ApiKeyInfo,
     AuthTokenResponse,
@@ -113,6 +116,52 @@ class RestClient(Checkpoints, AdminClient):
     ) -> TrainingRun:
         """`get_training_run_by_tinker_path`, waited for."""
         return await self.get_training_run_by_tinker_path(tinker_path, access_scope)
+
+    def get_run_metrics(
+        self,
+        training_run_id: str,
+        keys: Sequence[str] = (),
+        after: int = 0,
+        limit: int = 1000,
+    ) -> APIFuture[MetricsResponse]:
+        """What ``training.log`` recorded, in the order it arrived.
+
+        Args:
+            training_run_id: the run.
+            keys: these metrics alone; none means all.
+            after: the ``cursor`` of the page before.
+            limit: at most so many, up to 10,000.
+
+        >>> training.log({"reward": 0.5}, step=3).result()
+        >>> rest.get_run_metrics(training.model_id, ["reward"]).result().metrics[-1].value
+        0.5
+        """
+        query = urlencode([("after", after), ("limit", limit), *(("key", key) for key in keys)])
+        path = f"{address('runs', training_run_id, 'metrics')}?{query}"
+        return self._ask("GET", path, MetricsResponse)
+
+    async def get_run_metrics_async(
+        self,
+        training_run_id: str,
+        keys: Sequence[str] = (),
+        after: int = 0,
+        limit: int = 1000,
+    ) -> MetricsResponse:
+        """`get_run_metrics`, waited for."""
+        return await self.get_run_metrics(training_run_id, keys, after, limit)
+
+    def get_run_rollouts(
+        self, training_run_id: str, step: int | None = None, limit: int = 100, offset: int = 0
+    ) -> APIFuture[RolloutsResponse]:
+        """What ``training.log_rollouts`` recorded, by step, group and index."""
+        path = address("runs", training_run_id, "rollouts", step=step, limit=limit, offset=offset)
+        return self._ask("GET", path, RolloutsResponse)
+
+    async def get_run_rollouts_async(
+        self, training_run_id: str, step: int | None = None, limit: int = 100, offset: int = 0
+    ) -> RolloutsResponse:
+        """`get_run_rollouts`, waited for."""
+        return await self.get_run_rollouts(training_run_id, step, limit, offset)
 
     # ---- sessions and samplers
 
@@ -225,6 +274,14 @@ class RestClient(Checkpoints, AdminClient):
     async def get_api_key_async(self) -> ApiKeyInfo:
         """`get_api_key`, waited for."""
         return await self.get_api_key()
+
+    def revoke_api_key(self) -> APIFuture[None]:
+        """End the key this client uses, for good."""
+        return self._ask("DELETE", "auth/apikey/me", None)
+
+    async def revoke_api_key_async(self) -> None:
+        """`revoke_api_key`, waited for."""
+        await self.revoke_api_key()
 
     def whoami(self) -> APIFuture[WhoamiResponse]:
         """Whose key it is, as the token says that the server gives for it.

@@ -1,0 +1,5 @@
+"""``python -m tinsmith.cli``."""
+
+from tinsmith.cli.main import main
+
+raise SystemExit(main())

@@ -1,0 +1,99 @@
+"""Reads the command line, runs one command, and turns failures into words and exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tinsmith._version import __version__
+from tinsmith.cli.output import Output
+from tinsmith.cli.parser import build
+from tinsmith.errors import TinsmithError
+from tinsmith.settings import Settings, resolve
+
+if TYPE_CHECKING:
+    from tinsmith.rest_client import RestClient
+
+DONE, FAILED, NOT_UNDERSTOOD, INTERRUPTED = 0, 1, 2, 130
+
+
+class Command:
+    """What a command works with: its arguments, clients made when needed, and its output."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.arguments = arguments
+        self.out = Output(arguments.json)
+        self._rest: RestClient | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """The server and key to use."""
+        return resolve(self.arguments.base_url, self.arguments.api_key)
+
+    @property
+    def rest(self) -> RestClient:
+        """The client, made when it is first needed."""
+        if self._rest is None:
+            from tinsmith.rest_client import RestClient
+            from tinsmith.transport import RetryConfig
+
+            # People do not wait five minutes to hear that a server is down
+            seconds = self.arguments.retry_seconds
+            patience = RetryConfig(budget_s=seconds, rate_limit_budget_s=max(seconds, 60.0))
+            where = self.settings
+            self._rest = RestClient(
+                base_url=where.base_url, api_key=where.api_key, retry_config=patience
+            )
+        return self._rest
+
+    def close(self) -> None:
+        """Close what was opened."""
+        if self._rest is not None:
+            self._rest.close()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given[:1] == ["_words"]:  # a completion script asks
+        from tinsmith.cli.completion import candidates
+
+        print(*candidates(given[2:]), sep="\n")
+        return DONE
+    parser = build(__version__)
+    try:
+        parsed = parser.parse_args(given)
+    except SystemExit as end:  # argparse has said what is wrong
+        return end.code if isinstance(end.code, int) else NOT_UNDERSTOOD
+    command = Command(parsed)
+    try:
+        try:
+            module = importlib.import_module(f"tinsmith.cli.{parsed.module}")
+            code = getattr(module, parsed.function)(command)
+        finally:
+            command.close()
+        sys.stdout.flush()
+        return code or DONE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; nothing may be written at exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except (TinsmithError, OSError, ValueError, ImportError) as error:
+        return _complain(command, str(error) or type(error).__name__, FAILED)
+
+
+def _complain(command: Command, words: str, code: int) -> int:
+    """Say what went wrong on standard error, as JSON when that was asked for."""
+    if command.out.as_json:
+        import json
+
+        print(json.dumps({"error": words}, ensure_ascii=False), file=sys.stderr)
+    else:
+        print(f"tinsmith: {words}", file=sys.stderr)
+    return code

@@ -1,0 +1,168 @@
+"""Every command with its arguments. Nothing here is imported that takes time."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable
+from typing import Any
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_PATH = "a checkpoint: tinker://<run>/<kind>/<name>"
+
+
+def build(version: str) -> argparse.ArgumentParser:
+    """The whole command line."""
+    common = _common()
+    parser = argparse.ArgumentParser(
+        prog="tinsmith",
+        description="Training runs, checkpoints and models of a Tinsmith server.",
+        epilog="The server and key: --base-url and --api-key, else TINSMITH_BASE_URL and "
+        "TINSMITH_API_KEY, else TINKER_…, else what `tinsmith login` stored.",
+    )
+    parser.add_argument("--version", action="version", version=f"tinsmith {version}")
+    groups = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
+
+    def command(
+        to: Any, name: str, module: str, function: str, words: str
+    ) -> argparse.ArgumentParser:
+        made: argparse.ArgumentParser = to.add_parser(
+            name, help=words, description=words, parents=[common]
+        )
+        made.set_defaults(module=module, function=function)
+        return made
+
+    def group(name: str, words: str) -> Any:
+        made = groups.add_parser(name, help=words, description=words)
+        return made.add_subparsers(required=True, metavar="COMMAND", title="commands")
+
+    _account(command, groups)
+    _runs(command, group("runs", "training runs: list, show, watch"))
+    _checkpoints(command, group("checkpoints", "saved weights: list, show, download, publish, …"))
+    _sessions(command, group("sessions", "sessions: list, show, trace"))
+    chat = command(groups, "chat", "chat", "chat", "talk to a model in the terminal")
+    chat.add_argument("model", help="a base model's name, or tinker://… of a sampler checkpoint")
+    chat.add_argument("prompt", nargs="?", help="ask this alone; otherwise lines are read")
+    chat.add_argument("--system", help="what the model is told before anything else")
+    chat.add_argument("--max-tokens", type=int, default=512, help="longest answer (512)")
+    chat.add_argument("--temperature", type=float, default=0.7, help="0 is not random (0.7)")
+    chat.add_argument("--seed", type=int, help="makes answers repeatable")
+    chat.add_argument("--raw", action="store_true", help="continue the text, without a template")
+    completion = command(
+        groups, "completion", "completion", "script", "print the shell's completion script"
+    )
+    completion.add_argument("shell", choices=["bash", "zsh", "fish"])
+    return parser
+
+
+def _common() -> argparse.ArgumentParser:
+    """What every command takes."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", action="store_true", help="print JSON")
+    common.add_argument("--base-url", metavar="URL", help="the server")
+    common.add_argument("--api-key", metavar="KEY", help="the API key")
+    common.add_argument(
+        "--retry-seconds",
+        type=float,
+        default=10.0,
+        metavar="S",
+        help="how long to keep trying while the server cannot be reached (10)",
+    )
+    return common
+
+
+def _account(command: Callable[..., argparse.ArgumentParser], to: Any) -> None:
+    command(to, "login", "account", "login", "store a server and an API key, once they work")
+    logout = command(to, "logout", "account", "logout", "forget a server's key")
+    logout.add_argument("--revoke", action="store_true", help="also end the key on the server")
+    command(to, "whoami", "account", "whoami", "show whose key it is")
+    models = command(to, "models", "account", "models", "list the base models on offer")
+    models.add_argument("filter", nargs="?", help="a part of the name")
+    usage = command(to, "usage", "account", "usage", "show what the team has used")
+    usage.add_argument("--days", type=_number(1, 14), default=1, help="the last N days (1)")
+    usage.add_argument("--by", choices=["kind", "model", "session", "hour"], default="kind")
+
+
+def _runs(command: Callable[..., argparse.ArgumentParser], to: Any) -> None:
+    runs = command(to, "list", "runs", "list_runs", "list training runs, newest first")
+    _page(runs)
+    runs.add_argument("--project", metavar="ID", help="of this project alone")
+    runs.add_argument("--accessible", action="store_true", help="also those of others one may see")
+    shown = command(to, "show", "runs", "show", "show a run, its checkpoints and last metrics")
+    shown.add_argument("run", help="its id, <session>:train:<n>")
+    watched = command(to, "watch", "runs", "watch", "follow a run's metrics as they come")
+    watched.add_argument("run", help="its id, <session>:train:<n>")
+    watched.add_argument("--key", action="append", default=[], help="only this metric; repeatable")
+    watched.add_argument("--interval", type=float, default=1.0, help="seconds between looks (1)")
+    watched.add_argument("--no-follow", action="store_true", help="print what there is, and end")
+
+
+def _checkpoints(command: Callable[..., argparse.ArgumentParser], to: Any) -> None:
+    listed = command(to, "list", "checkpoints", "list_checkpoints", "list checkpoints")
+    _page(listed)
+    listed.add_argument("--run", help="of this training run alone")
+
+    def one(name: str, words: str) -> argparse.ArgumentParser:
+        made = command(to, name, "checkpoints", name, words)
+        made.add_argument("path", help=_PATH)
+        return made
+
+    one("show", "show a checkpoint")
+    download = one("download", "fetch a checkpoint's files, for PEFT, vLLM, …")
+    download.add_argument("-o", "--output", metavar="FOLDER", help="a new folder (its name)")
+    one("publish", "let every team load and sample a checkpoint")
+    one("unpublish", "keep a checkpoint to one's own team again")
+    ttl = one("ttl", "say when a checkpoint is deleted")
+    ttl.add_argument("after", type=duration, help="so long from now: 3600, 12h, 7d; or never")
+    deleted = command(to, "delete", "checkpoints", "delete", "delete checkpoints for good")
+    deleted.add_argument("paths", nargs="+", metavar="path", help=_PATH)
+    deleted.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    push = one("push", "upload a checkpoint to the Hugging Face hub")
+    push.add_argument("repository", help="owner/name on the hub")
+    push.add_argument("--private", action="store_true", help="if it is made anew, make it private")
+    push.add_argument("--revision", help="a branch other than main")
+
+
+def _sessions(command: Callable[..., argparse.ArgumentParser], to: Any) -> None:
+    listed = command(to, "list", "sessions", "list_sessions", "list sessions, newest first")
+    listed.add_argument("--limit", type=_number(1, 200), default=20, help="at most N (20)")
+    listed.add_argument("--name", help="with this display name")
+    listed.add_argument(
+        "--status", choices=["active", "cancelled", "failed", "client_finished"], action="append"
+    )
+    shown = command(to, "show", "sessions", "show", "show a session's runs and samplers")
+    shown.add_argument("session", help="its id")
+    trace = command(to, "trace", "sessions", "trace", "save what a session did, for Perfetto")
+    trace.add_argument("session", help="its id")
+    trace.add_argument("-o", "--output", metavar="FILE", help="a new file (<session>.trace.json)")
+
+
+def _page(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--limit", type=_number(1, 100_000), default=20, help="at most N (20)")
+    parser.add_argument("--offset", type=_number(0, 2**62), default=0, help="skip the newest N")
+
+
+def _number(low: int, high: int) -> Callable[[str], int]:
+    def number(given: str) -> int:
+        value = int(given)
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"must be from {low} to {high}")
+        return value
+
+    return number
+
+
+def duration(given: str) -> int | None:
+    """Seconds; None for never.
+
+    >>> duration("12h"), duration("never")
+    (43200, None)
+    """
+    if given == "never":
+        return None
+    match = re.fullmatch(r"(\d{1,12})([smhdw]?)", given)
+    if match is None:
+        raise argparse.ArgumentTypeError(
+            f"{given!r} is no duration; it looks like 3600, 90m, 12h, 7d, 2w or never"
+        )
+    return int(match[1]) * _UNITS[match[2] or "s"]
