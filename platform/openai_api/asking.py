@@ -53,6 +53,7 @@ class Question:
     stops: list[str]
     end_tokens: frozenset[int]
     top_logprobs: int
+    top_parameter: str  # what the API calls it
 
     def body(self, prompt: list[int], sampler_id: str, number: int, live: bool) -> bytes:
         """The operation's body, as clients of the wire protocol send it."""
@@ -238,8 +239,9 @@ def _failure(failed: Failed, question: Question) -> ApiError:
         return Broken(failed.message)
     if question.top_logprobs and "topk_sample_logprobs" in failed.message:
         return Refused(
-            f"top_logprobs {question.top_logprobs} is not offered by this server; use 0",
-            "top_logprobs",
+            f"{question.top_parameter} {question.top_logprobs} is not offered by this server; "
+            "use 0",
+            question.top_parameter,
             "unsupported_parameter",
         )
     return Refused(failed.message)

@@ -6,7 +6,7 @@ send a `frequency_penalty` of 0. Null means that a parameter was left out.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -18,6 +18,7 @@ MOST_PROMPTS = 256
 MOST_STOPS = 16
 MOST_STOP_CHARACTERS = 1024
 MOST_TOP_LOGPROBS = 20
+ROLES = ("system", "developer", "user", "assistant", "tool")
 
 Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Choices = Annotated[int, Meta(ge=1, le=MOST_CHOICES)]
@@ -73,7 +74,7 @@ class Part(msgspec.Struct):
 class Message(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """One message of a chat. What answers of ours hold is taken back as it is."""
 
-    role: Literal["system", "developer", "user", "assistant", "tool"]
+    role: str
     content: str | list[Part] | None = None
     name: str | None = None
     tool_calls: list[dict[str, Any]] | None = None

@@ -154,6 +154,12 @@ def _chat_prompt(words: Vocabulary, wanted: schemas.Chat) -> list[int]:
 
 def _message(number: int, message: schemas.Message) -> dict[str, Any]:
     """A message as templates know it: plain text, arguments of tool calls as objects."""
+    if message.role not in schemas.ROLES:
+        raise Refused(
+            f"messages[{number}] has the role {message.role!r}; "
+            f"allowed: {', '.join(schemas.ROLES)}",
+            f"messages[{number}].role",
+        )
     role = "system" if message.role == "developer" else message.role
     result: dict[str, Any] = {"role": role, "content": _content(number, message)}
     for name in ("name", "tool_call_id", "reasoning_content"):
@@ -222,6 +228,7 @@ def _question(
         stops=schemas.stops_of(wanted),
         end_tokens=words.end_tokens,
         top_logprobs=top_logprobs,
+        top_parameter="top_logprobs" if isinstance(wanted, schemas.Chat) else "logprobs",
     )
 
 
