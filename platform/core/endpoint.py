@@ -124,6 +124,9 @@ def make_view(
     # API keys, not cookies, say who asks: there is nothing for a foreign page to ride on
     view.csrf_exempt = True  # type: ignore[attr-defined]
     view.methods = tuple(by_method)  # type: ignore[attr-defined]
+    # what the API's description is made from (core/openapi.py)
+    view.handlers = by_method  # type: ignore[attr-defined]
+    view.scope = scope  # type: ignore[attr-defined]
     view.open_to_all = open_to_all  # type: ignore[attr-defined]
     return view
 
