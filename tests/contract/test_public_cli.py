@@ -1,0 +1,118 @@
+"""The public client's own command line against a whole platform."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import LiveStack
+from tests.contract.clients import PUBLIC, Client
+from tests.contract.conftest import BASE_MODEL
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def public(live_stack: LiveStack) -> Iterator[Client]:
+    """The newest public client."""
+    running = Client(PUBLIC, live_stack.url, live_stack.api_key)
+    yield running
+    running.close()
+
+
+@pytest.fixture(scope="module")
+def made(public: Client) -> dict[str, str]:
+    """A run with one checkpoint of each kind."""
+    return public.run("rest.make", base_model=BASE_MODEL, name="cli")
+
+
+@pytest.fixture
+def cli(live_stack: LiveStack, tmp_path: Path) -> Run:
+    """Runs `tinker --format json …` in an empty folder; gives what it prints."""
+
+    def run(*words: str, ok: bool = True) -> Any:
+        done = subprocess.run(
+            [PUBLIC.python(), "-m", "tinker.cli", "--format", "json", *words],
+            cwd=tmp_path,
+            env={
+                "PATH": os.defpath,
+                "HOME": str(tmp_path),
+                "TINKER_BASE_URL": live_stack.url,
+                "TINKER_API_KEY": live_stack.api_key,
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode == 0) is ok, done.stdout + done.stderr
+        try:
+            return json.loads(done.stdout)
+        except json.JSONDecodeError:
+            return done.stdout + done.stderr
+
+    return run
+
+
+def test_runs(cli: Run, made: dict[str, str]) -> None:
+    assert made["run"] in json.dumps(cli("run", "list", "--limit", "20"))
+    assert cli("run", "info", made["run"])["training_run_id"] == made["run"]
+
+
+def test_checkpoints(cli: Run, made: dict[str, str]) -> None:
+    listed = cli("checkpoint", "list", "--run-id", made["run"])["checkpoints"]
+    paths = {made["training"], made["sampler"], made["external"]}
+    assert {item["tinker_path"] for item in listed} == paths
+    assert len(cli("checkpoint", "list", "--limit", "2")["checkpoints"]) == 2
+    path = made["sampler"]
+    cli("checkpoint", "publish", path)
+    assert cli("checkpoint", "info", path)["public"] is True
+    cli("checkpoint", "unpublish", path)
+    cli("checkpoint", "set-ttl", path, "--ttl", "7200")
+    shown = cli("checkpoint", "info", path)
+    assert shown["public"] is False
+    assert shown["expires_at"] is not None
+    cli("checkpoint", "set-ttl", path, "--remove")
+    assert cli("checkpoint", "info", path)["expires_at"] is None
+    assert "3600" in cli("checkpoint", "set-ttl", path, "--ttl", "5", ok=False)
+
+
+@pytest.mark.parametrize("kind", ["training", "external"])
+def test_downloading(cli: Run, made: dict[str, str], tmp_path: Path, kind: str) -> None:
+    cli("checkpoint", "download", made[kind])
+    (config,) = tmp_path.rglob("adapter_config.json")
+    assert json.loads(config.read_text())["r"] == 8
+    assert (config.parent / "adapter_model.safetensors").stat().st_size > 1000
+
+
+def test_deleting(cli: Run, public: Client) -> None:
+    doomed = public.run("rest.make", base_model=BASE_MODEL, name="doomed")
+    told = cli("checkpoint", "delete", "-y", doomed["training"])
+    assert told == {"deleted_count": 1, "failed": []}
+    assert cli("checkpoint", "delete", "-y", "--run-id", doomed["run"])["deleted_count"] == 2
+    assert cli("checkpoint", "list", "--run-id", doomed["run"])["checkpoints"] == []
+
+
+def test_exporting_a_trace(cli: Run, made: dict[str, str], tmp_path: Path) -> None:
+    cli("session", "export-trace", made["session"])
+    trace = json.loads((tmp_path / f"{made['session']}.pftrace").read_text())
+    assert {"forward_backward", "optim_step"} <= {item["name"] for item in trace["traceEvents"]}
+
+
+def test_billing(cli: Run, made: dict[str, str]) -> None:
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    window = [(hour + timedelta(hours=step)).isoformat() for step in (-1, 1)]
+    assert made["session"] in cli("billing", "usage", *window)["sessions"]
+    assert cli("billing", "checkpoint-storage")["data"][0]["checkpoint_count"] >= 3
+
+
+def test_who_am_i(cli: Run) -> None:
+    assert cli("auth", "whoami")["user_urn"].startswith("tinsmith:team:")
+    assert "accessible: yes" in cli("auth", "status")
+    assert BASE_MODEL in json.dumps(cli("model", "list"))
