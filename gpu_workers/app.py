@@ -12,6 +12,7 @@ regularly, each worker's heartbeat does (worker.py), so nothing stops when one p
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import django
 
@@ -39,10 +40,12 @@ app.conf.update(
 
 
 @worker_ready.connect
-def _start(**_: object) -> None:
+def _start(sender: Any, **_: object) -> None:
     from gpu_workers import worker
 
-    worker.start(settings.WORKER_POOL)
+    started = worker.start(settings.WORKER_POOL)
+    # work on a run that this worker holds rings here: no other worker could do it
+    sender.add_task_queue(queue_of(started.pool, started.id))
 
 
 @worker_shutting_down.connect

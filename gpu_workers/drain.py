@@ -96,6 +96,7 @@ class Drain:
         self._worker = worker
         self._running = threading.Lock()
         self._stopped = threading.Event()
+        self._asked = threading.Event()
 
     def stop(self) -> None:
         """Make the loop return soon."""
@@ -104,18 +105,27 @@ class Drain:
 
     def run(self) -> None:
         """Take work until nothing has come for a while, or the Celery thread is due back."""
+        self._asked.set()
         if not self._running.acquire(blocking=False):
             return
+        self._asked.clear()
+        again = False
         try:
             with database.connect() as conn:
                 conn.execute(f"LISTEN {hub.WORK_CHANNEL}")
                 conn.execute(f"LISTEN {hub.CANCEL_CHANNEL}")
-                self._loop(conn, time.monotonic() + LASTS_S)
+                again = self._loop(conn, time.monotonic() + LASTS_S)
         finally:
             self._running.release()
+            # rung while this drain was ending: that ring found the lock taken
+            if (again or self._asked.is_set()) and not self._stopped.is_set():
+                doorbell.ring(self._worker.pool, self._worker.id)
 
-    def _loop(self, conn: psycopg.Connection, deadline: float) -> None:
+    def _loop(self, conn: psycopg.Connection, deadline: float) -> bool:
+        """Take work until the deadline; whether there was any and another drain should follow."""
         worker = self._worker
+        worker.renew(conn)
+        worker.reconcile(conn)
         claims.recover(conn, pool=worker.pool)
         workers.set_lingering(conn, worker_id=worker.id, lingering=True)
         news = {Announcement.WORK, Announcement.CHANGE}
@@ -135,8 +145,8 @@ class Drain:
         # whoever submitted before the flag fell did not ring, so look once more
         if not self._stopped.is_set():
             self._take_changes(conn)
-            if self._take(conn) or took_any:
-                doorbell.ring(worker.pool)
+            took_any |= self._take(conn)
+        return took_any
 
     def _take_changes(self, conn: psycopg.Connection) -> None:
         """Free what ended sessions held, take up new runs and those of dead workers."""

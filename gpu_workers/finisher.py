@@ -93,8 +93,7 @@ class Finisher:
                 try:
                     conn = conn or database.connect()
                     self._write_or_fail(conn, outcomes)
-                    for job in jobs:
-                        job(conn)
+                    self._afterwards(conn, outcomes, jobs)
                     break
                 except psycopg.OperationalError as error:
                     log.error("outcomes could not be written, trying again: %s", error)
@@ -102,6 +101,23 @@ class Finisher:
                     time.sleep(RETRY_S)
         if conn is not None:
             conn.close()
+
+    def _afterwards(
+        self, conn: psycopg.Connection, outcomes: list[Outcome], jobs: list[Job]
+    ) -> None:
+        """What follows a commit; a fault in it is logged and must not end the thread."""
+        try:
+            for outcome in outcomes:
+                if outcome.obsolete_key is not None:
+                    store.delete(outcome.obsolete_key)
+            if outcomes:
+                self._on_written([outcome.request_id for outcome in outcomes])
+            for job in jobs:
+                job(conn)
+        except psycopg.OperationalError:
+            raise
+        except Exception:
+            log.exception("what follows a batch of outcomes failed")
 
     def _write_or_fail(self, conn: psycopg.Connection, outcomes: list[Outcome]) -> None:
         """Write outcomes; those that cannot be written become failures, the others stand."""
@@ -161,7 +177,3 @@ class Finisher:
             applied=self._applied(request_ids),
         )
         finish.announce(conn, request_ids)
-        for outcome in outcomes:
-            if outcome.obsolete_key is not None:
-                store.delete(outcome.obsolete_key)
-        self._on_written(request_ids)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from psycopg import Connection
@@ -166,7 +165,7 @@ def _save_weights(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan
         )
 
     return Plan(
-        [SaveState(_fresh_directory(key))],
+        [SaveState(store.path(key))],
         lambda _: answers.json(type="save_weights", path=str(address)),
         effect,
         used=_one_checkpoint,
@@ -177,7 +176,7 @@ def _save_weights(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan
 def _save_weights_for_sampler(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan:
     body = bodies.save_for_sampler(operation.body)
     if body.path is None:
-        return _publish_ephemeral(run, body.sampling_session_seq_id or 0)
+        return _publish_ephemeral(run, operation, body.sampling_session_seq_id or 0)
     address = ids.CheckpointPath(run.id, "sampler_weights", body.path)
     metadata = bodies.as_text(body.user_metadata or {})
     key = store.checkpoint_key(run.id, address.segment, address.name, operation.seq)
@@ -188,7 +187,7 @@ def _save_weights_for_sampler(conn: Connection, run: AdoptedRun, operation: Clai
         )
 
     return Plan(
-        [PublishSampler(key, _fresh_directory(key))],
+        [PublishSampler(key, store.path(key))],
         lambda _: answers.json(type="save_weights_for_sampler", path=str(address)),
         effect,
         used=_one_checkpoint,
@@ -208,7 +207,7 @@ def _save_weights_external(conn: Connection, run: AdoptedRun, operation: Claimed
         )
 
     return Plan(
-        [SaveState(_fresh_directory(key), optimizer=False)],
+        [SaveState(store.path(key), optimizer=False)],
         lambda result: answers.json(
             type="save_weights_external", path=str(address), size_bytes=result.size_bytes
         ),
@@ -222,10 +221,10 @@ def _one_checkpoint(result: Any) -> list[Used]:
     return [Used(Kind.CHECKPOINT, 1)]
 
 
-def _publish_ephemeral(run: AdoptedRun, number: int) -> Plan:
+def _publish_ephemeral(run: AdoptedRun, operation: Claimed, number: int) -> Plan:
     session_id = run.id.partition(":")[0]
     sampler_id = ids.sampler_id(session_id, number)
-    key = store.sampler_key(sampler_id)
+    key = store.sampler_key(sampler_id, run.id, operation.seq)
 
     def insert(conn: Connection) -> str | None:
         made = conn.execute(
@@ -235,7 +234,7 @@ def _publish_ephemeral(run: AdoptedRun, number: int) -> Plan:
             SELECT %s, session_id, team_id, %s, base_model_id, id, %s, true
             FROM runs_trainingrun WHERE id = %s
             ON CONFLICT (id) DO UPDATE SET weights_key = excluded.weights_key
-            WHERE runs_sampler.run_id = excluded.run_id AND runs_sampler.ephemeral
+            WHERE runs_sampler.weights_key = excluded.weights_key
             """,
             (sampler_id, number, key, run.id),
         )
@@ -244,7 +243,7 @@ def _publish_ephemeral(run: AdoptedRun, number: int) -> Plan:
         return None
 
     return Plan(
-        [PublishSampler(key, _fresh_directory(key))],
+        [PublishSampler(key, store.path(key))],
         lambda _: answers.json(
             type="save_weights_for_sampler", path=None, sampling_session_id=sampler_id
         ),
@@ -283,12 +282,6 @@ def _checkpoint_effect(
         return replaced
 
     return effect
-
-
-def _fresh_directory(key: str) -> Path:
-    """The folder of a key, with what a crashed attempt at the same operation left removed."""
-    store.delete(key)
-    return store.path(key)
 
 
 def _refused(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan:

@@ -28,6 +28,7 @@ from gpu_workers.engine.types import (
     CreateRun,
     EngineStopped,
     LoadState,
+    PublishSampler,
     SampleCancelled,
     SaveState,
     UserError,
@@ -57,6 +58,8 @@ class Worker:
         # held while work goes to an engine: a snapshot must know after which operation it stands
         self._order = threading.Lock()
         self._cancels: dict[str, Any] = {}
+        # request ids of the samples that are in the engine or on their way into the log
+        self._samples: set[str] = set()
         self._streamer = Streamer()
         self.capacity = Capacity()
         self.finisher = Finisher(self.id, applied=self._applied, on_written=self._on_written)
@@ -81,6 +84,10 @@ class Worker:
                 pid=os.getpid(),
                 models=models,
             )
+            dead = workers.dead_ids(conn)
+        for folder in self._scratch.parent.iterdir():
+            if folder.name in dead:
+                shutil.rmtree(folder, ignore_errors=True)
         self._pulse.start()
         doorbell.ring(self.pool)
         log.info("worker %s serves the pool %s: %s", self.id, self.pool, ", ".join(models))
@@ -121,9 +128,21 @@ class Worker:
 
     def pulse_now(self, conn: psycopg.Connection) -> None:
         """Renew the lease and do what has to happen regularly."""
-        if not workers.renew(conn, worker_id=self.id, report=self.report()):
-            self._start_over(conn)
+        self.renew(conn)
         self._sweep(conn)
+
+    def renew(self, conn: psycopg.Connection) -> None:
+        """Renew the lease; had it run out, forget all runs, for others may have moved them on."""
+        if not workers.renew(conn, worker_id=self.id, report=self.report()):
+            log.error("the worker's lease had run out: its runs are restored from their snapshots")
+            self._forget(conn, list(self._runs))
+
+    def reconcile(self, conn: psycopg.Connection) -> None:
+        """Give back what the log believes this worker has and it has not."""
+        with self._order:
+            runs = {run_id: progress.last_submitted for run_id, progress in self._runs.items()}
+            samples = list(self._samples)
+        self._forget(conn, claims.lost(conn, worker_id=self.id, runs=runs, samples=samples))
 
     def _sweep(self, conn: psycopg.Connection) -> None:
         """End silent sessions and expired checkpoints, make good for what was lost."""
@@ -135,14 +154,19 @@ class Worker:
             finish.announce_change(conn, pool)
             doorbell.ring(pool)
 
-    def _start_over(self, conn: psycopg.Connection) -> None:
-        """After having been declared dead: forget all runs, for others may have moved them on."""
-        log.error("the worker's lease had run out: its runs are restored from their snapshots")
+    def _forget(self, conn: psycopg.Connection, run_ids: list[str]) -> None:
+        """Drop runs here and give them back to the log, which restores them where it may."""
+        for run_id in run_ids:
+            self._drop(run_id)
+        claims.release_runs(conn, worker_id=self.id, run_ids=run_ids)
+        if run_ids:
+            finish.announce_change(conn, self.pool)
+
+    def _drop(self, run_id: str) -> None:
         with self._order:
-            held, self._runs = self._runs, {}
-        for run_id, progress in held.items():
-            self._engines.get(progress.run.base_model).drop_run(run_id)
-        claims.release_runs(conn, worker_id=self.id, run_ids=list(held))
+            self._runs.pop(run_id, None)
+        for engine in self._engines.running().values():
+            engine.drop_run(run_id)
 
     def report(self) -> dict[str, Any]:
         """Numbers for the worker page."""
@@ -152,6 +176,7 @@ class Worker:
 
     def restore(self, conn: psycopg.Connection, run: AdoptedRun) -> None:
         """Bring an adopted run to where the log says it is: its snapshot, then what came after."""
+        self._drop(run.id)
         progress = RunProgress(run, last_submitted=run.applied_seq)
         with self._order:
             self._runs[run.id] = progress
@@ -199,18 +224,21 @@ class Worker:
 
     def _begin_on_run(self, conn: psycopg.Connection, operation: Claimed) -> None:
         progress = self._runs.get(operation.target)
-        if progress is None:
-            # the lease ran out after the claim: the operation waits in the log again
+        if progress is None or operation.seq != progress.last_submitted + 1:
+            # an answer of the log was lost on its way: take the run up anew
             self.capacity.give_back(operation)
+            self._forget(conn, [operation.target])
             return
         run = progress.run
-        with self._order:
-            progress.submitted(operation.seq)
-        plan = plans.plan(conn, run, operation)
-        engine = self._engines.get(run.base_model)
-        for work in plan.work:
-            engine.validate(work)
-        progress.snapshot_wanted |= plan.snapshot_after
+        try:
+            plan = plans.plan(conn, run, operation)
+            engine = self._engines.get(run.base_model)
+            for work in plan.work:
+                engine.validate(work)
+        except Exception:
+            with self._order:
+                progress.submitted(operation.seq)
+            raise
         results: list[object] = []
 
         def done(result: object) -> None:
@@ -220,7 +248,14 @@ class Worker:
                 outcome = failures[0] if failures else result
                 self._ended(operation, plan.answer, plan.effect, outcome, plan.used)
 
+        for work in plan.work:
+            if isinstance(work, SaveState | PublishSampler):
+                # what a crashed attempt at the same operation left
+                shutil.rmtree(work.directory, ignore_errors=True)
+        # in one hold: a snapshot taken in between would claim an operation that it does not contain
         with self._order:
+            progress.submitted(operation.seq)
+            progress.snapshot_wanted |= plan.snapshot_after
             for work in plan.work:
                 self._submit(run, work, done)
 
@@ -231,7 +266,9 @@ class Worker:
         engine.validate(work)
         key = operation.weights_key
         request_id = f"{operation.target}:{operation.seq}"
-        self._cancels[request_id] = engine.sample(
+        self._samples.add(request_id)
+        self._cancels[request_id] = None
+        cancel = engine.sample(
             key,
             store.path(key) if key is not None else None,
             work,
@@ -241,6 +278,9 @@ class Worker:
             ),
             on_token=self._streamer.reporter(request_id) if work.report_tokens else None,
         )
+        if request_id in self._cancels:
+            # not ended meanwhile
+            self._cancels[request_id] = cancel
 
     def cancel(self, request_id: str) -> None:
         """Give up a sample that nobody waits for any more; the log says already that it failed."""
@@ -254,14 +294,16 @@ class Worker:
     def _ended(
         self, operation: Claimed, answer: Any, effect: Any, result: object, used: Any = None
     ) -> None:
-        if isinstance(result, EngineStopped):
-            return
+        self.capacity.give_back(operation)
         request_id = f"{operation.target}:{operation.seq}"
         self._cancels.pop(request_id, None)
+        if isinstance(result, EngineStopped):
+            return
         self._streamer.ended(request_id)
         if not isinstance(result, SampleCancelled):
             self.finisher.put(Ended(operation.id, request_id, result, answer, effect, used))
-        self.capacity.give_back(operation)
+        else:
+            self._samples.discard(request_id)
 
     # --- after operations ended ---------------------------------------------------------------
 
@@ -278,6 +320,7 @@ class Worker:
         return moved
 
     def _on_written(self, request_ids: list[str]) -> None:
+        self._samples.difference_update(request_ids)
         for target in {request_id.rpartition(":")[0] for request_id in request_ids}:
             progress = self._runs.get(target)
             if progress is not None and progress.snapshot_due():
@@ -311,20 +354,23 @@ class Worker:
 
     def release_ended(self, conn: psycopg.Connection) -> None:
         """Free what ended sessions held: slots, samplers, files; fail what they still wait for."""
-        for released in lifecycle.release_ended(conn, worker_id=self.id):
-            for request_id in released.failed_requests:
-                self.cancel(request_id)
-            for run_id in released.run_ids:
-                with self._order:
-                    self._runs.pop(run_id, None)
-                for engine in self._engines.running().values():
-                    engine.drop_run(run_id)
-            for key in released.sampler_keys:
-                for engine in self._engines.running().values():
-                    engine.drop_sampler(key)
-            for key in store.session_keys(released.session_id):
-                store.delete(key)
-            finish.announce(conn, released.failed_requests)
+        for run_id in lifecycle.give_up_ended(conn, worker_id=self.id):
+            self._drop(run_id)
+        while ended := lifecycle.release_ended(conn, worker_id=self.id):
+            for released in ended:
+                self._release(conn, released)
+
+    def _release(self, conn: psycopg.Connection, released: lifecycle.Released) -> None:
+        for request_id in released.failed_requests:
+            self.cancel(request_id)
+        for run_id in released.run_ids:
+            self._drop(run_id)
+        for key in released.sampler_keys:
+            for engine in self._engines.running().values():
+                engine.drop_sampler(key)
+        for key in store.session_keys(released.session_id):
+            store.delete(key)
+        finish.announce(conn, released.failed_requests)
 
 
 _current: Worker | None = None

@@ -36,9 +36,9 @@ def checkpoint_key(run_id: str, segment: str, name: str, seq: int) -> str:
     return f"checkpoints/{_folder(run_id)}/{segment}/{name}@{seq}"
 
 
-def sampler_key(sampler_id: str) -> str:
-    """Where an ephemeral sampler's weights lie."""
-    return f"samplers/{_folder(sampler_id)}"
+def sampler_key(sampler_id: str, run_id: str, seq: int) -> str:
+    """Where the ephemeral sampler that operation `seq` of a run publishes lies."""
+    return f"samplers/{_folder(sampler_id)}@{run_id.rpartition(':')[2]}-{seq}"
 
 
 def snapshot_key(run_id: str, seq: int, attempt: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from functools import cache
 
 from celery import Celery
@@ -13,9 +14,9 @@ log = logging.getLogger(__name__)
 DRAIN_TASK = "gpu_workers.drain"
 
 
-def queue_of(pool: str) -> str:
-    """The Celery queue that the workers of a pool take from."""
-    return f"gpu.{pool}"
+def queue_of(pool: str, worker_id: uuid.UUID | None = None) -> str:
+    """The Celery queue that all workers of a pool take from, or the one of a single worker."""
+    return f"gpu.{pool}" if worker_id is None else f"gpu.{pool}.{worker_id}"
 
 
 @cache
@@ -26,9 +27,10 @@ def _celery() -> Celery:
     return app
 
 
-def ring(pool: str) -> None:
-    """Ask a worker of `pool` to drain it. A lost ring is made good by the workers' sweep."""
+def ring(pool: str, worker_id: uuid.UUID | None = None) -> None:
+    """Ask a worker of `pool`, or this one, to drain. A lost ring is made good by the sweep."""
+    queue = queue_of(pool, worker_id)
     try:
-        _celery().send_task(DRAIN_TASK, args=[pool], queue=queue_of(pool), retry=False)
+        _celery().send_task(DRAIN_TASK, args=[pool], queue=queue, retry=False)
     except Exception as error:
         log.warning("the doorbell of pool %s did not ring: %s", pool, error)

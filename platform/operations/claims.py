@@ -48,12 +48,12 @@ class Claimed:
 
 _ADOPT = """
 WITH due AS (
-    SELECT r.id FROM runs_trainingrun r
-    WHERE r.worker_id IS NULL AND r.id IN (
+    SELECT r.id FROM runs_trainingrun r JOIN runs_session s ON s.id = r.session_id
+    WHERE r.worker_id IS NULL AND s.ended_at IS NULL AND r.id IN (
         SELECT target FROM operations_operation
         WHERE pool = %(pool)s AND state = 'queued' AND kind <> 'sample')
     ORDER BY r.created_at LIMIT %(limit)s
-    FOR UPDATE SKIP LOCKED
+    FOR UPDATE OF r SKIP LOCKED
 )
 UPDATE runs_trainingrun r SET worker_id = %(worker)s
 FROM due, catalog_basemodel b
@@ -109,6 +109,8 @@ _REPLAY = """
 SELECT o.id, o.target, o.seq, o.kind, o.team_id, p.content_type, p.body
 FROM operations_operation o JOIN operations_payload p ON p.operation_id = o.id
 WHERE o.target = %s AND o.seq > %s AND o.seq <= %s AND o.state = 'done'
+  AND o.kind IN ('create_run', 'create_run_from_checkpoint', 'forward_backward', 'optim_step',
+                 'load_weights')
 ORDER BY o.seq
 """
 
@@ -181,6 +183,31 @@ def is_waiting(conn: Connection, *, pool: str) -> bool:
         (pool,),
     ).fetchone()
     return row is not None and row[0]
+
+
+def lost(
+    conn: Connection, *, worker_id: uuid.UUID, runs: dict[str, int], samples: list[str]
+) -> list[str]:
+    """Runs that the log gives a worker though it does not have them as the log says.
+
+    The answer to an adoption or a claim can be lost after its commit. Samples lost so wait again at
+    once; the runs are for the caller to release.
+
+    Args:
+        runs: run id → the last operation that the worker has begun. samples: request ids in hand.
+    """
+    conn.execute(
+        """
+        UPDATE operations_operation SET state = 'queued', worker_id = NULL
+        WHERE worker_id = %s AND state = 'running' AND kind = 'sample'
+          AND NOT target || ':' || seq = ANY(%s)
+        """,
+        (worker_id, samples),
+    )
+    rows = conn.execute(
+        "SELECT id, claimed_seq FROM runs_trainingrun WHERE worker_id = %s", (worker_id,)
+    )
+    return [run_id for run_id, claimed in rows if runs.get(run_id, -2) != claimed]
 
 
 def release_runs(conn: Connection, *, worker_id: uuid.UUID, run_ids: list[str]) -> None:

@@ -81,8 +81,13 @@ def record(
         applied: run id → the seq up to which all its operations are finished, these included.
     """
     with conn.transaction():
+        ours = _held(conn, worker_id, outcomes)
         for outcome in outcomes:
-            if outcome.effect is not None and outcome.error is None:
+            if (
+                outcome.effect is not None
+                and outcome.error is None
+                and outcome.operation_id in ours
+            ):
                 _apply_effect(conn, outcome)
         written = _finish(conn, worker_id, outcomes)
         new = [outcome for outcome in outcomes if outcome.operation_id in written]
@@ -99,6 +104,21 @@ def record(
         if applied:
             conn.execute(_ADVANCE, (list(applied), list(applied.values()), worker_id))
     return written
+
+
+def _held(conn: Connection, worker_id: uuid.UUID, outcomes: list[Outcome]) -> set[int]:
+    """The operations with effects that this worker still holds; they stay its own till the end."""
+    with_effects = [outcome.operation_id for outcome in outcomes if outcome.effect is not None]
+    if not with_effects:
+        return set()
+    rows = conn.execute(
+        """
+        SELECT id FROM operations_operation
+        WHERE id = ANY(%s) AND worker_id = %s AND state = 'running' ORDER BY id FOR UPDATE
+        """,
+        (with_effects, worker_id),
+    )
+    return {id_ for (id_,) in rows}
 
 
 def _apply_effect(conn: Connection, outcome: Outcome) -> None:

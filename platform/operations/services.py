@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +65,7 @@ Outcome = Pending | Finished | Failed
 
 _APPEND_TO_RUN = """
 WITH run AS (
-    SELECT r.id, r.team_id, b.pool, s.ended_at
+    SELECT r.id, r.team_id, b.pool, s.ended_at, r.worker_id
     FROM runs_trainingrun r
     JOIN catalog_basemodel b ON b.id = r.base_model_id
     JOIN runs_session s ON s.id = r.session_id
@@ -78,16 +79,23 @@ WITH run AS (
     INSERT INTO operations_payload (operation_id, content_type, body)
     SELECT id, %(content_type)s, %(body)s FROM operation
 )
-SELECT pool, ended_at FROM run
+SELECT pool, ended_at, worker_id FROM run
 """
 
-_APPEND_TO_SAMPLER = _APPEND_TO_RUN.replace("runs_trainingrun", "runs_sampler")
+_APPEND_TO_SAMPLER = _APPEND_TO_RUN.replace("runs_trainingrun", "runs_sampler").replace(
+    "r.worker_id", "NULL::uuid AS worker_id"
+)
 
 _ANNOUNCE = f"""
+WITH alive AS (
+    SELECT lingering FROM operations_worker
+    WHERE pool = %(pool)s AND alive_until > now()
+      AND (%(worker)s::uuid IS NULL OR id = %(worker)s::uuid)
+)
 SELECT set_config('synchronous_commit', 'off', true),
        pg_notify('{hub.WORK_CHANNEL}', %(payload)s),
-       EXISTS (SELECT FROM operations_worker
-               WHERE pool = %(pool)s AND lingering AND alive_until > now())
+       (SELECT count(*) FILTER (WHERE lingering) FROM alive),
+       (SELECT count(*) FROM alive)
 """
 
 CANCELLED_MESSAGE = "the request was cancelled"
@@ -192,10 +200,14 @@ async def _submit(
         row = await (await conn.execute(statement, values, binary=True)).fetchone()
         if row is None:
             raise NotFound(f"there is no {what} {target}")
-        pool, ended_at = row
+        pool, ended_at, worker_id = row
         if ended_at is not None:
             raise BadRequest(f"the session of {what} {target} has ended; start a new one")
-        await announce(conn, pool)
+        # a run without a worker has to be taken up first
+        orphaned = worker_id is None and kind != Operation.Kind.SAMPLE
+        await announce(
+            conn, pool, Announcement.CHANGE if orphaned else Announcement.WORK, worker_id
+        )
     return Submitted(make_request_id(target, seq), run_id=target)
 
 
@@ -240,14 +252,21 @@ async def append_creation(
 
 
 async def announce(
-    conn: database.Connection, pool: str, announcement: Announcement = Announcement.WORK
+    conn: database.Connection,
+    pool: str,
+    announcement: Announcement = Announcement.WORK,
+    worker_id: uuid.UUID | None = None,
 ) -> None:
-    """After a commit: wake the workers that listen for `pool`, or ring Celery when none does."""
-    values = {"pool": pool, "payload": announcement.payload(pool)}
+    """After a commit: wake the workers that listen for `pool`, or ring Celery when none does.
+
+    `worker_id` says that only this worker can do the work, while it lives.
+    """
+    values = {"pool": pool, "payload": announcement.payload(pool), "worker": worker_id}
     row = await (await conn.execute(_ANNOUNCE, values)).fetchone()
     assert row is not None
-    if not row[2]:
-        await asyncio.to_thread(doorbell.ring, pool)
+    _, _, lingering, alive = row
+    if not lingering:
+        await asyncio.to_thread(doorbell.ring, pool, worker_id if alive else None)
 
 
 async def wait_result(*, caller: Caller, request_id: str, timeout_s: float) -> Outcome:

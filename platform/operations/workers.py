@@ -19,6 +19,12 @@ def any_alive(pool: str) -> bool:
     return Worker.objects.filter(pool=pool, alive_until__gt=timezone.now()).exists()
 
 
+def dead_ids(conn: Connection) -> set[str]:
+    """The ids of all workers that were alive once and are no more."""
+    rows = conn.execute("SELECT id FROM operations_worker WHERE alive_until <= now()")
+    return {str(worker_id) for (worker_id,) in rows}
+
+
 def forget_all() -> None:
     """Declare every worker dead: for a launcher that knows that none of them runs."""
     Worker.objects.update(alive_until=timezone.now(), lingering=False)

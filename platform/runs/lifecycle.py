@@ -54,8 +54,26 @@ def fail_session(conn: Connection, *, run_id: str) -> None:
     )
 
 
+def give_up_ended(conn: Connection, *, worker_id: uuid.UUID) -> list[str]:
+    """Let go of a worker's runs whose session has ended; returns them.
+
+    Comes before `release_ended`, in a transaction of its own: of several workers that hold runs of
+    one session, the last to let go then sees that nobody holds any.
+    """
+    rows = conn.execute(
+        """
+        UPDATE runs_trainingrun r SET worker_id = NULL
+        FROM runs_session s
+        WHERE s.id = r.session_id AND s.ended_at IS NOT NULL AND r.worker_id = %s
+        RETURNING r.id
+        """,
+        (worker_id,),
+    )
+    return [run_id for (run_id,) in rows]
+
+
 def release_ended(conn: Connection, *, worker_id: uuid.UUID) -> list[Released]:
-    """Fail what ended sessions still wait for and hand over what this worker must free.
+    """Fail what ended sessions still wait for and hand over what must be freed.
 
     A session whose runs another live worker holds is left to that worker.
     """
@@ -87,10 +105,12 @@ def _release(conn: Connection, session_id: str) -> Released:
     ).fetchall()
     conn.execute(
         """
-        DELETE FROM operations_payload p USING operations_operation o, runs_trainingrun r
-        WHERE p.operation_id = o.id AND o.target = r.id AND r.session_id = %s
+        DELETE FROM operations_payload p USING operations_operation o
+        WHERE p.operation_id = o.id AND o.target IN (
+            SELECT id FROM runs_trainingrun WHERE session_id = %(session)s
+            UNION SELECT id FROM runs_sampler WHERE session_id = %(session)s)
         """,
-        (session_id,),
+        {"session": session_id},
     )
     runs = conn.execute(
         """

@@ -15,11 +15,11 @@ from catalog.models import BaseModel
 from checkpoints import store
 from checkpoints.models import Checkpoint
 from core import database
-from gpu_workers import nano, progress
+from gpu_workers import drain, nano, plans, progress
 from gpu_workers.worker import Worker
 from operations import workers
 from operations.models import Operation, Payload, Result
-from runs.models import Sampler, TrainingRun
+from runs.models import Sampler, Session, TrainingRun
 from tests.support.log import Log
 from tinsmith.wire import wire_pb2
 
@@ -31,19 +31,34 @@ class Bench:
 
     def __init__(self, log: Log) -> None:
         self.log = log
-        self.running: list[tuple[Worker, threading.Thread]] = []
+        self.running: list[tuple[Worker, threading.Thread, threading.Event]] = []
 
     def start(self) -> Worker:
         """A worker that drains until it is stopped."""
         worker = Worker(self.log.pool)
         worker.start()
-        thread = threading.Thread(target=self._drain, args=[worker], daemon=True)
-        thread.start()
-        self.running.append((worker, thread))
+        self.adopt(worker)
         return worker
 
-    def _drain(self, worker: Worker) -> None:
-        while not worker.stopping.is_set():
+    def adopt(self, worker: Worker) -> None:
+        """Let a started worker drain."""
+        paused = threading.Event()
+        thread = threading.Thread(target=self._drain, args=[worker, paused], daemon=True)
+        thread.start()
+        self.running.append((worker, thread, paused))
+
+    def pause(self, worker: Worker) -> None:
+        """Let a worker stop draining, without its stopping."""
+        for index, (each, thread, paused) in enumerate(self.running):
+            if each is worker:
+                paused.set()
+                self.running.pop(index)
+                self.log.conn.execute("SELECT pg_notify('tinsmith_work', 'default work')")
+                thread.join(20)
+                assert not thread.is_alive()
+
+    def _drain(self, worker: Worker, paused: threading.Event) -> None:
+        while not worker.stopping.is_set() and not paused.is_set():
             worker.drain()
 
     def crash(self, worker: Worker) -> None:
@@ -55,7 +70,7 @@ class Bench:
 
     def stop(self) -> None:
         """Stop every worker."""
-        for worker, thread in self.running:
+        for worker, thread, _ in self.running:
             worker.stop()
             thread.join(20)
             assert not thread.is_alive()
@@ -327,3 +342,125 @@ def test_a_worker_declared_dead_starts_over_exactly(bench: Bench) -> None:
     step(log, run, 3)
     bench.finish(run)
     assert results(run)[3] == results(calm)[3]
+
+
+def test_files_saved_before_a_crash_survive_the_replay(bench: Bench) -> None:
+    log = bench.log
+    first = bench.start()
+    run = log.run(log.team("a"))
+    create(log, run)
+    step(log, run, 1)
+    log.submit(run, 3, "save_weights", body(run, 3, path="final"))
+    log.submit(run, 4, "save_weights_for_sampler", body(run, 4, sampling_session_seq_id=0))
+    bench.finish(run)
+    keys = [Checkpoint.objects.get().key, Sampler.objects.get().weights_key]
+    bench.crash(first)
+    log.submit(run, 5, "optim_step", body(run, 5))
+    bench.start()
+    bench.finish(run)
+    assert all((store.path(key) / "adapter_model.safetensors").is_file() for key in keys)
+
+
+def test_a_snapshot_holds_what_it_says(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Snapshots fall between the claim and the submission of slow bodies, and are exact anyway."""
+    monkeypatch.setattr(progress, "SNAPSHOT_EVERY_OPERATIONS", 3)
+    real = plans.plan
+
+    def slow(*arguments: object) -> plans.Plan:
+        plan = real(*arguments)  # type: ignore[arg-type]
+        time.sleep(0.05)
+        return plan
+
+    monkeypatch.setattr(plans, "plan", slow)
+    log = bench.log
+    team = log.team("a")
+    first = bench.start()
+    run, calm = log.run(team, seed=3), log.run(team, seed=3)
+    create(log, run)
+    for seq in range(1, 21, 2):
+        step(log, run, seq)
+    bench.finish(run)
+    bench.wait(lambda: TrainingRun.objects.get(id=run.id).snapshot_seq > 0, "a recovery copy")
+    bench.crash(first)
+    monkeypatch.setattr(plans, "plan", real)
+    create(log, calm)
+    for seq in range(1, 21, 2):
+        step(log, calm, seq)
+    for each in (run, calm):
+        log.submit(each, 21, "forward_backward", batch(each, 21, seed=41))
+    bench.start()
+    bench.finish(run)
+    bench.finish(calm)
+    assert results(run)[21] == results(calm)[21]
+
+
+def test_a_session_that_ends_with_work_in_hand_gives_all_capacity_back(bench: Bench) -> None:
+    log = bench.log
+    worker = bench.start()
+    run = log.run(log.team("a"))
+    create(log, run)
+    for seq in range(1, 101):
+        log.submit(run, seq, "forward_backward", batch(run, seq, seed=seq))
+    bench.wait(
+        lambda: Operation.objects.filter(target=run.id, state="done").count() >= 5, "a beginning"
+    )
+    log.conn.execute("UPDATE runs_session SET ended_at = now(), end_reason = 'success'")
+    bench.finish(run)
+    bench.wait(
+        lambda: worker.capacity.left() == (drain.MAX_OPERATIONS, drain.MAX_BYTES), "the way back"
+    )
+
+
+def test_a_session_on_two_workers_is_released_by_whoever_lets_go_last(bench: Bench) -> None:
+    log = bench.log
+    one, two = bench.start(), bench.start()
+    team = log.team("a")
+    session = log.session(team)
+    runs = [log.run(team, number, session) for number in (0, 1)]
+    for run, worker in zip(runs, (one, two), strict=True):
+        TrainingRun.objects.filter(id=run.id).update(worker_id=worker.id)
+    log.conn.execute("UPDATE runs_session SET ended_at = now(), end_reason = 'success'")
+    bench.wait(lambda: Session.objects.get(id=session.id).released_at is not None, "the release")
+
+
+def test_what_the_log_gave_and_the_worker_never_got_is_taken_up_again(bench: Bench) -> None:
+    """The answers to an adoption and to a claim were lost on their way."""
+    log = bench.log
+    team = log.team("a")
+    run, sampler = log.run(team), log.sampler(team)
+    create(log, run)
+    step(log, run, 1)
+    prompt = {"chunks": [{"type": "encoded_text", "tokens": [1, 2]}]}
+    fields = {"sampling_session_id": sampler.id, "seq_id": 0, "prompt": prompt}
+    params = {"max_tokens": 1}
+    log.submit(sampler, 0, "sample", json.dumps({**fields, "sampling_params": params}).encode())
+    worker = Worker(log.pool)
+    worker.start()
+    log.claim(worker.id)
+    assert set(Operation.objects.values_list("state", flat=True)) == {"running"}
+    bench.adopt(worker)
+    bench.wait(lambda: Result.objects.count() == 4, "all four results")
+
+
+def test_a_lease_that_ran_out_ends_no_session(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The drain comes before the pulse and finds its own worker declared dead."""
+    monkeypatch.setattr(drain, "LASTS_S", 1.0)
+    log = bench.log
+    worker = bench.start()
+    team = log.team("a")
+    run, calm = log.run(team, seed=2), log.run(team, seed=2)
+    for each in (run, calm):
+        create(log, each)
+        step(log, each, 1)
+        bench.finish(each)
+    step(log, calm, 3)
+    bench.finish(calm)
+    bench.pause(worker)
+    workers.retire(log.conn, worker_id=worker.id)
+    step(log, run, 3)
+    bench.adopt(worker)
+    bench.finish(run)
+    assert results(run)[3] == results(calm)[3]
+    assert not Session.objects.filter(ended_at__isnull=False).exists()
