@@ -5,7 +5,7 @@
 | TINSMITH_DATA_DIR | embedded services, checkpoints, snapshots | `data` in the checkout |
 | DATABASE_URL | PostgreSQL 15 or newer | the embedded server |
 | VALKEY_URL | Valkey or Redis: doorbells and counters | the embedded server |
-| TINSMITH_SECRET_KEY | signs browser sessions | the data folder's `secret_key` |
+| TINSMITH_SECRET_KEY | signs browser sessions, tokens, download links | the data folder's `secret_key` |
 | TINSMITH_ALLOWED_HOSTS | host names to answer to, `*` for any | this machine, the public URL's |
 | TINSMITH_PUBLIC_URL | address users see; `https://…` makes cookies secure | none |
 | TINSMITH_MAX_BODY_MB | largest request body | 256 |

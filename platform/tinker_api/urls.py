@@ -79,9 +79,9 @@ urlpatterns = [
     path("sessions/<str:session_id>", endpoint(get=histories.show_session)),
     path("sessions/<str:session_id>/trace_export", endpoint(get=histories.trace_export)),
     path("sessions/<str:session_id>/project", train(put=histories.assign_project)),
-    path("audit", endpoint(get=reports.audit_log)),
-    path("billing/usage/events", endpoint(get=reports.usage_events)),
-    path("billing/usage/checkpoints/current", endpoint(get=reports.checkpoint_storage)),
+    path("audit", train(get=reports.audit_log)),
+    path("billing/usage/events", train(get=reports.usage_events)),
+    path("billing/usage/checkpoints/current", train(get=reports.checkpoint_storage)),
     # checkpoints: whoever may only sample gets no weights and changes none
     path(CHECKPOINT, train(delete=checkpoints.delete)),
     path(f"{CHECKPOINT}/publish", train(post=checkpoints.publish, delete=checkpoints.unpublish)),

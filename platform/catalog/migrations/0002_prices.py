@@ -5,25 +5,45 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('catalog', '0001_initial'),
+        ("catalog", "0001_initial"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='basemodel',
-            name='prefill_price',
-            field=models.DecimalField(blank=True, decimal_places=6, help_text='USD for a million tokens read: prompts and forward passes', max_digits=12, null=True, validators=[django.core.validators.MinValueValidator(0)]),
+            model_name="basemodel",
+            name="prefill_price",
+            field=models.DecimalField(
+                blank=True,
+                decimal_places=6,
+                help_text="USD for a million tokens read: prompts and forward passes",
+                max_digits=12,
+                null=True,
+                validators=[django.core.validators.MinValueValidator(0)],
+            ),
         ),
         migrations.AddField(
-            model_name='basemodel',
-            name='sample_price',
-            field=models.DecimalField(blank=True, decimal_places=6, help_text='USD for a million tokens sampled', max_digits=12, null=True, validators=[django.core.validators.MinValueValidator(0)]),
+            model_name="basemodel",
+            name="sample_price",
+            field=models.DecimalField(
+                blank=True,
+                decimal_places=6,
+                help_text="USD for a million tokens sampled",
+                max_digits=12,
+                null=True,
+                validators=[django.core.validators.MinValueValidator(0)],
+            ),
         ),
         migrations.AddField(
-            model_name='basemodel',
-            name='train_price',
-            field=models.DecimalField(blank=True, decimal_places=6, help_text='USD for a million tokens trained on', max_digits=12, null=True, validators=[django.core.validators.MinValueValidator(0)]),
+            model_name="basemodel",
+            name="train_price",
+            field=models.DecimalField(
+                blank=True,
+                decimal_places=6,
+                help_text="USD for a million tokens trained on",
+                max_digits=12,
+                null=True,
+                validators=[django.core.validators.MinValueValidator(0)],
+            ),
         ),
     ]
