@@ -30,6 +30,7 @@ BELOW = {
 DOMAIN = set(BELOW)
 BELOW["launches"] = DOMAIN
 BELOW["tinker_api"] = BELOW["openai_api"] = BELOW["console_api"] = DOMAIN | {"launches"}
+BELOW["reference"] = {"core", "tinker_api", "openai_api"}
 BELOW["config"] = {*BELOW}  # puts everything together
 OURS = {*BELOW, "gpu_workers", "recipes", "tinsmith"}
 HEAVY = {"torch", "transformers", "peft", "safetensors", "tokenizers", "vllm", "liger_kernel"}
