@@ -16,7 +16,8 @@ import pytest_asyncio
 from asgiref.sync import sync_to_async
 from django.db import connection
 
-from accounts.models import Team
+from accounts.models import Scope, Team
+from accounts.services import create_api_key
 from tests.platform.tinker_api.conftest import BASE_MODEL, Api, create_model_body
 from tests.platform.tinker_api.test_reports import window
 from tests.support.saved import save_checkpoint
@@ -213,6 +214,28 @@ async def test_with_another_teams_key(
                 assert value not in response.text, (case, name)
         assert await rows_of(team.id) == before, case
     assert files_in(tmp_path) == files
+
+
+async def test_with_a_key_that_may_only_sample(
+    api: Api, team: Team, things: Things, tmp_path: Path
+) -> None:
+    def make() -> str:
+        return create_api_key(team=team, name="s", scopes=["sample"]).text
+
+    api.headers["X-API-Key"] = await sync_to_async(make)()
+    before, files = await rows_of(team.id), files_in(tmp_path)
+    training = {
+        (method, _shape(str(route.pattern)))
+        for route in urls.urlpatterns
+        if route.callback.scope == Scope.TRAIN
+        for method in route.callback.methods
+    }
+    refused = [case for case in CASES if (case.method, _shape(case.route)) in training]
+    assert len(refused) > 15
+    for case in refused:
+        response = await api.request(**things.request(case))
+        assert (response.status_code, "may not train" in response.text) == (403, True), case
+    assert (await rows_of(team.id), files_in(tmp_path)) == (before, files)
 
 
 async def test_with_the_right_key(api: Api, team: Team, things: Things) -> None:
