@@ -199,6 +199,10 @@ async def _submit(
             door.forget(sampler_id)
             if last_try:
                 raise
+        except BaseException:
+            # cut off in the middle: it may be in the log all the same
+            await _give_up(caller, request_id)
+            raise
     raise AssertionError("unreachable")
 
 
@@ -248,9 +252,10 @@ def _failure(failed: Failed, question: Question) -> ApiError:
 
 
 async def _give_up(caller: Caller, request_id: str) -> None:
-    """Cancel a request of whose answer nobody will hear."""
+    """Cancel a request of whose answer nobody will hear; one that never got far is no request."""
     try:
-        await operations.cancel(caller=caller, request_id=request_id)
+        with contextlib.suppress(NotFound):
+            await operations.cancel(caller=caller, request_id=request_id)
     except (ApiError, psycopg.Error) as error:
         log.warning("%s could not be cancelled: %s", request_id, error)
 

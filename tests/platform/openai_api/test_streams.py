@@ -196,7 +196,10 @@ async def test_what_takes_too_long(
 async def test_a_client_that_hangs_up(
     application: Any, api_key: str, hand: Hand, stream: bool, begun: bool
 ) -> None:
-    """Nobody waits for the sample any more, so it is given up, whether it was begun or not."""
+    """Nobody waits for the sample any more, so it is given up, whether it was begun or not.
+
+    Without `begun` it hangs up as soon as there is a sample, often before its submit has returned.
+    """
     gone = asyncio.Event()
     body = json.dumps(request(stream=stream)).encode()
     sent: list[dict[str, Any]] = []
