@@ -142,7 +142,7 @@ def test_whoami_reads_the_token(stub: Stub, rest: tinsmith.RestClient) -> None:
     claims = base64.urlsafe_b64encode(json.dumps({"sub": "u", "org_id": "o"}).encode()).decode()
     stub.script("auth/token", Answer(body={"jwt": f"e30.{claims.rstrip('=')}.x"}))
     me = rest.whoami().result()
-    assert (me.user_urn, me.org_urn, me.email) == ("u", "o", None)
+    assert (me.user_urn, me.org_urn, me.email) == ("u", "tml:organization:o", None)
     stub.script("auth/token", Answer(body={"jwt": "nonsense"}))
     with pytest.raises(tinsmith.APIResponseValidationError, match="token"):
         rest.whoami().result()

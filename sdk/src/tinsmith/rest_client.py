@@ -296,7 +296,11 @@ class RestClient(Checkpoints, AdminClient):
                 given = await self._session.ask("POST", "auth/token", AuthTokenResponse, {})
                 key = given.jwt
             claims = read_claims(key)
-            return WhoamiResponse(user_urn=claims.sub, org_urn=claims.org_id, email=claims.email)
+            return WhoamiResponse(
+                user_urn=claims.sub,
+                org_urn=f"tml:organization:{claims.org_id}",
+                email=claims.email or None,
+            )
 
         return self._session.run(ask())
 

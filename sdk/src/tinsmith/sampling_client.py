@@ -27,6 +27,7 @@ from tinsmith.types.inputs import (
 from tinsmith.types.params import SamplingParams
 from tinsmith.types.results import GetSamplerResponse, SampleResponse
 from tinsmith.types.tensor import TensorData
+from tinsmith.waiting import PATIENCE_S, Waiting
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -227,6 +228,50 @@ class SamplingClient(Ready[SamplerRef]):
 
     # ---- what it is
 
+    @staticmethod
+    def create(
+        holder: Session,
+        *,
+        model_path: str | None = None,
+        base_model: str | None = None,
+        sampling_session_id: str | None = None,
+        retry_config: RetryConfig | None = None,
+        record_stability_info: bool = False,
+    ) -> APIFuture[SamplingClient]:
+        """A client of a new sampler, or of the one with this id; ``holder`` is a service client's.
+
+        ``ServiceClient.create_sampling_client`` is the usual way.
+        """
+        if sampling_session_id is not None:
+            known = SamplerRef(sampling_session_id, base_model)
+
+            async def found() -> SamplerRef:
+                await holder.open()
+                return known
+
+            client = SamplingClient(
+                holder,
+                found,
+                retry_config=retry_config,
+                record_stability_info=record_stability_info,
+                first_seq=_own_block(),
+            )
+        else:
+            from tinsmith.samplers import new_sampling_client
+
+            client = new_sampling_client(
+                holder, model_path, base_model, retry_config, record_stability_info
+            )
+        return APIFuture(client.future())
+
+    def on_queue_state_change(self, queue_state: Any, queue_state_reason: str | None) -> None:
+        """Tell the log, and ``ServiceClient(on_waiting=…)``, that this sampler waits, and why."""
+        state = str(getattr(queue_state, "value", queue_state))
+        target = self._created.result().sampler_id
+        self._session.waiting.notice(
+            Waiting(target, "sample", state, queue_state_reason or "", PATIENCE_S)
+        )
+
     async def _info(self) -> GetSamplerResponse:
         ref = await self._created
         if self._sampler is None:
@@ -303,8 +348,13 @@ def _restore(state: dict[str, Any], api_key: str | None) -> SamplingClient:
         session,
         found,
         record_stability_info=state["record_stability_info"],
-        first_seq=SEQ_BLOCK * random.SystemRandom().randint(1, SEQ_BLOCK),
+        first_seq=_own_block(),
     )
+
+
+def _own_block() -> int:
+    """Where a copy of a client begins to number: every copy has a block of its own."""
+    return SEQ_BLOCK * random.SystemRandom().randint(1, SEQ_BLOCK)
 
 
 async def _or_give_up(future: APIFuture[T]) -> T:
