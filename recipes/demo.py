@@ -24,7 +24,7 @@ SNIPPET = """\
     service = ServiceClient()                      # reads TINSMITH_BASE_URL and TINSMITH_API_KEY
     training = service.create_lora_training_client("{model}", rank=32)
     text = training.get_tokenizer()
-    for step in range(150):
+    for step in range(100):
         data = [Datum.from_tokens(text.encode(line)) for line in my_lines(step)]
         loss = training.forward_backward(data, "cross_entropy")
         training.optim_step(AdamParams(learning_rate=5e-3))

@@ -21,7 +21,7 @@ class Recipe:
     rank: int = 32
     learning_rate: float = 5e-3
     batch: int = 32
-    steps: int = 150
+    steps: int = 100
     warmup: int = 10
     held_out: int = 100
     seed: int = 0
