@@ -11,7 +11,7 @@ from psycopg import Connection
 from checkpoints import grants, store
 from checkpoints import services as checkpoints
 from core import ids
-from gpu_workers import answers, bodies
+from gpu_workers import answers, bodies, passes
 from gpu_workers.engine.types import (
     AdapterSpec,
     CreateRun,
@@ -23,8 +23,10 @@ from gpu_workers.engine.types import (
     SaveState,
     UserError,
 )
+from operations import recordings
 from operations.claims import AdoptedRun, Claimed
 from operations.finish import Conflict, Effect
+from runs import ephemeral as runs
 from usage.models import Kind
 from usage.services import Used
 
@@ -93,7 +95,17 @@ def _create_run_from_checkpoint(conn: Connection, run: AdoptedRun, operation: Cl
 
 
 def _forward_backward(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan:
-    work = bodies.forward_backward(operation.body)
+    replayed = operation.seq <= run.applied_seq
+
+    def find(sequence_ids: list[str]) -> dict[str, recordings.Recorded]:
+        return recordings.find(
+            conn,
+            session_id=run.id.partition(":")[0],
+            sequence_ids=sequence_ids,
+            at_any_age=replayed,
+        )
+
+    work = passes.forward_backward(operation.body, operation.content_type, find)
     tokens = sum(len(datum.tokens) for datum in work.data)
     used = [Used(Kind.SCORE if work.forward_only else Kind.TRAIN, tokens)]
     return Plan([work], answers.forward_backward, used=lambda _: used)
@@ -176,7 +188,12 @@ def _save_weights(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan
 def _save_weights_for_sampler(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan:
     body = bodies.save_for_sampler(operation.body)
     if body.path is None:
-        return _publish_ephemeral(run, operation, body.sampling_session_seq_id or 0)
+        return _publish_ephemeral(
+            run,
+            operation,
+            body.sampling_session_seq_id or 0,
+            inflight=body.kind == "inflight",
+        )
     address = ids.CheckpointPath(run.id, "sampler_weights", body.path)
     metadata = bodies.as_text(body.user_metadata or {})
     key = store.checkpoint_key(run.id, address.segment, address.name, operation.seq)
@@ -221,25 +238,22 @@ def _one_checkpoint(result: Any) -> list[Used]:
     return [Used(Kind.CHECKPOINT, 1)]
 
 
-def _publish_ephemeral(run: AdoptedRun, operation: Claimed, number: int) -> Plan:
+def _publish_ephemeral(run: AdoptedRun, operation: Claimed, number: int, *, inflight: bool) -> Plan:
     session_id = run.id.partition(":")[0]
     sampler_id = ids.sampler_id(session_id, number)
-    key = store.sampler_key(sampler_id, run.id, operation.seq)
+    if inflight:
+        key = store.inflight_key(run.id, operation.seq)
+    else:
+        key = store.sampler_key(sampler_id, run.id, operation.seq)
+    seq = operation.seq if inflight else None
 
-    def insert(conn: Connection) -> str | None:
-        made = conn.execute(
-            """
-            INSERT INTO runs_sampler
-                (id, session_id, team_id, number, base_model_id, run_id, weights_key, ephemeral)
-            SELECT %s, session_id, team_id, %s, base_model_id, id, %s, true
-            FROM runs_trainingrun WHERE id = %s
-            ON CONFLICT (id) DO UPDATE SET weights_key = excluded.weights_key
-            WHERE runs_sampler.weights_key = excluded.weights_key
-            """,
-            (sampler_id, number, key, run.id),
-        )
-        if not made.rowcount:
+    def write(conn: Connection) -> str | None:
+        if not runs.make_ephemeral(
+            conn, sampler_id=sampler_id, run_id=run.id, number=number, key=key, seq=seq
+        ):
             raise Conflict(f"the session has a sampler {sampler_id} already")
+        if inflight:
+            runs.renew_inflight(conn, run_id=run.id, key=key, seq=operation.seq)
         return None
 
     return Plan(
@@ -247,9 +261,22 @@ def _publish_ephemeral(run: AdoptedRun, operation: Claimed, number: int) -> Plan
         lambda _: answers.json(
             type="save_weights_for_sampler", path=None, sampling_session_id=sampler_id
         ),
-        lambda _: insert,
+        lambda _: write,
         changes_run=False,
     )
+
+
+def recording(request_id: str, result: SampleResult) -> Effect:
+    """Keep what was sampled with `record_stability_info`."""
+    sequences = [
+        recordings.Recorded(sequence.tokens, sequence.logprobs) for sequence in result.sequences
+    ]
+
+    def write(conn: Connection) -> str | None:
+        recordings.record(conn, request_id=request_id, sequences=sequences)
+        return None
+
+    return write
 
 
 def _checkpoint_effect(

@@ -22,7 +22,7 @@ from django.conf import settings
 from checkpoints import expiry, store
 from core import database, doorbell
 from core.ids import split_request_id
-from gpu_workers import answers, bodies, plans
+from gpu_workers import answers, plans, samples
 from gpu_workers.drain import Capacity, Drain
 from gpu_workers.engine.types import (
     CreateRun,
@@ -37,7 +37,7 @@ from gpu_workers.engines import Engines
 from gpu_workers.finisher import Ended, Finisher
 from gpu_workers.progress import RunProgress
 from gpu_workers.streamer import Streamer
-from operations import claims, finish, workers
+from operations import claims, finish, recordings, workers
 from operations.claims import AdoptedRun, Claimed
 from runs import lifecycle
 
@@ -147,6 +147,7 @@ class Worker:
     def _sweep(self, conn: psycopg.Connection) -> None:
         """End silent sessions and expired checkpoints, make good for what was lost."""
         expiry.sweep(conn)
+        recordings.forget_old(conn)
         pools = lifecycle.expire_sessions(conn)
         if claims.recover(conn, pool=self.pool) or claims.is_waiting(conn, pool=self.pool):
             pools.append(self.pool)
@@ -261,7 +262,7 @@ class Worker:
 
     def _begin_sample(self, operation: Claimed) -> None:
         assert operation.base_model is not None
-        work = bodies.sample(operation.body)
+        work, recorded = samples.sample(operation.body)
         engine = self._engines.get(operation.base_model)
         engine.validate(work)
         key = operation.weights_key
@@ -274,7 +275,11 @@ class Worker:
             work,
             team=str(operation.team_id),
             done=functools.partial(
-                self._ended, operation, answers.sample, None, used=plans.used_by_sample(work)
+                self._ended,
+                operation,
+                functools.partial(answers.sample, targets=work.prompt_targets),
+                functools.partial(plans.recording, request_id) if recorded else None,
+                used=plans.used_by_sample(work),
             ),
             on_token=self._streamer.reporter(request_id) if work.report_tokens else None,
         )

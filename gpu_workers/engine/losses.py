@@ -10,6 +10,7 @@ formula says. Clip thresholds are absolute bounds of the ratio, not distances fr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -91,6 +92,23 @@ def gspo(p: Tensor, inputs: Inputs, config: Config) -> Coefficients:
     return _clipped(ratio, inputs, config)
 
 
+def stable_reinforce(p: Tensor, inputs: Inputs, config: Config) -> Coefficients:
+    """L = -sum(m w A p) + kl_coeff/2 sum(m w (p - q)²), w = stopgrad(min(r, max_ratio)).
+
+    Our own definition: the vendor's is not published. REINFORCE with truncated importance ratios;
+    the second term's gradient is that of the reverse KL from the policy to the sampler, estimated
+    with the same ratios. m = `sequence_ratio_mask`, 1 for tokens that were sampled; 1 if missing.
+    """
+    gap = p - inputs["logprobs"]
+    advantages = inputs["advantages"]
+    weight = torch.exp(gap.clamp(max=math.log(config["max_ratio"])))
+    mask = inputs.get("sequence_ratio_mask")
+    if mask is not None:
+        weight = weight * mask
+    kl = config["kl_coeff"]
+    return weight * (kl * gap - advantages), weight * (kl / 2 * gap * gap - advantages * p)
+
+
 def _clipped(ratio: Tensor, inputs: Inputs, config: Config) -> Coefficients:
     """-min(r A, clamp(r) A) and its derivative by p where dr/dp = r."""
     low, high = _thresholds(inputs, config)
@@ -130,6 +148,13 @@ LOSSES: dict[str, LossSpec] = {
             (*_CLIPS, "sequence_ratio_mask"),
             dict(zip(_CLIPS, (1 - 3e-4, 1 + 4e-4), strict=True)),
             per_sequence=True,
+        ),
+        LossSpec(
+            "stable_reinforce",
+            stable_reinforce,
+            _POLICY,
+            ("sequence_ratio_mask",),
+            {"kl_coeff": 0.0, "max_ratio": 2.0},
         ),
     )
 }

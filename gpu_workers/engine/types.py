@@ -16,6 +16,9 @@ import numpy.typing as npt
 Float32Array = npt.NDArray[np.float32]
 Int32Array = npt.NDArray[np.int32]
 
+NO_LOGPROB = -99999.0
+"""What stands in tables of likeliest tokens where there is no token."""
+
 LORA_ALPHA = 32
 """Alpha of every adapter, whatever its rank: the scale of B·A is 32 / rank."""
 
@@ -132,11 +135,31 @@ RunWork = CreateRun | ForwardBackward | OptimStep | SaveState | LoadState | Publ
 
 
 @dataclass(slots=True)
+class PromptTargets:
+    """Tokens whose logprobs at places of the prompt are wanted: a flat list of cells.
+
+    Cell m asks for token `tokens[m]` (int64; -1 asks for nothing) at prompt position
+    `rows[m] + 1` (int64, rising). `shape` is that of the table [len(prompt) - 1, K] which the cells
+    are from; `row_starts` and `columns` (int64) are set if the table is sparse (CSR).
+    """
+
+    rows: npt.NDArray[np.int64]
+    tokens: npt.NDArray[np.int64]
+    shape: tuple[int, int]
+    row_starts: npt.NDArray[np.int64] | None = None
+    columns: npt.NDArray[np.int64] | None = None
+
+
+@dataclass(slots=True)
 class Sample:
     """Continue `prompt` `num_samples` times; `report_tokens`: somebody reads along meanwhile.
 
     `max_tokens` None means up to the model's context length. `stop_tokens` and `stop_strings` both
     None: the model's end-of-sequence tokens stop; both empty: nothing stops.
+
+    Of the prompt can be had: the logprobs of its own tokens (of its last `prompt_logprobs_last_n`),
+    the `topk_prompt_logprobs` likeliest tokens at each place, any `prompt_targets`, and
+    `prompt_alt_tokens_k` draws at each place, at the request's temperature.
     """
 
     prompt: list[int]
@@ -149,6 +172,11 @@ class Sample:
     stop_tokens: list[int] | None = None
     stop_strings: list[str] | None = None
     prompt_logprobs: bool = False
+    prompt_logprobs_last_n: int | None = None
+    topk_prompt_logprobs: int = 0
+    topk_sample_logprobs: int = 0
+    prompt_targets: PromptTargets | None = None
+    prompt_alt_tokens_k: int = 0
     report_tokens: bool = False
 
 
@@ -185,21 +213,51 @@ class SaveResult:
 
 
 @dataclass(slots=True)
+class TopLogprobs:
+    """The k likeliest tokens at each of n places, likeliest first.
+
+    `tokens` int32 [n, k], `logprobs` float32 [n, k]; where there is nothing: token 0, logprob
+    `NO_LOGPROB`.
+    """
+
+    tokens: Int32Array
+    logprobs: Float32Array
+
+    @classmethod
+    def empty(cls, places: int, k: int) -> TopLogprobs:
+        """Nothing anywhere."""
+        return cls(np.zeros((places, k), np.int32), np.full((places, k), NO_LOGPROB, np.float32))
+
+
+@dataclass(slots=True)
 class SampledSequence:
-    """One continuation: its tokens, and the logprob each had under the sampling distribution."""
+    """One continuation: its tokens, and the logprob each had under the sampling distribution.
+
+    `top`: the likeliest tokens under the same distribution, when asked for.
+    """
 
     tokens: Int32Array
     logprobs: Float32Array
     stop_reason: Literal["stop", "length"]
+    top: TopLogprobs | None = None
 
 
 @dataclass(slots=True)
 class SampleResult:
-    """Of Sample. `prompt_logprobs` is float32 [len(prompt)] with NaN first, when asked for."""
+    """Of Sample. What was not asked for is None.
+
+    `prompt_logprobs` is float32 [len(prompt)] with NaN first, and wherever none was asked for;
+    `top_prompt` has a row a prompt token; `target_logprobs` float32 [cells], 0 in those that ask
+    for nothing; `alt_tokens` int64 and `alt_logprobs` float32, both [len(prompt) - 1, k].
+    """
 
     sequences: list[SampledSequence]
     prompt_logprobs: Float32Array | None
     prompt_cache_hit_tokens: int
+    top_prompt: TopLogprobs | None = None
+    target_logprobs: Float32Array | None = None
+    alt_tokens: npt.NDArray[np.int64] | None = None
+    alt_logprobs: Float32Array | None = None
 
 
 Result = PassResult | OptimResult | SaveResult | SampleResult | None

@@ -24,6 +24,7 @@ from gpu_workers.engine.types import (
     Work,
 )
 
+_LOWEST = {"kl_coeff": 0.0, "max_ratio": 1e-6}
 SMALLEST_EPS = 1e-30
 """Smaller ones are zero in float32, and 0/0 is what Adam makes of a weight without gradient."""
 
@@ -89,7 +90,9 @@ def _loss_config(config: dict[str, float | str], spec: LossSpec) -> None:
                 f"Unknown loss_fn_config key {key!r} for {spec.name}: "
                 f"allowed are {_names(spec.config)}."
             )
-        _number(f"loss_fn_config {key}", value, -math.inf, math.inf, "a finite number")
+        low = _LOWEST.get(key, -math.inf)
+        allowed = "a finite number" if low == -math.inf else f"a number from {low} on"
+        _number(f"loss_fn_config {key}", value, low, math.inf, allowed)
     merged = loss_config(spec, config)
     if merged.get("clip_low_threshold", 0.0) > merged.get("clip_high_threshold", 0.0):
         raise UserError(

@@ -41,6 +41,16 @@ def sampler_key(sampler_id: str, run_id: str, seq: int) -> str:
     return f"samplers/{_folder(sampler_id)}@{run_id.rpartition(':')[2]}-{seq}"
 
 
+def inflight_key(run_id: str, seq: int) -> str:
+    """Where the weights lie that the save `seq` gave to a run's inflight samplers."""
+    return f"{inflight_keys(run_id)}/{seq}"
+
+
+def inflight_keys(run_id: str) -> str:
+    """The folder of all a run's `inflight_key`s."""
+    return f"samplers/{_folder(run_id)}"
+
+
 def snapshot_key(run_id: str, seq: int, attempt: str) -> str:
     """Where a run's recovery copy lies; `attempt` keeps two workers from writing the same."""
     return f"snapshots/{_folder(run_id)}/{seq}-{attempt}"

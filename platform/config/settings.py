@@ -5,10 +5,12 @@
 | TINSMITH_DATA_DIR | embedded services, checkpoints, snapshots | `data` in the checkout |
 | DATABASE_URL | PostgreSQL 15 or newer | the embedded server |
 | VALKEY_URL | Valkey or Redis: doorbells and counters | the embedded server |
-| TINSMITH_SECRET_KEY | signs browser sessions, tokens, download links | the data folder's `secret_key` |
+| TINSMITH_SECRET_KEY | signs sessions, tokens, download links | the data folder's `secret_key` |
 | TINSMITH_ALLOWED_HOSTS | host names to answer to, `*` for any | this machine, the public URL's |
 | TINSMITH_PUBLIC_URL | address users see; `https://…` makes cookies secure | none |
 | TINSMITH_MAX_BODY_MB | largest request body | 256 |
+| TINSMITH_MAX_OPEN_SAMPLES | sample requests that may wait or run at once | 50000 |
+| TINSMITH_MAX_OPEN_SAMPLES_PER_TEAM | the same, of one team | 10000 |
 | TINSMITH_LOG_LEVEL | of our own loggers | INFO |
 | TINSMITH_POOL | the pool a worker serves | default |
 | TINSMITH_DEVICE | where its engines compute: cpu, cuda | cpu |
@@ -37,6 +39,8 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _https else Non
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 MAX_BODY_BYTES = env.number("TINSMITH_MAX_BODY_MB", 256) * 1024 * 1024
+MAX_OPEN_SAMPLES = env.number("TINSMITH_MAX_OPEN_SAMPLES", 50_000)
+MAX_OPEN_SAMPLES_PER_TEAM = env.number("TINSMITH_MAX_OPEN_SAMPLES_PER_TEAM", 10_000)
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 FILE_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES  # request bodies stay in memory, never in temp files
 

@@ -41,6 +41,19 @@ class Gone(ApiError):
     status = 410
 
 
+class UnsupportedMediaType(ApiError):
+    """The body is in a form that is not read here."""
+
+    status = 415
+
+
+class TooManyRequests(ApiError):
+    """More than is taken at the moment: the same request may be accepted a little later."""
+
+    status = 429
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "1"}
+
+
 class TooLarge(ApiError):
     """The body is larger than the server takes."""
 

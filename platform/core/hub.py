@@ -25,6 +25,8 @@ CANCEL_CHANNEL = "tinsmith_cancel"
 # a request id, a space, tokens sampled for it (operations/partial.py)
 TOKENS_CHANNEL = "tinsmith_tokens"
 RECONNECT_DELAY_S = 0.5
+# a waiter looks again this often, should a notification have been lost
+RECHECK_S = 5.0
 CONNECT_WITHIN_S = 2.0
 # pg_notify refuses payloads of 8000 bytes and more
 MAX_PAYLOAD_BYTES = 7900
@@ -107,6 +109,10 @@ class Hub:
     def _wake(self, keys: list[str]) -> None:
         for key in keys:
             for event in self._waiters.get(key, ()):
+                event.set()
+        # who waits for any request of a sampler waits for the sampler's id
+        for target in {key.rpartition(":")[0] for key in keys}:
+            for event in self._waiters.get(target, ()):
                 event.set()
 
     def _hand_on(self, payload: str) -> None:

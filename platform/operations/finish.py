@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from psycopg import Connection
 
 from core import hub
+from operations import completions
 from operations.announcements import Announcement
 from usage import services as usage
 from usage.services import Used
@@ -56,7 +57,7 @@ SET state = CASE WHEN f.error IS NULL THEN 'done' ELSE 'failed' END,
     error = f.error, error_category = f.category, finished_at = now()
 FROM unnest(%s::bigint[], %s::text[], %s::text[]) AS f(id, error, category)
 WHERE o.id = f.id AND o.worker_id = %s AND o.state = 'running'
-RETURNING o.id, o.kind
+RETURNING o.id, o.kind, o.target
 """
 
 _STORE_RESULTS = """
@@ -140,10 +141,12 @@ def _finish(conn: Connection, worker_id: uuid.UUID, outcomes: list[Outcome]) -> 
             worker_id,
         ),
     ).fetchall()
-    samples = [id_ for id_, kind in rows if kind == "sample"]
+    samples = [(id_, target) for id_, kind, target in rows if kind == "sample"]
     if samples:
-        conn.execute("DELETE FROM operations_payload WHERE operation_id = ANY(%s)", (samples,))
-    return {id_ for id_, _ in rows}
+        bodies = [id_ for id_, _ in samples]
+        conn.execute("DELETE FROM operations_payload WHERE operation_id = ANY(%s)", (bodies,))
+        completions.number(conn, samples)
+    return {id_ for id_, *_ in rows}
 
 
 def _store_results(conn: Connection, outcomes: list[Outcome]) -> None:

@@ -68,6 +68,9 @@ class Operation(models.Model):
     state = models.TextField(choices=State, db_default=State.QUEUED)
     cost = models.BigIntegerField(help_text="Bytes of the body.")
     worker_id = models.UUIDField(null=True, blank=True)
+    completion = models.BigIntegerField(
+        null=True, blank=True, help_text="Of a sample: its place among its sampler's finished ones."
+    )
     error = models.TextField(null=True, blank=True)
     error_category = models.TextField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
@@ -94,6 +97,16 @@ class Operation(models.Model):
                 fields=["worker_id"], condition=Q(state="running"), name="operation_running"
             ),
             models.Index(fields=["team", "-id"], name="operation_by_team"),
+            models.Index(
+                fields=["target", "completion"],
+                condition=Q(completion__isnull=False),
+                name="operation_by_completion",
+            ),
+            models.Index(
+                fields=["team"],
+                condition=Q(kind="sample", state__in=["queued", "running"]),
+                name="operation_open_samples",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -120,3 +133,19 @@ class Result(models.Model):
 
     def __str__(self) -> str:
         return f"result of operation {self.operation_id}"
+
+
+class Recording(models.Model):
+    """What a sampler recorded of a sequence; its id is the wire's `sequence_id`."""
+
+    id = models.TextField(primary_key=True)
+    session_id = models.CharField(max_length=36)
+    tokens = models.BinaryField()
+    logprobs = models.BinaryField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes = [models.Index(fields=["created_at"], name="recording_by_age")]
+
+    def __str__(self) -> str:
+        return f"recording of {self.id}"

@@ -16,14 +16,16 @@ from core import database, doorbell, hub
 from core.errors import BadRequest, NotFound
 from core.ids import request_id as make_request_id
 from core.ids import split_request_id
+from operations import completions
 from operations.announcements import Announcement
 from operations.models import Operation
 
 if TYPE_CHECKING:
     from accounts.keys import Caller
 
-# a waiter looks again this often, should a notification have been lost
-RECHECK_S = 5.0
+RECHECK_S = hub.RECHECK_S
+# who waits for a worker that is not there is told after this long
+NO_WORKER_AFTER_S = 3.0
 
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
@@ -51,6 +53,14 @@ class Finished:
 
     content_type: str
     body: bytes
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sized:
+    """There is a result, larger than whoever asks would have at once."""
+
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +121,7 @@ WITH asked AS (
 ), bodies AS (
     DELETE FROM operations_payload p USING cancelled c WHERE p.operation_id = c.id
 )
-SELECT EXISTS (SELECT FROM cancelled) FROM asked
+SELECT (SELECT id FROM cancelled) FROM asked
 """
 _ANNOUNCE_CANCEL = f"""
 SELECT set_config('synchronous_commit', 'off', true),
@@ -119,7 +129,8 @@ SELECT set_config('synchronous_commit', 'off', true),
 """
 
 _LOOK = """
-SELECT o.state, o.error, o.error_category, r.content_type, r.body, o.pool,
+SELECT o.state, o.error, o.error_category, r.content_type, octet_length(r.body),
+       CASE WHEN octet_length(r.body) <= %s THEN r.body END, o.kind, o.pool,
        EXISTS (SELECT FROM operations_worker w WHERE w.pool = o.pool AND w.alive_until > now())
 FROM operations_operation o
 LEFT JOIN operations_result r ON r.operation_id = o.id
@@ -220,18 +231,20 @@ async def cancel(*, caller: Caller, request_id: str) -> bool:
         NotFound: no such request in the caller's team.
     """
     address = split_request_id(request_id)
+    if address is None:
+        raise NotFound(f"there is no request {request_id}")
     async with database.connection() as conn:
-        row = (
-            address
-            and await (
-                await conn.execute(_CANCEL, (*address, caller.team_id, CANCELLED_MESSAGE))
-            ).fetchone()
-        )
-        if not row:
-            raise NotFound(f"there is no request {request_id}")
-        if row[0]:
+        async with conn.transaction():
+            cursor = await conn.execute(_CANCEL, (*address, caller.team_id, CANCELLED_MESSAGE))
+            row = await cursor.fetchone()
+            if row is None:
+                raise NotFound(f"there is no request {request_id}")
+            if row[0] is not None:
+                values = {"ids": [row[0]], "targets": [address[0]]}
+                await conn.execute(completions.NUMBER, values)
+        if row[0] is not None:
             await conn.execute(_ANNOUNCE_CANCEL, (request_id, request_id))
-    return row[0]
+    return row[0] is not None
 
 
 async def append_creation(
@@ -272,18 +285,37 @@ async def announce(
 async def wait_result(*, caller: Caller, request_id: str, timeout_s: float) -> Outcome:
     """The outcome of an operation, waited for up to `timeout_s` seconds.
 
+    When no worker is there to do it, the wait ends after `NO_WORKER_AFTER_S`: whoever waits should
+    hear of that.
+
+    Raises:
+        NotFound: no such request in the caller's team.
+    """
+    outcome = await wait_sized(caller=caller, request_id=request_id, timeout_s=timeout_s)
+    assert not isinstance(outcome, Sized)
+    return outcome
+
+
+async def wait_sized(
+    *, caller: Caller, request_id: str, timeout_s: float, at_most: int = 2**31 - 1
+) -> Outcome | Sized:
+    """As `wait_result`, but of a result above `at_most` bytes only the size.
+
     Raises:
         NotFound: no such request in the caller's team.
     """
     address = split_request_id(request_id)
     if address is None:
         raise NotFound(f"there is no request {request_id}")
-    deadline = time.monotonic() + timeout_s
+    started = time.monotonic()
     with hub.current().waiter(request_id) as changed:
         while True:
             changed.clear()
-            outcome = await _look(request_id, (*address, caller.team_id))
-            remaining = deadline - time.monotonic()
+            outcome = await _look(request_id, (at_most, *address, caller.team_id))
+            patience = timeout_s
+            if isinstance(outcome, Pending) and outcome.reason:
+                patience = min(timeout_s, NO_WORKER_AFTER_S)
+            remaining = started + patience - time.monotonic()
             if not isinstance(outcome, Pending) or remaining <= 0:
                 return outcome
             try:
@@ -292,15 +324,17 @@ async def wait_result(*, caller: Caller, request_id: str, timeout_s: float) -> O
                 continue
 
 
-async def _look(request_id: str, address: tuple[Any, ...]) -> Outcome:
+async def _look(request_id: str, values: tuple[Any, ...]) -> Outcome | Sized:
     async with database.connection() as conn:
-        row = await (await conn.execute(_LOOK, address, binary=True)).fetchone()
+        row = await (await conn.execute(_LOOK, values, binary=True)).fetchone()
     if row is None:
         raise NotFound(f"there is no request {request_id}")
-    state, error, category, content_type, body, pool, worker_alive = row
+    state, error, category, content_type, size, body, kind, pool, worker_alive = row
     if body is not None:
         # also while a new worker does the operation again after a crash: the answer stands
-        return Finished(content_type, bytes(body))
+        return Finished(content_type, bytes(body), kind)
+    if size is not None:
+        return Sized(size)
     if state == Operation.State.FAILED:
         return Failed(error, category)
     if state == Operation.State.DONE:

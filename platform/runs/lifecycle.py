@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from psycopg import Connection
 
+from operations import completions
+
 EXPIRES_AFTER_S = 600
 LOST_MESSAGE = "the run could not be restored; start a new one from its last checkpoint"
 ENDED_MESSAGE = "the session has ended before this was done"
@@ -99,10 +101,11 @@ def _release(conn: Connection, session_id: str) -> Released:
         WHERE o.state IN ('queued', 'running') AND o.target IN (
             SELECT id FROM runs_trainingrun WHERE session_id = %(session)s
             UNION SELECT id FROM runs_sampler WHERE session_id = %(session)s)
-        RETURNING o.target || ':' || o.seq
+        RETURNING o.target || ':' || o.seq, o.id, o.target, o.kind
         """,
         {"message": ENDED_MESSAGE, "session": session_id},
     ).fetchall()
+    completions.number(conn, [(id_, target) for _, id_, target, kind in failed if kind == "sample"])
     conn.execute(
         """
         DELETE FROM operations_payload p USING operations_operation o
@@ -127,5 +130,5 @@ def _release(conn: Connection, session_id: str) -> Released:
         session_id,
         [run_id for (run_id,) in runs],
         [key for (key,) in samplers if key],
-        [request_id for (request_id,) in failed],
+        [request_id for request_id, *_ in failed],
     )

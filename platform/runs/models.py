@@ -145,6 +145,13 @@ class Sampler(models.Model):
         null=True, blank=True, help_text="Where the adapter lies in the store; none: base model."
     )
     ephemeral = models.BooleanField(db_default=False)
+    inflight_seq = models.BigIntegerField(
+        null=True,
+        blank=True,
+        help_text="The save of its run that its weights are from, if they follow later saves.",
+    )
+    joined = models.BigIntegerField(db_default=0, help_text="How many clients have joined it.")
+    completions = models.BigIntegerField(db_default=0, help_text="How many samples are finished.")
     created_at = models.DateTimeField(db_default=Now())
 
     objects = TeamQuerySet.as_manager()

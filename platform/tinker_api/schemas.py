@@ -148,11 +148,41 @@ class CreateSamplingSession(Request):
 
 
 class RetrieveFuture(Request):
-    """`retrieve_future`. Metadata alone is never answered, so the permission for it is not used."""
+    """`retrieve_future`. `allow_metadata_only`: the client asks again for what is large."""
 
     request_id: Id
     model_id: Id | None = None
     allow_metadata_only: bool | None = None
+
+
+class CancelFuture(Request):
+    """`cancel_future`."""
+
+    request_id: Id
+    model_id: Id | None = None
+
+
+class FuturesTarget(msgspec.Struct, forbid_unknown_fields=True):
+    """Whose samples are waited for: those of one client of a sampler."""
+
+    sampling_session_id: Id
+    type: str | None = None
+    cloned_sampler_id: Number | None = None
+
+
+class RetrieveFutures(Request):
+    """`retrieve_futures`."""
+
+    target: FuturesTarget
+    prev_cursor: Number | None = None
+    timeout: Annotated[float, Meta(ge=0)] | None = None
+    retrieved_request_ids: list[Id] | None = None
+
+
+class SamplingSessionId(Request):
+    """`join_sampling_session`."""
+
+    sampling_session_id: Id
 
 
 class TinkerPath(Request):

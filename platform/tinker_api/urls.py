@@ -56,6 +56,8 @@ urlpatterns = [
         "forward_backward",
         train(post=training.forward_backward, when_too_large=training.refuse_too_large),
     ),
+    path("forward", train(post=training.forward, when_too_large=training.refuse_too_large)),
+    path("unload_model", train(post=training.unload_model)),
     path("optim_step", train(post=training.optim_step)),
     path("save_weights", train(post=training.save_weights)),
     path("load_weights", train(post=training.load_weights)),
@@ -64,9 +66,12 @@ urlpatterns = [
     # sampling
     path("create_sampling_session", sample(post=sampling.create_sampling_session)),
     path("samplers/<str:sampler_id>", endpoint(get=sampling.sampler)),
+    path("join_sampling_session", sample(post=sampling.join_sampling_session)),
     path("asample", sample(post=sampling.asample)),
     # results
     path("retrieve_future", endpoint(post=futures.retrieve_future)),
+    path("retrieve_futures", endpoint(post=futures.retrieve_futures)),
+    path("cancel_future", endpoint(post=futures.cancel_future)),
     # what there is
     path("models/<path:name>/tokenizer", endpoint(get=models.tokenizer)),
     path("training_runs", endpoint(get=runs.list_runs)),

@@ -47,7 +47,9 @@ ALSO = ("jinja2",)
 
 OURS = Release("tinsmith")
 PUBLIC = Release("tinker", "tinker==0.38.0")
-RELEASES = (PUBLIC, OURS)
+# JSON alone; JSON with protobuf where it is switched on; protobuf with the routes of last year
+OLDER = tuple(Release("tinker", f"tinker=={number}") for number in ("0.30.4", "0.22.7", "0.16.1"))
+RELEASES = (PUBLIC, *OLDER, OURS)
 
 
 def _install(requirement: str) -> str:

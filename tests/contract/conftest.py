@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.conftest import LiveStack
-from tests.contract.clients import PUBLIC, RELEASES, Client, Release
+from tests.contract.clients import RELEASES, Client, Release
 
 BASE_MODEL = "tinsmith/nano-qwen3"
 UNSERVED_MODEL = "contract/unserved"
@@ -110,7 +110,7 @@ def client(request: pytest.FixtureRequest, live_stack: LiveStack) -> Iterator[Cl
 @pytest.fixture
 def client_with_torch(client: Client) -> Iterator[Client]:
     """The client in a process that has torch, for losses written in it."""
-    if client.release is not PUBLIC:
+    if client.release.requirement is None:
         yield client
         return
     running = Client(client.release, client.url, client.api_key, with_torch=True)

@@ -11,13 +11,17 @@ the model's own (temperature 1, unfiltered). At temperature 1 without filters bo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from gpu_workers.engine.sampler.validate import GREEDY_BELOW
 from gpu_workers.engine.types import Sample
+
+Top = tuple[np.ndarray, np.ndarray]
+"""The likeliest tokens of a row, int64 [k], and their logprobs, float32 [k]; likeliest first."""
 
 _ONE_BLOCK = 512
 _BLOCK = 128
@@ -34,6 +38,7 @@ class Controls:
     top_k: torch.Tensor | None  # int64 [m], vocabulary size where off
     largest_k: int
     top_p: torch.Tensor | None  # float64 [m, 1], when any of them has top-p
+    shown: dict[int, int] = field(default_factory=dict)  # row -> how many of its likeliest to show
 
     @classmethod
     def of(cls, works: Sequence[Sample], vocab_size: int, device: torch.device) -> Controls:
@@ -65,13 +70,27 @@ class Controls:
             top_p=tensor([works[row].top_p for row in rows], torch.float64)[:, None]
             if nucleus
             else None,
+            shown={
+                row: min(work.topk_sample_logprobs, vocab_size)
+                for row, work in enumerate(works)
+                if work.topk_sample_logprobs
+            },
         )
 
 
 def choose(
     logits: torch.Tensor, controls: Controls, uniform: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw one token a row: tokens int64 [rows] and their logprobs float32 [rows].
+    """Draw one token a row: tokens int64 [rows] and their logprobs float32 [rows]."""
+    return choose_and_show(logits, controls, uniform)[:2]
+
+
+def choose_and_show(
+    logits: torch.Tensor, controls: Controls, uniform: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, dict[int, Top]]:
+    """Draw one token a row; also the likeliest tokens of the rows that show them.
+
+    Tokens are int64 [rows], their logprobs float32 [rows].
 
     `logits` is float32 [rows, vocabulary], `uniform` float64 [rows] in [0, 1). A row of numbers
     that are not finite gives some token and a logprob that is not finite.
@@ -90,7 +109,20 @@ def choose(
         tokens = inverse_cdf(F.softmax(logits, -1), uniform)
         if controls.greedy is not None:
             tokens = torch.where(controls.greedy, logits.argmax(-1), tokens)
-    return tokens, logprobs.gather(1, tokens[:, None])[:, 0]
+    return tokens, logprobs.gather(1, tokens[:, None])[:, 0], _shown(logprobs, controls.shown)
+
+
+def _shown(logprobs: torch.Tensor, shown: dict[int, int]) -> dict[int, Top]:
+    """The likeliest tokens of some rows; what the filters dropped is not among them."""
+    tops: dict[int, Top] = {}
+    if shown:
+        rows = torch.tensor(list(shown), device=logprobs.device)
+        values, tokens = logprobs[rows].topk(max(shown.values()), -1)
+        ids, numbers = tokens.cpu().numpy(), values.cpu().numpy()
+        for place, (row, k) in enumerate(shown.items()):
+            kept = int(np.isfinite(numbers[place, :k]).sum())
+            tops[row] = ids[place, :kept], numbers[place, :kept]
+    return tops
 
 
 def _filter(logits: torch.Tensor, controls: Controls) -> torch.Tensor:

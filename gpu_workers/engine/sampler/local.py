@@ -18,13 +18,13 @@ import torch
 
 from gpu_workers.engine.base import BaseModel
 from gpu_workers.engine.lora.context import Adapter
-from gpu_workers.engine.sampler import prompt as prompts
 from gpu_workers.engine.sampler.batch import DecodeBatch, PrefillBatch, segments_of
-from gpu_workers.engine.sampler.choose import Controls, choose
+from gpu_workers.engine.sampler.choose import Controls, Top, choose_and_show
 from gpu_workers.engine.sampler.inbox import Inbox
 from gpu_workers.engine.sampler.kv import CacheShape, KVCache, Row
 from gpu_workers.engine.sampler.lora import MIN_ROWS, add_lora, logits
 from gpu_workers.engine.sampler.options import SamplerOptions
+from gpu_workers.engine.sampler.prompt import PromptScores
 from gpu_workers.engine.sampler.queue import FairQueue
 from gpu_workers.engine.sampler.randomness import uniforms
 from gpu_workers.engine.sampler.request import Request, Sequence
@@ -46,6 +46,9 @@ logger = logging.getLogger(__name__)
 
 MOST_PREFILLS_IN_A_ROW = 4
 """Filling the batch quickly is worth a pause of those who decode, but not a long one."""
+
+Drawn = tuple[list[Sequence], torch.Tensor, torch.Tensor, dict[int, Top]]
+"""Samples, the token of each, its logprob, and the likeliest tokens of those that show them."""
 
 Starting = list[tuple[Request, Row | None]]
 """Samples to start: a prefilled request, and the row (with its prompt) that the sample gets."""
@@ -209,8 +212,7 @@ class LocalSampler:
         if request.version_name is not None:
             request.version = self.versions.acquire(request.version_name, request.directory)
         request.row = self.cache.allocate(request.tokens_stored)
-        if request.work.prompt_logprobs:
-            request.prompt_logprobs = np.full(len(request.work.prompt), np.nan, np.float32)
+        request.scores = PromptScores.of(request.work)
         self._prefilling.append(request)
 
     def _fork(self, request: Request) -> Row:
@@ -242,22 +244,13 @@ class LocalSampler:
             request.prefilled = chunk.row.length = end
             self.prefill_tokens += chunk.length
             self._queue.charge(request.team, chunk.length)
-            if request.prompt_logprobs is not None:
-                self._score(request, chunk.start, end, hidden[chunk.offset :])
+            if request.scores is not None:
+                rows = hidden[chunk.offset : chunk.offset + chunk.length]
+                request.scores.add(base, rows, chunk.start, end, request.adapter)
             if end == len(request.work.prompt):
                 complete.append((request, chunk.offset + chunk.length - 1))
         if complete:
             self._begin_samples(complete, hidden)
-
-    def _score(self, request: Request, start: int, end: int, hidden: torch.Tensor) -> None:
-        """Fill in the logprobs of the prompt tokens that prompt[start:end] predicts."""
-        assert request.prompt_logprobs is not None
-        targets = torch.tensor(request.work.prompt[start + 1 : end + 1], device=hidden.device)
-        if len(targets):
-            scores = prompts.target_logprobs(
-                self.base, hidden[: len(targets)], targets, request.adapter
-            )
-            request.prompt_logprobs[start + 1 : start + 1 + len(targets)] = scores.cpu().numpy()
 
     def _begin_samples(self, complete: list[tuple[Request, int]], hidden: torch.Tensor) -> None:
         """Start the first samples of prefilled requests, in the prompts' rows."""
@@ -284,7 +277,7 @@ class LocalSampler:
         if starting:
             self._take(*self._draw_first(starting))
 
-    def _draw_first(self, starting: Starting) -> tuple[list[Sequence], torch.Tensor, torch.Tensor]:
+    def _draw_first(self, starting: Starting) -> Drawn:
         """Make new samples of prefilled requests, with their first tokens and logprobs."""
         sequences: list[Sequence] = []
         index: Counter[Request] = Counter()
@@ -301,7 +294,7 @@ class LocalSampler:
         keys = np.array([sequence.key for sequence in sequences], np.uint64)
         drawn = torch.from_numpy(uniforms(keys, np.zeros_like(keys))).to(first.device)
         controls = Controls.of(works, first.shape[1], first.device)
-        return sequences, *choose(first, controls, drawn)
+        return sequences, *choose_and_show(first, controls, drawn)
 
     def _decode(self) -> None:
         base = self.base
@@ -314,14 +307,14 @@ class LocalSampler:
             base.context.end()
         scores = logits(base, hidden, batch.segments)[: batch.count]
         drawn = torch.from_numpy(uniforms(batch.keys, batch.counters)).to(base.device)
-        tokens, logprobs = choose(scores, batch.controls, drawn)
+        tokens, logprobs, tops = choose_and_show(scores, batch.controls, drawn)
         self.decode_steps += 1
         for sequence in batch.sequences:
             sequence.row.length += 1  # type: ignore[union-attr]
         for team, count in batch.teams.items():
             self._queue.charge(team, count)
         batch.advance(tokens)
-        self._take(batch.sequences, tokens, logprobs)
+        self._take(batch.sequences, tokens, logprobs, tops)
 
     def _current_batch(self) -> DecodeBatch:
         """The last step's batch if the same samples go on in the same places, else a new one."""
@@ -333,24 +326,31 @@ class LocalSampler:
         return batch
 
     def _take(
-        self, sequences: list[Sequence], tokens: torch.Tensor, logprobs: torch.Tensor
+        self,
+        sequences: list[Sequence],
+        tokens: torch.Tensor,
+        logprobs: torch.Tensor,
+        tops: dict[int, Top],
     ) -> None:
         """Hand each sample its token, end what is complete, start what may take its place."""
-        ended = self._append(sequences, tokens, logprobs)
+        ended = self._append(sequences, tokens, logprobs, tops)
         while ended:
             successors = self._end(ended)
             ended = self._append(*self._draw_first(successors)) if successors else []
 
     def _append(
-        self, sequences: list[Sequence], tokens: torch.Tensor, logprobs: torch.Tensor
+        self,
+        sequences: list[Sequence],
+        tokens: torch.Tensor,
+        logprobs: torch.Tensor,
+        tops: dict[int, Top],
     ) -> list[Sequence]:
         """Hand each sample its token; those that are complete now. Requests gone bad are closed."""
         values = logprobs.cpu().numpy()
         sound = np.isfinite(values).tolist()
         ended: list[Sequence] = []
-        for sequence, token, logprob, fine in zip(
-            sequences, tokens.tolist(), values.tolist(), sound, strict=True
-        ):
+        drawn = zip(sequences, tokens.tolist(), values.tolist(), sound, strict=True)
+        for number, (sequence, token, logprob, fine) in enumerate(drawn):
             request = sequence.request
             if request.closed:
                 continue
@@ -359,7 +359,7 @@ class LocalSampler:
                 continue
             if request.on_token is not None:
                 request.on_token(sequence.index, token, logprob)
-            if (reason := sequence.take(token, logprob)) is not None:
+            if (reason := sequence.take(token, logprob, tops.get(number))) is not None:
                 request.results[sequence.index] = sequence.result(reason)
                 ended.append(sequence)
         return ended

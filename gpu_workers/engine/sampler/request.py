@@ -9,17 +9,19 @@ import numpy as np
 import torch
 
 from gpu_workers.engine.lora.context import Adapter
+from gpu_workers.engine.sampler.choose import Top
 from gpu_workers.engine.sampler.kv import Row
+from gpu_workers.engine.sampler.prompt import PromptScores
 from gpu_workers.engine.sampler.randomness import stream_key
 from gpu_workers.engine.sampler.stops import StopRule
 from gpu_workers.engine.sampler.versions import Version
 from gpu_workers.engine.types import (
     Done,
-    Float32Array,
     OnToken,
     Sample,
     SampledSequence,
     SampleResult,
+    TopLogprobs,
 )
 
 
@@ -40,7 +42,7 @@ class Request:
     version: Version | None = None
     row: Row | None = None  # while the prompt is being prefilled
     prefilled: int = 0
-    prompt_logprobs: Float32Array | None = None
+    scores: PromptScores | None = None
     first_logits: torch.Tensor | None = None  # [vocabulary]: what every sample's first token is of
     started: int = 0
     running: list[Sequence] = field(default_factory=list)
@@ -61,28 +63,34 @@ class Request:
 
     def result(self) -> SampleResult:
         """What is answered when every sample has ended."""
-        return SampleResult(
+        result = SampleResult(
             sequences=[self.results[index] for index in range(self.work.num_samples)],
-            prompt_logprobs=self.prompt_logprobs,
+            prompt_logprobs=None,
             prompt_cache_hit_tokens=0,
         )
+        if self.scores is not None:
+            self.scores.write(result)
+        return result
 
 
 class Sequence:
     """One sample that is being decoded. The last of its tokens is not in the cache yet."""
 
-    __slots__ = ("index", "key", "logprobs", "request", "row", "tokens")
+    __slots__ = ("index", "key", "logprobs", "request", "row", "tokens", "tops")
 
     def __init__(self, request: Request, index: int, row: Row | None) -> None:
         self.request, self.index, self.row = request, index, row
         self.key = stream_key(request.work.seed, index)
         self.tokens: list[int] = []
         self.logprobs: list[float] = []
+        self.tops: list[Top] = []
 
-    def take(self, token: int, logprob: float) -> str | None:
+    def take(self, token: int, logprob: float, top: Top | None = None) -> str | None:
         """Add a token; "stop" or "length" if it is the last one."""
         self.tokens.append(token)
         self.logprobs.append(logprob)
+        if top is not None:
+            self.tops.append(top)
         if self.request.stop.stops(self.tokens, self.request.work.prompt):
             return "stop"
         return "length" if len(self.tokens) >= self.request.budget else None
@@ -92,4 +100,12 @@ class Sequence:
             tokens=np.array(self.tokens, np.int32),
             logprobs=np.array(self.logprobs, np.float32),
             stop_reason=reason,  # type: ignore[arg-type]
+            top=self._top() if self.tops else None,
         )
+
+    def _top(self) -> TopLogprobs:
+        result = TopLogprobs.empty(len(self.tops), self.request.work.topk_sample_logprobs)
+        for place, (tokens, logprobs) in enumerate(self.tops):
+            result.tokens[place, : len(tokens)] = tokens
+            result.logprobs[place, : len(tokens)] = logprobs
+        return result

@@ -9,9 +9,11 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from gpu_workers.engine.types import Sample, UserError
+from gpu_workers.engine.types import PromptTargets, Sample, UserError
 
 MAX_NUM_SAMPLES = 1024
+MAX_SCORES = 2**21
+"""Numbers of one kind that may be wanted of a prompt: its length times k, or the cells named."""
 MAX_STOPS = 64
 MAX_STOP_CHARACTERS = 1024
 GREEDY_BELOW = 1e-5
@@ -47,11 +49,15 @@ def validate(work: Sample, info: ModelLimits) -> None:
     if work.seed is not None:
         _check_int("seed", work.seed, -(2**63), 2**63 - 1)
     _check_stops(work, info)
+    _check_scores(work, info)
 
 
 def token_budget(work: Sample, info: ModelLimits) -> int:
-    """How many tokens a sample may have: max_tokens, or less where the context ends before."""
-    room = info.max_context_length - len(work.prompt)
+    """How many tokens a sample may have: max_tokens, or less where the context ends before.
+
+    Always one at least: it is drawn behind the prompt and needs no place in the context itself.
+    """
+    room = max(1, info.max_context_length - len(work.prompt))
     return room if work.max_tokens is None else min(work.max_tokens, room)
 
 
@@ -69,11 +75,10 @@ def prompt_array(prompt: list[int]) -> npt.NDArray[np.int64]:
 def _check_prompt(prompt: list[int], info: ModelLimits) -> None:
     if len(prompt) == 0:
         raise UserError("The prompt is empty: give at least one token.")
-    longest = info.max_context_length - 1
-    if len(prompt) > longest:
+    if len(prompt) > info.max_context_length:
         raise UserError(
-            f"The prompt has {len(prompt)} tokens: this model takes at most {longest} "
-            f"(its context of {info.max_context_length} tokens less one to sample)."
+            f"The prompt has {len(prompt)} tokens: this model takes at most "
+            f"{info.max_context_length}."
         )
     array = prompt_array(prompt)
     bad = np.flatnonzero((array < 0) | (array >= info.vocab_size))
@@ -108,3 +113,43 @@ def _check_stops(work: Sample, info: ModelLimits) -> None:
             raise UserError(
                 f"Stop string {text!r:.80}: use a string of 1 to {MAX_STOP_CHARACTERS} characters."
             )
+
+
+def _check_scores(work: Sample, info: ModelLimits) -> None:
+    places = len(work.prompt) - 1
+    for name in ("topk_prompt_logprobs", "topk_sample_logprobs", "prompt_alt_tokens_k"):
+        k = getattr(work, name)
+        _check_int(name, k, 0, info.vocab_size)
+        tokens = len(work.prompt)
+        if name == "topk_sample_logprobs":
+            tokens = work.num_samples * token_budget(work, info)
+        if k * tokens > MAX_SCORES:
+            raise UserError(
+                f"{name} is {k} for {tokens} tokens: their product may be at most {MAX_SCORES}."
+            )
+    if work.prompt_logprobs_last_n is not None:
+        if not (work.prompt_logprobs or work.topk_prompt_logprobs):
+            raise UserError("prompt_logprobs_last_n needs prompt_logprobs or topk_prompt_logprobs.")
+        if not places:
+            raise UserError("prompt_logprobs_last_n needs a prompt of two tokens or more.")
+        _check_int("prompt_logprobs_last_n", work.prompt_logprobs_last_n, 1, places)
+    if work.prompt_targets is not None:
+        _check_targets(work.prompt_targets, places, info)
+
+
+def _check_targets(targets: PromptTargets, places: int, info: ModelLimits) -> None:
+    rows, width = targets.shape
+    if rows != places or width < 1 or not (targets.tokens >= 0).any():
+        raise UserError(
+            f"target_prompt_logprobs has shape [{rows}, {width}] and names "
+            f"{int((targets.tokens >= 0).sum())} tokens: use [{places}, K], one row less than the "
+            "prompt has tokens, and name one token or more."
+        )
+    if len(targets.tokens) > MAX_SCORES:
+        raise UserError(f"target_prompt_logprobs has more than {MAX_SCORES} cells.")
+    bad = np.flatnonzero((targets.tokens < -1) | (targets.tokens >= info.vocab_size))
+    if bad.size:
+        raise UserError(
+            f"target_prompt_logprobs names the token {int(targets.tokens[bad[0]])} in row "
+            f"{int(targets.rows[bad[0]])}: use 0 to {info.vocab_size - 1}, or -1 for none."
+        )

@@ -7,6 +7,7 @@ from typing import Any
 from django.http import HttpResponse
 
 from core.errors import BadRequest
+from operations import completions, pressure
 from operations import services as operations
 from runs import services as runs
 from tinker_api import schemas
@@ -43,12 +44,20 @@ async def sampler(call: Call, sampler_id: str) -> HttpResponse:
 async def asample(call: Call) -> HttpResponse:
     """Queue a sample; each sequence is named, so that training data can say where it came from."""
     ids = call.json(schemas.SampleIds)
+    await pressure.admit_sample(caller=call.caller)
     submitted = await operations.submit_to_sampler(
         caller=call.caller, sampler_id=ids.sampling_session_id, seq=ids.seq_id, body=call.body
     )
     request_id = submitted.request_id
     names = [f"{request_id}:{index}" for index in range(_count(ids.num_samples))]
     return reply({"request_id": request_id, "sample_sequence_ids": names})
+
+
+async def join_sampling_session(call: Call) -> HttpResponse:
+    """A number of its own for a client that shares a sampler with others."""
+    wanted = call.json(schemas.SamplingSessionId)
+    number = await completions.join(caller=call.caller, sampler_id=wanted.sampling_session_id)
+    return reply({"client_counter": number})
 
 
 def _count(num_samples: Any) -> int:

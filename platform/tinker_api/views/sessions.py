@@ -21,8 +21,16 @@ CLIENT_CONFIG = {
     "sample_use_retrieve_futures": False,
     "sample_join_sampling_session": False,
     "custom_loss_server_side": False,
+    # what releases between 0.18 and 0.36 did only where it was switched on
+    "proto_write_fwdbwd": True,
+    "fwd_via_fwdbwd": True,
+    "create_model_via_load_weights": True,
 }
-DYNAMIC_CONFIG = {"refresh_interval_sec": 300, "sample_cancel_enabled": False}
+DYNAMIC_CONFIG = {
+    "refresh_interval_sec": 300,
+    "sample_cancel_enabled": True,
+    "sample_cancel_max_batch_size": 64,
+}
 
 
 async def healthz(call: Call) -> HttpResponse:

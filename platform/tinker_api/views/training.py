@@ -7,25 +7,20 @@ from typing import Any
 from django.http import HttpResponse
 
 from checkpoints import grants
-from core.errors import ApiError, BadRequest, NotFound
+from core.errors import BadRequest, NotFound, UnsupportedMediaType
 from operations import services as operations
 from operations.models import Operation
 from operations.services import PROTOBUF, Submitted
 from runs import services as runs
 from runs.services import CreateRunRequest
 from tinker_api import schemas
-from tinker_api.endpoint import Call, Handler, reply
+from tinker_api.endpoint import JSON, Call, Handler, reply
 from tinker_api.scan import Ids, ScanError, scan_beginning, scan_forward_backward
+from tinker_api.views.futures import UNLOADED
 
 TOO_LARGE_MESSAGE = (
     "the request was larger than this server takes; send the data in several requests"
 )
-
-
-class UnsupportedMediaType(ApiError):
-    """The body is in a form that this route does not read."""
-
-    status = 415
 
 
 def future(submitted: Submitted) -> HttpResponse:
@@ -85,17 +80,9 @@ async def get_info(call: Call) -> HttpResponse:
 
 
 async def forward_backward(call: Call) -> HttpResponse:
-    """Queue a pass over a batch; the body is stored as it came."""
-    content_type = call.request.content_type
-    if content_type != PROTOBUF:
-        raise UnsupportedMediaType(f"Content-Type is {content_type!r}; allowed: {PROTOBUF}")
-    encoding = call.request.headers.get("Content-Encoding", "identity")
-    if encoding != "identity":
-        raise UnsupportedMediaType(f"Content-Encoding is {encoding!r}; allowed: none")
-    try:
-        ids = scan_forward_backward(call.body)
-    except ScanError as error:
-        raise BadRequest(f"the body is not a ForwardBackwardRequest: {error}") from None
+    """Queue a pass over a batch; the body is stored as it came. Old clients send JSON."""
+    content_type = call.request.content_type or ""
+    ids = _pass_ids(call, content_type)
     return future(
         await operations.submit_to_run(
             caller=call.caller,
@@ -103,9 +90,38 @@ async def forward_backward(call: Call) -> HttpResponse:
             seq=ids.seq_id,
             kind=Operation.Kind.FORWARD_BACKWARD,
             body=call.body,
-            content_type=PROTOBUF,
+            content_type=content_type,
         )
     )
+
+
+def _pass_ids(call: Call, content_type: str) -> Ids:
+    if content_type == JSON:
+        ids = call.json(schemas.RunIds)
+        return Ids(ids.model_id, ids.seq_id)
+    if content_type != PROTOBUF:
+        raise UnsupportedMediaType(f"Content-Type is {content_type!r}; allowed: {PROTOBUF}, {JSON}")
+    try:
+        return scan_forward_backward(call.body)
+    except ScanError as error:
+        raise BadRequest(f"the body is not a ForwardBackwardRequest: {error}") from None
+
+
+async def forward(call: Call) -> HttpResponse:
+    """Queue a pass without gradients, as clients asked for it before there was protobuf."""
+    if call.request.content_type != JSON:
+        raise UnsupportedMediaType(
+            f"Content-Type is {call.request.content_type!r}; allowed: {JSON}; protobuf goes to "
+            "forward_backward, with forward_only"
+        )
+    return await forward_backward(call)
+
+
+async def unload_model(call: Call) -> HttpResponse:
+    """Answer old clients that are through with a run: idle ones give up their memory anyway."""
+    wanted = call.json(schemas.ModelId)
+    await runs.run_info(caller=call.caller, run_id=wanted.model_id)
+    return reply({"request_id": wanted.model_id + UNLOADED, "model_id": wanted.model_id})
 
 
 async def refuse_too_large(call: Call) -> None:

@@ -14,7 +14,7 @@ def capabilities(kit: Kit) -> list[dict[str, Any]]:
     """What is on offer."""
     models = kit.service().get_server_capabilities().supported_models
     return [
-        {"name": model.model_name, "max_context_length": model.max_context_length}
+        {"name": model.model_name, "max_context_length": getattr(model, "max_context_length", None)}
         for model in models
     ]
 
@@ -154,7 +154,9 @@ def futures(kit: Kit, base_model: str) -> dict[str, Any]:
 def impatience(kit: Kit, base_model: str) -> dict[str, Any]:
     """A run on a model that nobody serves: the client waits as long as it likes."""
     service = kit.service()
-    return failure(lambda: service.create_lora_training_client(base_model, rank=4).result(3.0))
+    # old releases wait in the call itself; their way to give up is asyncio's
+    making = service.create_lora_training_client_async(base_model, rank=4)
+    return failure(lambda: asyncio.run(asyncio.wait_for(making, 3.0)))
 
 
 async def _asynchronous(kit: Kit, base_model: str) -> list[float]:

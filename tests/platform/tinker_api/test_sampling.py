@@ -99,7 +99,11 @@ async def test_a_sample_and_its_names(api: Api, hand: Hand) -> None:
     (claimed,) = hand.claim()
     assert (claimed.target, claimed.seq, claimed.base_model) == (sampler, seq, BASE_MODEL)
     hand.finish(claimed, content_type="application/x-protobuf", body=b"\x0a\x00")
-    response = await api.call("retrieve_future", request_id=request_id)
+    response = await api.post(
+        "retrieve_future",
+        json={"request_id": request_id},
+        headers={"Accept": "application/x-protobuf"},
+    )
     assert response.content == b"\x0a\x00"
 
 

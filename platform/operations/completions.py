@@ -1,0 +1,156 @@
+"""In which order a sampler's samples were finished, for clients that wait for all with one poll.
+
+Each finished sample gets the next number of its sampler, under a lock on the sampler's row that is
+held until the commit: whoever sees a number sees all below it. So a number is a cursor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from psycopg import Connection
+
+from core import database, hub
+from core.errors import BadRequest, NotFound
+from core.ids import split_request_id
+
+if TYPE_CHECKING:
+    from accounts.keys import Caller
+
+# a client that samples from a shared sampler has a block of so many numbers of its own
+CLONE_BLOCK = 1_000_000_000
+MOST_AT_ONCE = 1000
+
+NUMBER = """
+WITH locked AS (
+    SELECT id, completions FROM runs_sampler WHERE id = ANY(%(targets)s)
+    ORDER BY id FOR NO KEY UPDATE
+), numbered AS (
+    SELECT o.id, o.target,
+           l.completions + row_number() OVER (PARTITION BY o.target ORDER BY o.id) AS number
+    FROM operations_operation o JOIN locked l ON l.id = o.target
+    WHERE o.id = ANY(%(ids)s) AND o.completion IS NULL
+), moved AS (
+    UPDATE runs_sampler s SET completions = last.number
+    FROM (SELECT target, max(number) AS number FROM numbered GROUP BY target) last
+    WHERE s.id = last.target
+)
+UPDATE operations_operation o SET completion = n.number FROM numbered n WHERE o.id = n.id
+"""
+
+_FINISHED = """
+SELECT o.target || ':' || o.seq, o.state, o.completion, octet_length(r.body)
+FROM operations_operation o LEFT JOIN operations_result r ON r.operation_id = o.id
+WHERE o.target = %s AND o.completion > %s
+ORDER BY o.completion LIMIT %s
+"""
+
+_FORGET = """
+DELETE FROM operations_result r USING operations_operation o
+WHERE r.operation_id = o.id AND o.target = %s AND o.seq = ANY(%s) AND o.completion IS NOT NULL
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A finished sample: the size of its result in bytes, None when it failed."""
+
+    request_id: str
+    size: int | None
+
+
+def number(conn: Connection, samples: list[tuple[int, str]]) -> None:
+    """Give samples that have just been finished, (operation id, sampler id), their numbers."""
+    if samples:
+        ids, targets = zip(*samples, strict=True)
+        conn.execute(NUMBER, {"ids": list(ids), "targets": list(set(targets))})
+
+
+async def wait(
+    *, caller: Caller, sampler_id: str, clone: int, after: int, timeout_s: float
+) -> tuple[list[Completion], int]:
+    """Samples of one client that were finished after the cursor, and the new cursor.
+
+    Waits until there is one, up to `timeout_s` seconds; an empty list then.
+
+    Raises:
+        NotFound: no such sampler in the caller's team.
+    """
+    deadline = time.monotonic() + timeout_s
+    with hub.current().waiter(sampler_id) as changed:
+        while True:
+            changed.clear()
+            found, after = await _look(caller, sampler_id, clone, after)
+            remaining = deadline - time.monotonic()
+            if found or remaining <= 0:
+                return found, after
+            try:
+                await asyncio.wait_for(changed.wait(), min(remaining, hub.RECHECK_S))
+            except TimeoutError:
+                continue
+
+
+async def _look(
+    caller: Caller, sampler_id: str, clone: int, after: int
+) -> tuple[list[Completion], int]:
+    async with database.connection() as conn:
+        await _require_sampler(conn, caller, sampler_id)
+        rows = await (await conn.execute(_FINISHED, (sampler_id, after, MOST_AT_ONCE))).fetchall()
+    found = [
+        Completion(request_id, size if state == "done" else None)
+        for request_id, state, _, size in rows
+        if int(request_id.rpartition(":")[2]) // CLONE_BLOCK == clone
+    ]
+    return found, rows[-1][2] if rows else after
+
+
+async def forget(*, caller: Caller, sampler_id: str, request_ids: list[str]) -> None:
+    """Delete the results of samples that their client says it has.
+
+    Raises:
+        NotFound: no such sampler in the caller's team. BadRequest: a sample of another sampler.
+    """
+    seqs = []
+    for request_id in request_ids:
+        address = split_request_id(request_id)
+        if address is None or address[0] != sampler_id:
+            raise BadRequest(f"{request_id!r} is no request to the sampler {sampler_id}")
+        seqs.append(address[1])
+    async with database.connection() as conn:
+        await _require_sampler(conn, caller, sampler_id)
+        await conn.execute(_FORGET, (sampler_id, seqs))
+
+
+async def join(*, caller: Caller, sampler_id: str) -> int:
+    """A number for one more client of a sampler, from 1 on, which no other gets.
+
+    Raises:
+        NotFound: no such sampler in the caller's team.
+    """
+    async with database.connection() as conn:
+        row = await (
+            await conn.execute(
+                """
+                UPDATE runs_sampler SET joined = joined + 1 WHERE id = %s AND team_id = %s
+                RETURNING joined
+                """,
+                (sampler_id, caller.team_id),
+            )
+        ).fetchone()
+    if row is None:
+        raise NotFound(f"there is no sampler {sampler_id}")
+    return row[0]
+
+
+async def _require_sampler(conn: database.Connection, caller: Caller, sampler_id: str) -> None:
+    row = await (
+        await conn.execute(
+            "SELECT 1 FROM runs_sampler WHERE id = %s AND team_id = %s",
+            (sampler_id, caller.team_id),
+        )
+    ).fetchone()
+    if row is None:
+        raise NotFound(f"there is no sampler {sampler_id}")
