@@ -47,6 +47,7 @@ def names(
                 "asyncio": asyncio,
                 "data": data,
                 "datetime": datetime,
+                "prompt": tinsmith.ModelInput.from_ints([5, 6, 7]),
                 "rest": rest,
                 "sampler": service.create_sampling_client(base_model=BASE_MODEL),
                 "service": service,

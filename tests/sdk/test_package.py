@@ -106,13 +106,14 @@ def test_everything_public_is_documented_and_files_stay_short() -> None:
 def test_the_examples_that_need_no_server_run() -> None:
     # The others run against a live platform: tests/contract/test_sdk_examples.py
     for module in pkgutil.walk_packages(tinsmith.__path__, "tinsmith."):
-        if module.name.startswith(("tinsmith.types", "tinsmith.progress")):
+        if module.name.startswith(("tinsmith.types", "tinsmith.cli.")):
             failed, _ = doctest.testmod(importlib.import_module(module.name))
             assert failed == 0, module.name
 
 
 def test_the_sdk_imports_nothing_of_the_platform() -> None:
     allowed = {"tinsmith", "httpx", "msgspec", "numpy", "google", "torch", "transformers"}
+    allowed.add("huggingface_hub")  # only when a checkpoint is pushed there
     for path in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = []

@@ -105,3 +105,9 @@ def test_a_log_that_fails_does_not_stop_training(
         assert isinstance(failed.exception(5), tinsmith.NotFoundError)
     assert "could not be recorded" in caplog.text
     assert training.optim_step().result(5).metrics
+
+
+def test_waiting_for_many_futures(stub: Stub, service: tinsmith.ServiceClient) -> None:
+    training = service.create_lora_training_client(BASE_MODEL)
+    steps = tinsmith.wait_all([training.optim_step() for _ in range(5)], "steps")
+    assert [step.metrics for step in steps] == [{"unclipped_grad_norm:mean": 1.0}] * 5

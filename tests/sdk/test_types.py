@@ -147,3 +147,20 @@ def test_checkpoint_paths() -> None:
     ):
         with pytest.raises(ValueError, match="is no checkpoint"):
             types.ParsedCheckpointTinkerPath.from_tinker_path(wrong)
+
+
+def test_lists_become_arrays_by_the_short_way_or_by_numpys() -> None:
+    for data, dtype in (
+        ([1, 2, 3], "int64"),
+        ([1.5, float("inf"), 2], "float32"),
+        ([[1, 2], [3, 4]], "int64"),
+        ([1e300], "float32"),  # too large for a float32: numpy makes it infinite
+        ([1.9], "int64"),
+        ([], "float32"),
+        ([np.int32(1), True], "int64"),
+    ):
+        with np.errstate(over="ignore"):
+            expected = np.asarray(data, dtype=dtype)
+            made = types.TensorData(data, dtype)._numpy  # type: ignore[arg-type]
+        np.testing.assert_array_equal(made, expected)
+        assert (made.dtype, made.flags.writeable) == (expected.dtype, True)

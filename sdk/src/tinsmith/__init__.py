@@ -61,6 +61,9 @@ if TYPE_CHECKING:
         LossHandle,
         PerDatumLossFn,
     )
+    from tinsmith.progress import (
+        wait_all,
+    )
     from tinsmith.rest_client import (
         RestClient,
     )
@@ -134,6 +137,7 @@ _NAMES_OF = {
     """,
     "tinsmith.futures": "APIFuture",
     "tinsmith.loss_handles": "LossHandle PerDatumLossFn",
+    "tinsmith.progress": "wait_all",
     "tinsmith.rest_client": "RestClient",
     "tinsmith.sampling_client": "SamplingClient",
     "tinsmith.service_client": "ServiceClient",
@@ -229,6 +233,7 @@ __all__ = [
     "__version__",
     "auth",
     "types",
+    "wait_all",
 ]
 
 

@@ -23,7 +23,7 @@ from tinsmith.types.results import (
     SampleResponse,
     TopkLogprobs,
 )
-from tinsmith.types.tensor import TensorData
+from tinsmith.types.tensor import TensorData, pack
 
 _WIRE_DTYPE = {"float32": wire.DTYPE_FLOAT32, "int64": wire.DTYPE_INT64}
 _LITTLE: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "int64": np.dtype("<i8")}
@@ -98,6 +98,9 @@ def _write_chunk(message: wire.Chunk, chunk: ModelInputChunk) -> None:
 
 def encode_tokens(tokens: Sequence[int]) -> bytes:
     """Token ids as int32; raises ValueError for what is no list of integers of that size."""
+    packed = pack(tokens, "int32")
+    if packed is not None:
+        return _bytes(packed, np.dtype("<i4"))
     array = np.asarray(tokens)
     if array.dtype != np.int32:
         if array.size and array.dtype.kind not in "iu":

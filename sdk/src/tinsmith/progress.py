@@ -6,11 +6,16 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Iterable
+from concurrent.futures import wait
 from types import TracebackType
-from typing import TextIO
+from typing import TextIO, TypeVar
+
+from tinsmith.futures import APIFuture
 
 INTERVAL_S = 0.1
 WIDTH = 24
+T = TypeVar("T")
 
 
 class Bar:
@@ -48,14 +53,6 @@ class Bar:
         self._stream.flush()
         self._written = True
 
-    def note(self, text: str) -> None:
-        """Show a text instead, e.g. why a request waits."""
-        if self._shown:
-            line = f"{self._title} {text}"[: shutil.get_terminal_size().columns - 1]
-            self._stream.write(f"\r\x1b[2K{line}")
-            self._stream.flush()
-            self._written = True
-
     def close(self) -> None:
         """Wipe the line."""
         if self._written:
@@ -76,6 +73,26 @@ class Bar:
 
     def _amount(self, count: float) -> str:
         return size(count) if self._unit == "B" else f"{count:.0f} {self._unit}"
+
+
+def wait_all(futures: Iterable[APIFuture[T]], title: str = "waiting") -> list[T]:
+    """The results of many futures, in their order, with a bar on a terminal.
+
+    Raises:
+        What the first future that failed raises, once it is that one's turn.
+
+    >>> len(wait_all([sampler.compute_logprobs(prompt) for _ in range(3)], "scoring"))
+    3
+    """
+    waiting = list(futures)
+    results = []
+    with Bar(title, unit="done") as bar:
+        for future in waiting:
+            while not future.done():
+                wait([item.future() for item in waiting if not item.done()], INTERVAL_S)
+                bar.update(sum(item.done() for item in waiting), len(waiting))
+            results.append(future.result())
+    return results
 
 
 def size(count: float) -> str:
