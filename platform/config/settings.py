@@ -56,6 +56,7 @@ OUR_APPS = [
     "checkpoints",
     "tinker_api",
     "openai_api",
+    "reference",
 ]
 INSTALLED_APPS = [
     "django.contrib.admin",

@@ -4,15 +4,18 @@ from django.contrib import admin
 from django.urls import include, path
 
 from core import views
+from reference import views as reference
 
 admin.site.site_header = "Tinsmith"
 admin.site.site_title = "Tinsmith admin"
 admin.site.index_title = "Administration"
 
 urlpatterns = [
+    path("api/v1/openapi.json", reference.openapi),
     path("api/v1/", include("tinker_api.urls")),
     path("v1/", include("openai_api.urls")),
     path("", views.front_page),
+    path("docs/", include("reference.urls")),
     path("healthz", views.healthz),
     path("admin/", admin.site.urls),
 ]

@@ -1,0 +1,296 @@
+"""The wire protocol's routes: what each takes and gives."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
+
+from audit.services import GROUPS
+from core.openapi import Given, Raw, Route
+from tinker_api import queries, schemas
+from tinker_api.description import answers, listings, operations
+from tinker_api.views import recordings
+
+PROTOBUF = "application/x-protobuf"
+BINARY = {"type": "string", "format": "binary"}
+CHECKPOINT = "training_runs/{run_id}/checkpoints/{segment}/{name}"
+
+PARTS = {
+    "session_id": "The session's id.",
+    "sampler_id": "The sampler's id.",
+    "run_id": "The training run's id, `<session>:train:<number>`.",
+    "segment": "`weights`, `sampler_weights` or `external_weights`.",
+    "name": "The checkpoint's, the file's or the base model's name; the latter may hold slashes.",
+    "signed": "The signed part of an address that another route gave.",
+}
+
+_FULL = "The request body is larger than the server takes."
+_ENDED = "The session has ended."
+_FAST = "Answers at once; `retrieve_future` gives the result."
+
+
+def _page(most: int = queries.MAX_PAGE) -> tuple[Given, Given]:
+    limit = Annotated[int, Meta(ge=1, le=most)]
+    return (
+        Given("limit", limit, f"Rows a page, {queries.DEFAULT_PAGE} unless given."),
+        Given("offset", schemas.Number, "Rows to leave out before the page."),
+    )
+
+
+_SCOPE = Given(
+    "access_scope",
+    Literal["owned", "accessible"],
+    "`accessible` also shows what other teams have published.",
+)
+_SHORT = Annotated[str, Meta(min_length=1, max_length=queries.MAX_TEXT)]
+_PROJECT = Given("project_id", _SHORT, "Only of this project.")
+
+
+def _operation(body: Any, more: str, summary: str) -> Route:
+    """An operation that a worker does."""
+    return Route(
+        takes=body,
+        gives=answers.Future,
+        summary=summary,
+        more=f"{more} {_FAST} Whatever is wrong with the body, but for its ids, fails the "
+        "operation with category `user` and leaves the run as it was.",
+        also={413: ((), _FULL)},
+    )
+
+
+START: dict[str, Route] = {
+    "GET healthz": Route(gives=answers.Health),
+    "POST client/config": Route(takes=schemas.SdkVersion, gives=answers.ClientConfig),
+    "POST client/dynamic_config": Route(takes=schemas.SdkVersion, gives=answers.DynamicConfig),
+    "GET get_server_capabilities": Route(gives=answers.Capabilities),
+    "POST create_session": Route(takes=schemas.CreateSession, gives=answers.SessionCreated),
+    "POST session_heartbeat": Route(
+        takes=schemas.SessionHeartbeat,
+        gives=answers.HeartbeatTaken,
+        more="A session that is not heard of for ten minutes expires.",
+        also={410: ((), _ENDED)},
+    ),
+    "POST sessions/{session_id}/finish": Route(takes=schemas.FinishSession, gives=answers.Nothing),
+    "POST telemetry": Route(gives=answers.TelemetryTaken),
+    "POST auth/token": Route(gives=answers.Token),
+    "GET auth/apikey/me": Route(gives=answers.Key),
+    "DELETE auth/apikey/me": Route(gives=answers.Nothing),
+}
+
+TRAINING: dict[str, Route] = {
+    "POST create_model": Route(
+        takes=schemas.CreateModel,
+        gives=answers.Future,
+        more=_FAST,
+        also={410: ((), _ENDED)},
+    ),
+    "POST get_info": Route(takes=schemas.ModelId, gives=answers.RunInfo),
+    "POST forward_backward": Route(
+        takes=(
+            Raw(PROTOBUF, "A `ForwardBackwardRequest`.", BINARY),
+            operations.OldPassBody,
+        ),
+        gives=answers.Future,
+        more="The gradient adds up until the next `optim_step`; with `forward_only` there is "
+        f"none. {_FAST}",
+        also={413: ((), _FULL), 415: ((), "The body is in a form that this route does not read.")},
+    ),
+    "POST forward": Route(
+        takes=operations.OldPassBody,
+        gives=answers.Future,
+        more=f"Newer clients ask `forward_backward` with `forward_only`. {_FAST}",
+        also={413: ((), _FULL), 415: ((), "The body is not JSON.")},
+    ),
+    "POST unload_model": Route(takes=schemas.ModelId, gives=answers.Future),
+    "POST optim_step": _operation(
+        operations.OptimStepBody, "Uses up the gradient.", "Step the optimizer"
+    ),
+    "POST save_weights": _operation(
+        operations.SaveWeightsBody,
+        "The checkpoint holds the optimizer's state: training can go on from it.",
+        "Save a checkpoint to train on from",
+    ),
+    "POST load_weights": Route(
+        takes=(operations.LoadWeightsBody, schemas.CreateFromCheckpoint),
+        gives=answers.Future,
+        more=_FAST,
+        also={410: ((), _ENDED), 413: ((), _FULL)},
+    ),
+    "POST save_weights_for_sampler": _operation(
+        operations.SaveForSamplerBody,
+        "Either a named checkpoint, or an ephemeral sampler that lives with its session.",
+        "Save weights to sample from",
+    ),
+    "POST save_weights_external": _operation(
+        operations.SaveExternalBody,
+        "PEFT files that other programs load.",
+        "Save weights for use elsewhere",
+    ),
+}
+
+SAMPLING: dict[str, Route] = {
+    "POST create_sampling_session": Route(
+        takes=schemas.CreateSamplingSession,
+        gives=answers.SamplerCreated,
+        also={410: ((), _ENDED)},
+    ),
+    "GET samplers/{sampler_id}": Route(gives=answers.Sampler),
+    "POST join_sampling_session": Route(takes=schemas.SamplingSessionId, gives=answers.Joined),
+    "POST asample": Route(
+        takes=operations.SampleBody,
+        gives=answers.SampleFuture,
+        more=_FAST,
+        also={413: ((), _FULL), 429: ((), "Too many samples are open; try again soon.")},
+    ),
+}
+
+RESULTS: dict[str, Route] = {
+    "POST retrieve_future": Route(
+        takes=schemas.RetrieveFuture,
+        gives=(
+            answers.RunMade,
+            answers.StepDone,
+            answers.WeightsLoaded,
+            answers.WeightsSaved,
+            answers.SamplerSaved,
+            answers.ExternalSaved,
+            answers.RunUnloaded,
+            answers.OldPassResult,
+            answers.OldSampleResult,
+            answers.ResultSize,
+            answers.Failure,
+            Raw(
+                PROTOBUF,
+                "The result: a `ForwardBackwardOutput`, a `SampleResponse`, or JSON. "
+                "An operation that failed is a 200 with `error`.",
+                BINARY,
+            ),
+        ),
+        more="Held for up to 25 s. A result may be fetched as often as one likes. Passes and "
+        "samples come as protobuf to those who accept it, which all releases since 0.25 do.",
+        also={408: (answers.Waiting, "There is no result yet: ask again.")},
+    ),
+    "POST retrieve_futures": Route(
+        takes=schemas.RetrieveFutures,
+        gives=answers.Completions,
+        more="Held for up to 25 s, or until there is news.",
+    ),
+    "POST cancel_future": Route(takes=schemas.CancelFuture, gives=answers.Cancelled),
+}
+
+THINGS: dict[str, Route] = {
+    "GET models/{name}/tokenizer": Route(gives=answers.Tokenizer),
+    "GET training_runs": Route(given=(*_page(), _SCOPE, _PROJECT), gives=listings.TrainingRuns),
+    "GET training_runs/{run_id}": Route(given=(_SCOPE,), gives=listings.TrainingRun),
+    "GET training_runs/{run_id}/checkpoints": Route(given=_page(), gives=listings.Checkpoints),
+    "GET checkpoints": Route(given=_page(), gives=listings.Checkpoints),
+    "POST weights_info": Route(takes=schemas.TinkerPath, gives=listings.WeightsInfo),
+    "GET sessions": Route(given=(*_page(), _SCOPE), gives=listings.Sessions),
+    "POST sessions/search": Route(takes=schemas.SearchSessions, gives=listings.FoundSessions),
+    "GET sessions/{session_id}": Route(given=(_SCOPE,), gives=listings.Session),
+    "GET sessions/{session_id}/trace_export": Route(gives=listings.TraceLink),
+    "PUT sessions/{session_id}/project": Route(takes=schemas.SessionProject, gives=answers.Nothing),
+}
+
+REPORTS: dict[str, Route] = {
+    "GET audit": Route(
+        given=(
+            Given(
+                "event_type",
+                Literal[("all", *GROUPS)],
+                "Only events of this group.",
+            ),
+            Given("day", date, "The day in UTC; today unless given."),
+        ),
+        gives=listings.AuditLog,
+    ),
+    "GET billing/usage/events": Route(
+        given=(
+            Given("starting_on", listings.Moment, "A full hour.", required=True),
+            Given(
+                "ending_before",
+                listings.Moment,
+                "A full hour, from 1 hour to 14 days after `starting_on`.",
+                required=True,
+            ),
+        ),
+        gives=listings.Usage,
+    ),
+    "GET billing/usage/checkpoints/current": Route(
+        given=(_PROJECT,), gives=listings.CheckpointStorage
+    ),
+}
+
+CHECKPOINTS: dict[str, Route] = {
+    f"DELETE {CHECKPOINT}": Route(gives=answers.Nothing),
+    f"POST {CHECKPOINT}/publish": Route(gives=answers.Nothing),
+    f"DELETE {CHECKPOINT}/publish": Route(gives=answers.Nothing),
+    f"PUT {CHECKPOINT}/ttl": Route(
+        takes=schemas.CheckpointTtl,
+        gives=answers.Nothing,
+    ),
+    f"GET {CHECKPOINT}/external_weights_urls": Route(gives=listings.FileLinks),
+    f"GET {CHECKPOINT}/archive": Route(gives=listings.ArchiveLink),
+    "POST copy_weights": Route(
+        takes=schemas.CopyWeights,
+        gives=listings.Copied,
+        given=(
+            Given(
+                "X-Idempotency-Key",
+                _SHORT,
+                "The same key gives the same copy.",
+                place="header",
+            ),
+            Given(
+                "X-Tinker-Weights-Access-Token",
+                str,
+                "A key that may read the source; it goes before the body's.",
+                place="header",
+            ),
+        ),
+    ),
+    "GET downloads/{signed}/{name}": Route(
+        gives=Raw("application/octet-stream", "The file.", BINARY),
+        also={410: ((), "The link has expired.")},
+    ),
+}
+
+_KEYS = Given("key", list[str], "Only these metrics; repeatable.")
+
+RECORDINGS: dict[str, Route] = {
+    "POST runs/{run_id}/metrics": Route(
+        takes=recordings.Metrics, gives=listings.Recorded, also={413: ((), _FULL)}
+    ),
+    "GET runs/{run_id}/metrics": Route(
+        given=(
+            _KEYS,
+            Given("after", schemas.Number, "The `cursor` of the answer before."),
+            Given(
+                "limit",
+                Annotated[int, Meta(ge=1, le=recordings.MAX_METRICS_PAGE)],
+                "Rows, 1000 unless given.",
+            ),
+        ),
+        gives=listings.RecordedMetrics,
+    ),
+    "POST runs/{run_id}/rollouts": Route(
+        takes=recordings.Rollouts, gives=listings.Recorded, also={413: ((), _FULL)}
+    ),
+    "GET runs/{run_id}/rollouts": Route(
+        given=(*_page(), Given("step", schemas.Number, "Only of this step.")),
+        gives=listings.RecordedRollouts,
+    ),
+}
+
+ROUTES = {
+    "Start-up and sessions": START,
+    "Training": TRAINING,
+    "Sampling": SAMPLING,
+    "Results": RESULTS,
+    "What there is": THINGS,
+    "Checkpoints": CHECKPOINTS,
+    "Recordings": RECORDINGS,
+    "Reports": REPORTS,
+}

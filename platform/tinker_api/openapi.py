@@ -1,0 +1,39 @@
+"""The wire protocol's description, for `core.openapi`."""
+
+from __future__ import annotations
+
+from core.openapi import Api
+from tinker_api.description import answers
+from tinker_api.description.fields import FIELDS, WORDS
+from tinker_api.description.routes import PARTS, ROUTES
+from tinker_api.urls import urlpatterns
+
+TAGS = {
+    "Start-up and sessions": "What a program calls first, and while it lives.",
+    "Training": "Operations on a training run, done in the order of their `seq_id`.",
+    "Sampling": "Samplers, and samples asked of them.",
+    "Results": "How a program waits for what it has asked for.",
+    "What there is": "Listings of runs, checkpoints and sessions.",
+    "Checkpoints": "What owners do to checkpoints, and downloads.",
+    "Recordings": "Metrics and rollouts that programs record about their runs. "
+    "Tinsmith's own: public clients do not use these routes.",
+    "Reports": "The audit log, and what was used.",
+}
+
+API = Api(
+    prefix="/api/v1/",
+    patterns=urlpatterns,
+    routes=ROUTES,
+    parts=PARTS,
+    fields=FIELDS,
+    words=WORDS,
+    security={
+        "apiKey": {
+            "type": "apiKey",
+            "in": "header",
+            "name": "X-API-Key",
+            "description": "an API key, `tml-…`, or a token from `auth/token`.",
+        }
+    },
+    refusal=answers.Refusal,
+)
