@@ -38,7 +38,12 @@ EXAMPLES = {GenerationMode.POSITIVE: 10, GenerationMode.NEGATIVE: 5}
 REVOKES = "DELETE /api/v1/auth/apikey/me"  # ends the key that all other requests need
 HOST = "http://testserver"
 # what views read of a body before, or instead of, the whole
-READ_FIRST = {schemas.RunIds, schemas.SampleIds, schemas.LoadWeightsAddress}
+READ_FIRST = {
+    schemas.RunIds,
+    schemas.SampleIds,
+    schemas.LoadWeightsAddress,
+    dict[str, Any],
+}
 SETTINGS: dict[str, Any] = {
     "deadline": None,
     "database": None,
