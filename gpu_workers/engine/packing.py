@@ -23,18 +23,29 @@ class Cut:
     tokens: int
 
 
-def cut(lengths: Sequence[int], chunk_tokens: int) -> list[Cut]:
+PLAIN_WIDTH = 32
+"""Targets a token that a chunk takes without being cut shorter."""
+
+
+def cut(
+    lengths: Sequence[int], chunk_tokens: int, widths: Sequence[int] | None = None
+) -> list[Cut]:
     """Cut datums of these lengths, in order, into chunks of at most `chunk_tokens`.
 
-    A datum longer than that is a chunk of its own.
+    A datum longer than that is a chunk of its own. `widths` are the datums' targets a token. A
+    chunk is computed with its largest width, so in one whose width is n times PLAIN_WIDTH a token
+    counts n times: what a chunk takes is bounded, and one wide datum widens few others.
     """
     cuts: list[Cut] = []
-    first, total = 0, 0
+    first, total, widest = 0, 0, 0
     for i, length in enumerate(lengths):
-        if i > first and total + length > chunk_tokens:
+        width = widths[i] if widths else 0
+        share = max(1, -(-max(widest, width) // PLAIN_WIDTH))
+        if i > first and (total + length) * share > chunk_tokens:
             cuts.append(Cut(first, i, total))
-            first, total = i, 0
+            first, total, widest = i, 0, 0
         total += length
+        widest = max(widest, width)
     cuts.append(Cut(first, len(lengths), total))
     return cuts
 

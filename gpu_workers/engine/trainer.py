@@ -41,7 +41,9 @@ class Job:
     backup: Tensor | None = None  # the gradient from before, if there was any
 
     def __post_init__(self) -> None:
-        self.cuts = cut([len(datum.tokens) for datum in self.work.data], self.chunk_tokens)
+        lengths = [len(datum.tokens) for datum in self.work.data]
+        widths = [_width(datum.inputs["target_tokens"]) for datum in self.work.data]
+        self.cuts = cut(lengths, self.chunk_tokens, widths)
         self.outputs = [np.empty(0, np.float32)] * len(self.work.data)
 
     @property
@@ -52,10 +54,11 @@ class Job:
     def begin(self, row: Row) -> None:
         """Remember the gradient as it is before the job's first chunk."""
         self.row = row
-        if not self.begun:
-            self.begun = True
-            if self.gradient and row.dirty:
-                self.backup = row.gradient.clone()
+        if self.begun:
+            return
+        if self.gradient and row.dirty:
+            self.backup = row.gradient.clone()
+        self.begun = True  # last: without a copy there is nothing that `undo` could put back
 
     def undo(self) -> None:
         """Put the gradient back, forget all results: as if the job had never begun."""
@@ -71,16 +74,15 @@ class Job:
 
     def finish(self) -> PassResult:
         """The result, when all chunks are done. UserError if the gradient overflowed."""
-        if self.gradient and self.row is not None:
-            # Of squares, because Adam squares it too.
-            if not torch.isfinite(torch.linalg.vector_norm(self.row.gradient)):
-                raise UserError("The gradient is not finite (overflow); nothing was added.")
-            self.backup = None
+        if self.gradient and self.row is not None and not _finite(self.row.gradient):
+            raise UserError("The gradient is not finite (overflow); nothing was added.")
         loss = 0.0
         for number in range(len(self.cuts)):  # in order: the sum must not depend on the schedule
             loss += self.sums[number]
         tokens = sum(part.tokens for part in self.cuts)
-        return PassResult(self.outputs, {"loss:sum": loss, "tokens:sum": float(tokens)})
+        result = PassResult(self.outputs, {"loss:sum": loss, "tokens:sum": float(tokens)})
+        self.backup = None  # last: until then the job can be undone
+        return result
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +214,11 @@ class Trainer:
         return failed
 
 
+def _finite(gradient: Tensor) -> bool:
+    """Whether it is, and its squares are: Adam squares it."""
+    return bool(torch.isfinite(torch.linalg.vector_norm(gradient)))
+
+
 def _row(chunk: Chunk) -> Row:
     if chunk.job.row is None:
         raise RuntimeError("the run is not in memory")
@@ -237,10 +244,11 @@ def gather(
     """Targets and loss inputs of some datums, one after another.
 
     Targets are [n], or [n, K] with the largest K if any datum has [N, K]: missing columns are token
-    0 with weight 0. An optional input that only some datums have is its default in the others.
+    0 with weight 0, few of them thanks to `packing.cut`. An optional input that only some datums
+    have is its default in the others.
     """
     targets = [datum.inputs["target_tokens"] for datum in data]
-    width = max((t.shape[1] if t.ndim == 2 else 0) for t in targets)
+    width = max(_width(t) for t in targets)
     inputs: dict[str, npt.NDArray[np.float32]] = {}
     for name in {name for datum in data for name in datum.inputs} - {"target_tokens"}:
         columns = []
@@ -251,6 +259,11 @@ def gather(
             columns.append(_widen(array, width))
         inputs[name] = np.concatenate(columns).astype(np.float32)
     return np.concatenate([_widen(t, width) for t in targets]).astype(np.int64), inputs
+
+
+def _width(targets: npt.NDArray) -> int:
+    """K of [N, K] targets, 0 of [N]."""
+    return targets.shape[1] if targets.ndim == 2 else 0
 
 
 def _widen(array: npt.NDArray, width: int) -> npt.NDArray:

@@ -134,11 +134,21 @@ def _datum(datum: Datum, spec: LossSpec, info: ModelInfo) -> None:
             _floats(name, array, targets.shape)
 
 
+MOST_TARGETS = 128
+"""Targets a token may have, K of [N, K]: plenty for distillation. One datum widens its chunk."""
+
+
 def _targets(targets: np.ndarray, length: int, spec: LossSpec, info: ModelInfo) -> None:
     shapes = f"[{length}] or [{length}, K]" if spec.wide_targets else f"[{length}]"
     fits = targets.ndim == 1 or (spec.wide_targets and targets.ndim == 2 and targets.shape[1] > 0)
     if not fits or targets.shape[0] != length:
         raise UserError(f"target_tokens has shape {list(targets.shape)}: {shapes} is allowed.")
+    most = min(MOST_TARGETS, info.vocab_size)
+    if targets.ndim == 2 and targets.shape[1] > most:
+        raise UserError(
+            f"target_tokens has shape {list(targets.shape)}: at most {most} targets a token are "
+            f"allowed, [{length}, {most}]."
+        )
     if targets.dtype.kind not in "iu":
         raise UserError(f"target_tokens has dtype {targets.dtype}: int64 is allowed.")
     _in_vocabulary("target token", targets, info)

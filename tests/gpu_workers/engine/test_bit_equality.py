@@ -27,10 +27,12 @@ def the_works() -> list[RunWork]:
     works: list[RunWork] = []
     lengths = [[1], [3, 2], [50, 60, 7], [33], [5, 90, 130], [2]]
     for number, loss in enumerate(sorted(LOSSES)):
-        works.append(ForwardBackward(draw.data(lengths[number], loss), loss))
+        works.append(ForwardBackward(draw.data(lengths[number % len(lengths)], loss), loss))
         if number % 2:
             works.append(OptimStep(learning_rate=3e-3, weight_decay=0.01, grad_clip_norm=5.0))
         works.append(ForwardBackward(draw.data([4, 19], loss), loss, forward_only=number % 3 == 0))
+    wide = [draw.datum(30, width=40), draw.datum(50), draw.datum(9, width=3), draw.datum(20)]
+    works.append(ForwardBackward(wide, "cross_entropy"))
     return works
 
 

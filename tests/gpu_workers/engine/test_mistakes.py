@@ -76,6 +76,10 @@ BAD: list[tuple[RunWork | Sample, str]] = [
         r"target_tokens has shape \[4\]: \[5\] or \[5, K\]",
     ),
     (work(target_tokens=np.zeros((5, 0), np.int64)), r"target_tokens has shape \[5, 0\]"),
+    (
+        work(target_tokens=np.zeros((5, 129), np.int64)),
+        r"shape \[5, 129\]: at most 128 targets a token are allowed, \[5, 128\]",
+    ),
     (work(target_tokens=np.zeros(5, np.float32)), r"dtype float32: int64"),
     (work("ppo", target_tokens=np.zeros((5, 2), np.int64)), r"\[5, 2\]: \[5\] is allowed"),
     (work(weights=None), r"missing loss input 'weights': cross_entropy needs target_tokens, weigh"),

@@ -71,3 +71,12 @@ def test_a_chunk_over_the_limit_is_alone() -> None:
 def test_requests_can_be_kept_apart() -> None:
     loads = [load("a", 1, 10), load("b", 2, 10), load("a", 1, 10)]
     assert assign(loads, 100, mix_requests=False) == [[0, 2], [1]]
+
+
+def test_wide_targets_make_chunks_shorter() -> None:
+    """Tokens times the largest width of a chunk are bounded, and narrow datums stay as they are."""
+    assert cut([9] * 8, 36, [32] * 8) == cut([9] * 8, 36)
+    widths = [0, 128, 0, 0, 0, 0, 0, 0]
+    cuts = cut([9] * 8, 36, widths)
+    assert [(c.first, c.last) for c in cuts] == [(0, 1), (1, 2), (2, 6), (6, 8)]
+    assert cut([100], 36, [128]) == cut([100], 36)
