@@ -100,6 +100,9 @@ class Barriers:
                 try:
                     self._serve_one(barrier, run, run.row)
                 except Exception as error:
+                    if isinstance(barrier.payload.work, CreateRun):
+                        run.broken = error  # half made: nothing may be built on it
+                    self._scheduler.release(run.id)  # should it be held already, for a load
                     self._end(barrier, error)
             if steps:
                 self._step(steps)
@@ -193,5 +196,11 @@ class Barriers:
         if isinstance(result, Exception):
             self._end(barrier, result)
             return
-        row.restore(result)
-        self._end(barrier, None)
+        try:
+            row.restore(result)
+        except Exception as error:
+            logger.exception("run %s could not take over what was loaded", run.id)
+            run.broken = error  # some numbers are of the files, others are not
+            self._end(barrier, error)
+        else:
+            self._end(barrier, None)

@@ -28,7 +28,8 @@ from gpu_workers.engine.packing import Load, assign
 from gpu_workers.engine.residency import Residency, Run
 from gpu_workers.engine.sampler.local import LocalSampler
 from gpu_workers.engine.scheduler import Barrier, Item, Pass, Scheduler
-from gpu_workers.engine.trainer import Chunk, Job, Trainer
+from gpu_workers.engine.serving import Passes, Picked, job_of, ticket_of
+from gpu_workers.engine.trainer import Job, Trainer
 from gpu_workers.engine.types import (
     CreateRun,
     Done,
@@ -59,6 +60,7 @@ class Engine:
         self._wake = threading.Condition()
         self._inbox: list[Callable[[], None]] = []
         self._stopping = False
+        self._sampler_failures = 0  # steps in a row
         self._thread = threading.Thread(target=self._main, name="engine", daemon=True)
         self._runs: dict[str, Run] = {}
         self._files = FileThread()
@@ -73,6 +75,7 @@ class Engine:
             base.config, base.dtype, base.device, options.checkpointed_layers
         )
         self._trainer = Trainer(base, options.row_multiple, checkpoints)
+        self._passes = Passes(self._trainer, self._scheduler, self._residency, self._runs)
         self._sampler = LocalSampler(
             base, lambda directory: peft_io.load_frozen(directory, base), options.sampler
         )
@@ -196,11 +199,16 @@ class Engine:
     def _main(self) -> None:
         if self.options.on_cpu:
             torch.set_num_threads(self.options.threads)  # OpenMP keeps this number a thread
+        failures = 0
         while self._await_work():
             try:
                 self._turn()
-            except Exception:  # nothing of one turn may end the thread
+                failures = 0
+            except Exception as error:  # nothing of one turn may end the thread
                 logger.exception("an engine turn failed")
+                failures += 1
+                if failures > 1:  # it would for ever, and everybody would wait for ever
+                    self._fail_everything(error)
         self._shut_down()
 
     def _await_work(self) -> bool:
@@ -235,7 +243,15 @@ class Engine:
         return run.row is not None or run.broken is not None
 
     def _take(self, item: Item, ticket: Ticket, team: str) -> None:
-        """Queue one piece of work."""
+        """Queue one piece of work, or answer it."""
+        try:
+            self._queue(item, ticket, team)
+        except Exception as error:
+            logger.exception("work on run %s could not be queued", ticket.run_id)
+            self._scheduler.finish(item)
+            ticket.answer(error)
+
+    def _queue(self, item: Item, ticket: Ticket, team: str) -> None:
         run = self._runs.get(ticket.run_id)
         if isinstance(ticket.work, CreateRun):
             if run is not None:
@@ -252,119 +268,77 @@ class Engine:
         if run is None:
             return
         for item in self._scheduler.drop(run_id):
-            _ticket(item).answer(EngineStopped("The run was dropped."))
+            ticket_of(item).answer(EngineStopped("The run was dropped."))
         self._residency.release(run)
 
     def _turn(self) -> None:
-        """Everything that is due now, and one cycle of passes."""
+        """Everything that is due now, and one cycle of passes, all answered whatever raises."""
         self._residency.arrange(self._runs)
         self._barriers.serve(self._runs, self._ready)
-        picked = self._scheduler.cycle(self.options.cycle, self._ready)
-        loads = [
-            Load(item.run, id(item), item.costs[number], _job(item).gradient)
-            for item, number in picked
-        ]
-        batches = assign(
-            loads, self.options.micro_batch, mix_requests=not self.options.deterministic
-        )
-        for batch in batches:
-            self._serve([picked[i] for i in batch])
-            self._barriers.serve(self._runs, self._ready)
-            self._sample()
-            self._take_in()
-        if not batches:
-            self._sample()
+        try:
+            batches = self._pick()
+            for batch in batches:
+                self._passes.serve(batch)
+                self._serve_barriers()
+                self._sample()
+                self._take_in()
+            if not batches:
+                self._sample()
+        except Exception as error:
+            for item in self._scheduler.unserved():  # nobody would come back to them
+                self._passes.fail(item, error)
+            raise
         self._residency.arrange(self._runs)
 
-    def _sample(self) -> None:
-        if self._sampler.has_work():
-            self._sampler.step()
+    def _pick(self) -> list[Picked]:
+        """A cycle's chunks, (pass, chunk number), in micro-batches."""
+        picked = self._scheduler.cycle(self.options.cycle, self._ready)
+        loads = [
+            Load(item.run, id(item), item.costs[number], job_of(item).gradient)
+            for item, number in picked
+        ]
+        mix_requests = not self.options.deterministic
+        batches = assign(loads, self.options.micro_batch, mix_requests=mix_requests)
+        return [[picked[i] for i in batch] for batch in batches]
 
-    def _serve(self, picked: list[tuple[Pass, int]]) -> None:
-        """One micro-batch; answers the passes that it completes."""
-        chunks: dict[Pass, list[Chunk]] = {}
-        for item, number in picked:
-            if _ticket(item).answered:  # failed or dropped since it was picked
-                continue
-            run = self._runs[item.run]
-            if run.broken is not None or run.row is None:
-                self._fail(item, run.broken or RuntimeError("the run is not in memory"))
-                continue
-            self._residency.touch(run)
-            _job(item).begin(run.row)
-            chunks.setdefault(item, []).append(Chunk(_job(item), number))
-        if not chunks:
-            return
-        items = {_job(item): item for item in chunks}
+    def _serve_barriers(self) -> None:
+        """What came due by a micro-batch; trouble here must not keep the next one from its turn."""
         try:
-            failed = self._trainer.run([chunk for some in chunks.values() for chunk in some])
-        except Exception as error:
-            logger.exception("a micro-batch of %d requests failed", len(chunks))
-            self._serve_one_by_one(chunks, error)
+            self._barriers.serve(self._runs, self._ready)
+        except Exception:
+            logger.exception("barriers failed; the next turn tries again")
+
+    def _sample(self) -> None:
+        if not self._sampler.has_work():
             return
-        for job, user_error in failed.items():
-            self._fail(items[job], user_error)
-        self._complete(chunks)
+        try:
+            self._sampler.step()
+            self._sampler_failures = 0
+        except Exception as error:
+            logger.exception("a sampling step failed")
+            self._sampler_failures += 1
+            if self._sampler_failures > 1:
+                self._sampler.fail_everything(error)
 
-    def _serve_one_by_one(self, chunks: dict[Pass, list[Chunk]], error: Exception) -> None:
-        """After an exception: redo each request by itself, so that only the one at fault fails."""
-        alone = len(chunks) == 1
-        for item in chunks:
-            _job(item).undo()
-        for item, some in chunks.items():
-            job = _job(item)
-            if alone:
-                self._fail(item, error)
-                continue
-            try:
-                row = self._runs[item.run].row
-                if row is not None:
-                    job.begin(row)
-                for number in range(some[-1].number + 1):
-                    for user_error in self._trainer.run([Chunk(job, number)]).values():
-                        raise user_error
-            except Exception as own_error:
-                self._fail(item, own_error)
-            else:
-                self._complete({item: some})
-
-    def _complete(self, chunks: dict[Pass, list[Chunk]]) -> None:
-        for item, some in chunks.items():
-            ticket, job = item.payload
-            if ticket.answered:
-                continue
-            item.done = some[-1].number + 1
-            if item.done < len(item.costs):
-                continue
-            try:
-                result = job.finish()
-            except UserError as error:
-                self._fail(item, error)
-                continue
-            self._scheduler.finish(item)
-            ticket.answer(result)
-
-    def _fail(self, item: Pass, error: BaseException) -> None:
-        """End a pass that cannot be done; its gradient is as before."""
-        _job(item).undo()
-        self._scheduler.finish(item)
-        _ticket(item).answer(error)
+    def _fail_everything(self, error: Exception) -> None:
+        """The last resort: end all that is queued, but for runs that wait for their files."""
+        for queue in self._scheduler.runs():
+            for item in [] if queue.held else list(queue.items):
+                if isinstance(item, Pass):
+                    self._passes.fail(item, error)
+                else:
+                    if isinstance(item.payload.work, CreateRun):
+                        self._runs[item.run].broken = error
+                    self._scheduler.finish(item)
+                    item.payload.answer(error)
 
     def _shut_down(self) -> None:
         error = EngineStopped("The engine was stopped.")
         self._take_in()
         for run_id in list(self._runs):
             for item in self._scheduler.drop(run_id):
-                _ticket(item).answer(error)
+                ticket_of(item).answer(error)
         self._sampler.stop(error)
-
-
-def _ticket(item: Item) -> Ticket:
-    return item.payload[0] if isinstance(item, Pass) else item.payload
-
-
-def _job(item: Pass) -> Job:
-    return item.payload[1]
 
 
 def _arena_bytes(base: BaseModel, options: EngineOptions) -> int:

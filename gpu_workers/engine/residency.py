@@ -68,12 +68,13 @@ class Residency:
             run = runs[queue.run]
             if run.row is not None or queue.held or run.spec is None or run.broken is not None:
                 continue
-            while not self.arena.fits(run.spec):
-                victim = self._victim(runs)
-                if victim is None:
+            try:
+                if not self._make_room(run.spec, runs):
                     return
-                self._park(victim)
-            self._bring_in(run)
+                self._bring_in(run)
+            except Exception as error:
+                logger.exception("run %s could not be brought into memory", run.id)
+                run.broken = error  # its work fails with this; others may still fit
 
     def release(self, run: Run) -> None:
         """Give back all that a dropped run holds."""
@@ -84,6 +85,15 @@ class Residency:
         if run.parked is not None:
             self._files.remove(run.parked)
             run.parked = None
+
+    def _make_room(self, spec: AdapterSpec, runs: dict[str, Run]) -> bool:
+        """Park runs until such a one fits; False if those in memory are all busy."""
+        while not self.arena.fits(spec):
+            victim = self._victim(runs)
+            if victim is None:
+                return False
+            self._park(victim)
+        return True
 
     def _victim(self, runs: dict[str, Run]) -> Run | None:
         """The least recently used run that is idle; else one whose work has not begun."""
@@ -104,9 +114,6 @@ class Residency:
             raise RuntimeError("only runs in memory can be parked")
         directory = self._directory / str(next(self._numbers))
         state = row.handover()
-        run.row, run.parked = None, directory
-        self.arena.release(row)
-        self.parkings += 1
 
         def write() -> int:
             return peft_io.save(
@@ -118,6 +125,9 @@ class Residency:
                 self._post(lambda: self._keep(run, row, result))
 
         self._files.submit(write, written)
+        run.row, run.parked = None, directory
+        self.arena.release(row)
+        self.parkings += 1
 
     def _keep(self, run: Run, row: Row, error: Exception) -> None:
         """The disk would not have a parked run: it stays in memory, above the limit."""
@@ -135,10 +145,19 @@ class Residency:
             raise RuntimeError("a run that was never created has no row")
         row = run.row = self.arena.acquire(run.spec)
         run.fresh = True
-        directory, spec = run.parked, run.spec
-        if directory is None:
+        if run.parked is None:
             return  # new: CreateRun will fill it
         self._scheduler.hold(run.id)
+        try:
+            self._read_back(run, row, run.spec, run.parked)
+        except Exception:
+            self._scheduler.release(run.id)
+            self.arena.release(row)
+            run.row = None
+            raise
+
+    def _read_back(self, run: Run, row: Row, spec: AdapterSpec, directory: Path) -> None:
+        """Have the file thread fill the row from the parked run's files."""
 
         def read() -> RowState:
             return peft_io.load(directory, row.layout, spec, optimizer=True, gradient=True)
@@ -153,8 +172,11 @@ class Residency:
         if run.dropped or run.row is not row:
             return
         run.parked = None
-        if isinstance(result, Exception):
-            run.broken = result
-        else:
+        try:
+            if isinstance(result, Exception):
+                raise result
             row.restore(result)
+        except Exception as error:
+            logger.exception("run %s could not be brought back", run.id)
+            run.broken = error
         self._scheduler.release(run.id)

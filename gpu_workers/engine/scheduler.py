@@ -150,6 +150,15 @@ class Scheduler:
             queue.next_pass() is not None and ready(queue.run) for queue in self._runs.values()
         )
 
+    def unserved(self) -> list[Pass]:
+        """Passes of which a chunk was picked that is not done: none, once a cycle was served."""
+        return [
+            item
+            for queue in self._runs.values()
+            for item in queue.items
+            if isinstance(item, Pass) and item.done < item.next
+        ]
+
     def cycle(self, budget: int, ready: Callable[[str], bool]) -> list[tuple[Pass, int]]:
         """Pick the next chunks, (pass, chunk number), of about `budget` tokens, fairly.
 

@@ -76,7 +76,10 @@ class Pool:
         if not self.rows:
             self.store = self._new_store(0)
         elif len(self.rows) * 4 <= self.places:
-            self._resize(len(self.rows) * 2)
+            try:
+                self._resize(len(self.rows) * 2)
+            except (MemoryError, RuntimeError):  # the smaller one has no place beside the larger
+                return
 
     @property
     def places(self) -> int:

@@ -145,7 +145,7 @@ class LocalSampler:
         if not prefill and not self._running:
             return False
         self._prefills_in_a_row = self._prefills_in_a_row + 1 if prefill else 0
-        involved = self._prefilling if prefill else [s.request for s in self._running]
+        involved = list(self._prefilling) if prefill else [s.request for s in self._running]
         try:
             self._prefill() if prefill else self._decode()
         except Exception as error:  # one bad pass must not end the engine's thread
@@ -166,6 +166,11 @@ class LocalSampler:
         """Answer everything pending with `error` (EngineStopped) and take no more."""
         error = error or EngineStopped("The engine was stopped.")
         self._inbox.close(error)
+        self.fail_everything(error)
+
+    @torch.inference_mode()
+    def fail_everything(self, error: BaseException) -> None:
+        """Answer everything pending with `error`."""
         self._take_in()
         for request in self._queue.everyone():
             self._close(request, error)
@@ -182,9 +187,9 @@ class LocalSampler:
         """Begin requests and start further samples while there are slots and memory."""
         starting: Starting = []
         while (request := self._next_admissible(len(starting))) is not None:
-            if not self.cache.fits(request.tokens_stored):
-                break
             try:
+                if not self.cache.fits(request.tokens_stored):
+                    break
                 if request.first_logits is None:
                     self._begin(request)
                 else:
@@ -263,7 +268,6 @@ class LocalSampler:
             self._prefilling.remove(request)
             request.first_logits = first[number].clone()
             starting.append((request, request.row))
-            request.row = None
             request.started = 1
             if request.budget == 1:  # one token needs no place in the cache
                 starting += [(request, None)] * request.unstarted
@@ -273,24 +277,47 @@ class LocalSampler:
         self._start(starting)
 
     def _start(self, starting: Starting) -> None:
-        """Draw the first token of new samples."""
-        if starting:
-            self._take(*self._draw_first(starting))
+        """Draw the first token of new samples: of all together, or else request by request."""
+        sequences = self._enlist(starting)
+        if not sequences:
+            return
+        try:
+            groups = [self._draw_first(sequences)]
+        except Exception:
+            logger.exception("drawing first tokens failed; each request tries by itself")
+            groups = []
+            for request in dict.fromkeys(sequence.request for sequence in sequences):
+                try:
+                    groups.append(self._draw_first([s for s in sequences if s.request is request]))
+                except Exception as error:
+                    self._close(request, error)
+        for group in groups:
+            try:
+                self._take(*group)
+            except Exception as error:
+                logger.exception("starting samples failed")
+                for sequence in group[0]:
+                    self._close(sequence.request, error)
 
-    def _draw_first(self, starting: Starting) -> Drawn:
-        """Make new samples of prefilled requests, with their first tokens and logprobs."""
+    def _enlist(self, starting: Starting) -> list[Sequence]:
+        """New samples of prefilled requests: they own their rows from now on."""
         sequences: list[Sequence] = []
         index: Counter[Request] = Counter()
         for request, row in reversed(starting):  # request.started already counts them all
             index[request] += 1
             sequence = Sequence(request, request.started - index[request], row)
             request.running.append(sequence)
+            request.row = None
             sequences.append(sequence)
         sequences.reverse()
         self._running += sequences
         self._batch = None
-        works = [request.work for request, _ in starting]
-        first = torch.stack([request.first_logits for request, _ in starting])
+        return sequences
+
+    def _draw_first(self, sequences: list[Sequence]) -> Drawn:
+        """The first token of each of these samples, and its logprob."""
+        works = [sequence.request.work for sequence in sequences]
+        first = torch.stack([sequence.request.first_logits for sequence in sequences])
         keys = np.array([sequence.key for sequence in sequences], np.uint64)
         drawn = torch.from_numpy(uniforms(keys, np.zeros_like(keys))).to(first.device)
         controls = Controls.of(works, first.shape[1], first.device)
@@ -336,7 +363,7 @@ class LocalSampler:
         ended = self._append(sequences, tokens, logprobs, tops)
         while ended:
             successors = self._end(ended)
-            ended = self._append(*self._draw_first(successors)) if successors else []
+            ended = self._append(*self._draw_first(self._enlist(successors))) if successors else []
 
     def _append(
         self,
@@ -399,6 +426,17 @@ class LocalSampler:
         if request.closed:
             return
         request.closed = True
+        try:
+            self._give_back(request)
+        except Exception:  # an answer is owed all the same
+            logger.exception("what a sample held could not be given back")
+        try:
+            request.done(result)
+        except Exception:
+            logger.exception("a sample's callback failed")
+
+    def _give_back(self, request: Request) -> None:
+        self._queue.end(request)
         for sequence in list(request.running):
             self._remove(sequence)
             if sequence.row is not None:
@@ -410,11 +448,6 @@ class LocalSampler:
         if request.version is not None:
             self.versions.release(request.version)
         request.row = request.version = request.first_logits = None
-        self._queue.end(request)
-        try:
-            request.done(result)
-        except Exception:
-            logger.exception("a sample's callback failed")
 
     def _token_texts(self) -> TokenTexts:
         """The model's tokenizer, read when the first stop string comes."""
