@@ -132,6 +132,31 @@ def test_logprobs(ai: openai.OpenAI) -> None:
     assert len(text.logprobs.token_logprobs or []) == len(text.logprobs.text_offset or [])
 
 
+def test_the_likeliest_tokens(ai: openai.OpenAI) -> None:
+    asked: Any = {"model": BASE_MODEL, "messages": HELLO, "max_tokens": 8, "temperature": 0}
+    asked |= {"logprobs": True, "top_logprobs": 3}
+    choice = ai.chat.completions.create(**asked).choices[0]
+    assert choice.logprobs is not None
+    content = choice.logprobs.content or []
+    assert content
+    for entry in content:
+        found = [item.logprob for item in entry.top_logprobs]
+        assert len(found) == 3
+        assert found == sorted(found, reverse=True)
+        assert entry.bytes == entry.top_logprobs[0].bytes  # what is greedy takes the likeliest
+        assert entry.logprob == pytest.approx(found[0], abs=1e-5)
+    said = [c for chunk in ai.chat.completions.create(**asked, stream=True) for c in chunk.choices]
+    streamed = [entry for item in said if item.logprobs for entry in item.logprobs.content or []]
+    assert streamed == content
+    text = ai.completions.create(
+        model=BASE_MODEL, prompt="Once", max_tokens=4, temperature=0, logprobs=2
+    ).choices[0]
+    assert text.logprobs is not None
+    assert [len(top) for top in text.logprobs.top_logprobs or []] == [2] * len(
+        text.logprobs.tokens or []
+    )
+
+
 @pytest.mark.parametrize(
     "options",
     [

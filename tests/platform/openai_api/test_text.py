@@ -200,7 +200,7 @@ from openai_api.vocabulary import Vocabulary
 words = Vocabulary(Path({str(nano.folder("nano-qwen3"))!r}))
 text = words.render([{{"role": "user", "content": "Hi"}}], None, {{}})
 assert words.decode(words.encode(text, special=True))
-heavy = {{"torch", "transformers", "peft", "numpy", "safetensors"}}
+heavy = {{"torch", "transformers", "peft", "safetensors"}}
 print(*(heavy & set(sys.modules)))
 """
     done = subprocess.run(
