@@ -19,6 +19,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import Http404, HttpResponse
 from django.urls import resolve
 
+from core import encodings
 from core.endpoint import TOO_LARGE_ATTRIBUTE, Refuse
 from core.errors import ApiError, BadRequest, NotFound
 
@@ -53,12 +54,16 @@ class Lane:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request."""
+        refused: ApiError
         try:
             request = await self._read(scope, receive)
         except ClientGone:
             return
         except UnicodeDecodeError:
-            error: ApiError = BadRequest("the request's address is not valid UTF-8")
+            refused = BadRequest("the request's address is not valid UTF-8")
+            await _send(self._refuse(refused), send)
+            return
+        except ApiError as error:
             await _send(self._refuse(error), send)
             return
         await _until_hung_up(self._serve(request, send), receive)
@@ -71,7 +76,9 @@ class Lane:
             await _send(self._refuse(NotFound(f"there is no {request.path}")), send)
             return
         request.resolver_match = match
-        await _send(await match.func(request, *match.args, **match.kwargs), send)
+        response = await match.func(request, *match.args, **match.kwargs)
+        await _pack(request, response)
+        await _send(response, send)
 
     async def _read(self, scope: Scope, receive: Receive) -> ASGIRequest:
         """The request with its body, or with the beginning of one that is too large."""
@@ -88,9 +95,16 @@ class Lane:
                 refusal = _refusal(size, limit)
         if declared > limit:
             chunks.append(await _beginning(receive))
+        body = b"".join(chunks) if refusal is None else chunks[0][:BEGINNING_BYTES]
+        encoding = _header(scope, b"content-encoding").strip().lower()
+        if encoding and encoding != "identity":
+            body, complete = await _unpack(body, encoding, limit, cut=refusal is not None)
+            if not complete and refusal is None:
+                refusal = _refusal(len(body), limit)
+            scope = _without(scope, b"content-encoding", b"content-length")
         if refusal is None:
-            return ASGIRequest(scope, BytesIO(b"".join(chunks)))
-        request = ASGIRequest(_without_length(scope), BytesIO(chunks[0][:BEGINNING_BYTES]))
+            return ASGIRequest(scope, BytesIO(body))
+        request = ASGIRequest(_without(scope, b"content-length"), BytesIO(body[:BEGINNING_BYTES]))
         setattr(request, TOO_LARGE_ATTRIBUTE, refusal)
         return request
 
@@ -110,10 +124,52 @@ def _declared_length(scope: Scope) -> int:
     return 0
 
 
-def _without_length(scope: Scope) -> Scope:
-    """The scope of a request whose body is not as long as its header said."""
-    headers = [pair for pair in scope["headers"] if pair[0] != b"content-length"]
+def _header(scope: Scope, wanted: bytes) -> str:
+    """A header's value, empty when there is none."""
+    values = (value for name, value in scope["headers"] if name == wanted)
+    return next(values, b"").decode("latin-1")
+
+
+def _without(scope: Scope, *names: bytes) -> Scope:
+    """The scope of a request whose body is not as these headers say."""
+    headers = [pair for pair in scope["headers"] if pair[0] not in names]
     return {**scope, "headers": headers}
+
+
+async def _unpack(body: bytes, encoding: str, limit: int, *, cut: bool) -> tuple[bytes, bool]:
+    """(body unpacked up to the limit, whether that is all); what was `cut` may end anywhere."""
+    if cut:
+        try:
+            return encodings.unpack(body, encoding, BEGINNING_BYTES)
+        except BadRequest:
+            return b"", False
+    if len(body) < encodings.IN_PLACE_BYTES // 16:
+        # even this may unpack to a lot, so small pieces first
+        opened, complete = encodings.unpack(body, encoding, min(limit, encodings.IN_PLACE_BYTES))
+        if complete:
+            return opened, True
+    return await asyncio.to_thread(encodings.unpack, body, encoding, limit)
+
+
+async def _pack(request: ASGIRequest, response: HttpResponse) -> None:
+    """Pack a large answer if its client reads packed ones."""
+    body = response.content
+    if len(body) < encodings.PACK_FROM_BYTES or isinstance(response, EventStream):
+        return
+    encoding = encodings.choose(request.headers.get("Accept-Encoding", ""))
+    if encoding is None or response.headers.get("Content-Encoding"):
+        return
+    in_place = len(body) < encodings.IN_PLACE_BYTES
+    packed = (
+        encodings.pack(body, encoding)
+        if in_place
+        else await asyncio.to_thread(encodings.pack, body, encoding)
+    )
+    if packed is not None:
+        response.content = packed
+        response.headers["Content-Encoding"] = encoding
+        response.headers["Content-Length"] = str(len(packed))
+        response.headers["Vary"] = "Accept-Encoding"
 
 
 async def _next_chunk(receive: Receive) -> tuple[bytes, bool]:
