@@ -23,7 +23,8 @@ def test_a_base_model(client: Client, base_model: str) -> None:
         assert sequence["stop_reason"] == "length"
         assert len(sequence["tokens"]) == len(sequence["logprobs"]) == 6
         assert all(value <= 0 and math.isfinite(value) for value in sequence["logprobs"])
-    assert len({sequence["sequence_id"] for sequence in seen["sequences"]}) == 3
+    # releases before provenance have no sequence ids
+    assert len({sequence["sequence_id"] for sequence in seen["sequences"]} - {None}) in (0, 3)
     first, *others = seen["prompt_logprobs"]
     assert first is None
     assert all(value < 0 for value in others)

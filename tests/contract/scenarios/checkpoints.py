@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .kit import WAIT_S, Kit, done, failure
+from .kit import WAIT_S, Kit, done, failure, supported
 
 
 def trajectory(kit: Kit, base_model: str) -> dict[str, Any]:
@@ -13,7 +13,8 @@ def trajectory(kit: Kit, base_model: str) -> dict[str, Any]:
     training, data = kit.training(base_model, service), kit.batch()
     for _ in range(3):
         kit.step(training, data)
-    path = training.save_state("s1", ttl_seconds=7200, user_metadata={"a": "b"}).result(WAIT_S).path
+    options = supported(training.save_state, ttl_seconds=7200, user_metadata={"a": "b"})
+    path = training.save_state("s1", **options).result(WAIT_S).path
 
     def three(client: Any) -> list[float]:
         return [kit.step(client, data) for _ in range(3)]
@@ -47,10 +48,14 @@ def gradient_is_dropped(kit: Kit, base_model: str) -> list[float]:
 def names(kit: Kit, base_model: str) -> dict[str, Any]:
     """A name is taken once, unless overwriting is asked for; bad names are refused."""
     training = kit.training(base_model)
-    training.save_state("twice").result(WAIT_S)
-    return {
+    path = training.save_state("twice").result(WAIT_S).path
+    seen = {
         "taken": failure(lambda: training.save_state("twice")),
-        "overwritten": training.save_state("twice", overwrite=True).result(WAIT_S).path,
+        "overwritten": path,
         "bad_name": failure(lambda: training.save_state("a b")),
-        "bad_ttl": failure(lambda: training.save_state("ttl", ttl_seconds=5)),
     }
+    if supported(training.save_state, overwrite=True):
+        seen["overwritten"] = training.save_state("twice", overwrite=True).result(WAIT_S).path
+    if supported(training.save_state, ttl_seconds=5):
+        seen["bad_ttl"] = failure(lambda: training.save_state("ttl", ttl_seconds=5))
+    return seen

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
+import inspect
+import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -23,16 +26,38 @@ class Kit:
 
     def service(self, **arguments: Any) -> Any:
         """A ServiceClient, closed at the scenario's end; the environment says where to."""
-        service = self.client.ServiceClient(**arguments)
+        kept = os.environ["TINKER_API_KEY"]
+        # old releases take the environment's key whatever they are given
+        os.environ["TINKER_API_KEY"] = arguments.get("api_key", kept)
+        try:
+            service = self.client.ServiceClient(**arguments)
+        finally:
+            os.environ["TINKER_API_KEY"] = kept
         self._services.append(service)
         return service
+
+    @property
+    def speaks_json(self) -> bool:
+        """Whether it is a release before protobuf, which refuses itself what JSON cannot say."""
+        name = self.client.__name__
+        return name == "tinker" and importlib.util.find_spec("tinker.proto") is None
+
+    def losses(self, *names: str) -> list[str]:
+        """Those of the losses that the release knows of, when it refuses others itself."""
+        known = get_args(getattr(self.client.types, "LossFnType", None))
+        return [name for name in names if not self.speaks_json or name in known]
 
     def close(self) -> None:
         """End the sessions that the scenario opened."""
         for service in self._services:
             with suppress(Exception):  # it may never have had a session
-                service.close("success").result(10)
+                self.finish(service)
         self._services.clear()
+
+    def finish(self, service: Any) -> None:
+        """End a session, where the release can; it is heard of no more in any case."""
+        if hasattr(service, "close"):
+            service.close("success").result(10)
 
     def training(self, base_model: str, service: Any = None, **arguments: Any) -> Any:
         """A TrainingClient of a new run; always the same one, as its seed is set."""
@@ -73,6 +98,12 @@ class Kit:
         loss = passed.result(WAIT_S).metrics["loss:sum"]
         stepped.result(WAIT_S)
         return loss
+
+
+def supported(call: Callable[..., Any], **options: Any) -> dict[str, Any]:
+    """Those of the options that this release's call takes."""
+    taken = inspect.signature(call).parameters
+    return {name: value for name, value in options.items() if name in taken}
 
 
 def token_lists(count: int = 3, length: int = 12, seed: int = 0) -> list[list[int]]:

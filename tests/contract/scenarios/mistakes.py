@@ -7,6 +7,9 @@ from typing import Any
 
 from .kit import WAIT_S, Kit, done, failure, logprobs, token_lists
 
+# what a release that speaks JSON fails on itself, after it has used up a number of the run's order
+NOT_IN_JSON = ("unknown_loss", "nan_weights", "infinite_advantages")
+
 
 def bad_key(kit: Kit, api_key: str) -> dict[str, Any]:
     """Any call with a key that is not good."""
@@ -99,6 +102,8 @@ def batches(kit: Kit, base_model: str, context: int) -> dict[str, Any]:
 
     def make_mistakes() -> None:
         bad = _bad_batches(kit, context)
+        if kit.speaks_json:
+            bad = {name: value for name, value in bad.items() if name not in NOT_IN_JSON}
         sent = {
             name: disturbed.forward_backward(batch, loss, config)
             for name, (batch, loss, config) in bad.items()

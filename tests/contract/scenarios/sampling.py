@@ -138,7 +138,7 @@ def named_is_frozen(kit: Kit, base_model: str) -> dict[str, Any]:
     kit.step(training, kit.batch())
     path = training.save_weights_for_sampler("frozen").result(WAIT_S).path
     before = _tokens(done(first.create_sampling_client(model_path=path)), kit, temperature=0.0)
-    first.close("success").result(WAIT_S)
+    kit.finish(first)
     after = _tokens(
         done(kit.service().create_sampling_client(model_path=path)), kit, temperature=0.0
     )

@@ -48,7 +48,8 @@ def supervised(kit: Kit, base_model: str) -> dict[str, Any]:
     futures = []
     for _ in range(8):
         passed = training.forward_backward(data, "cross_entropy")
-        futures.append((passed, training.optim_step(kit.adam())))
+        # small enough a step that the loss falls every time
+        futures.append((passed, training.optim_step(kit.adam(learning_rate=3e-3))))
     losses = [passed.result(WAIT_S).metrics["loss:sum"] for passed, _ in futures]
     steps = [stepped.result(WAIT_S).metrics for _, stepped in futures]
     after = training.forward(data, "cross_entropy").result(WAIT_S)
@@ -84,7 +85,7 @@ def policy_losses(kit: Kit, base_model: str) -> dict[str, Any]:
         data.append((tokens, inputs))
     plain = [kit.datum(tokens, **inputs) for tokens, inputs in data]
     masked = [
-        kit.datum(tokens, **inputs, sequence_ratio_mask=[1.0] * (len(tokens) - 1))
+        kit.datum(tokens, **inputs, sequence_ratio_mask=np.ones(len(tokens) - 1, dtype=np.float32))
         for tokens, inputs in data
     ]
     configs: dict[str, dict[str, float] | None] = {
@@ -95,7 +96,8 @@ def policy_losses(kit: Kit, base_model: str) -> dict[str, Any]:
         "gspo": {"clip_low_threshold": 0.9, "clip_high_threshold": 1.1},
     }
     losses = {}
-    for name, config in configs.items():
+    for name in kit.losses(*configs):
+        config = configs[name]
         given = masked if name == "gspo" else plain
         result = training.forward_backward(given, name, config).result(WAIT_S)
         losses[name] = result.metrics["loss:sum"]
@@ -161,7 +163,7 @@ def impatience(kit: Kit, base_model: str) -> dict[str, Any]:
 
 async def _asynchronous(kit: Kit, base_model: str) -> list[float]:
     service = kit.service()
-    training = await service.create_lora_training_client(base_model, rank=8, seed=7)
+    training = await service.create_lora_training_client_async(base_model, rank=8, seed=7)
     losses = []
     for _ in range(2):
         passed = await training.forward_backward_async(kit.batch(), "cross_entropy")

@@ -168,7 +168,7 @@ class Draw:
             # Logprobs such that ratios fall on both sides of every clip threshold.
             inputs["logprobs"] = self.floats(length) - 5
             inputs["advantages"] = self.floats(length) * (self.rng.random(length) > 0.25)
-        if loss == "gspo":
+        if loss in ("gspo", "stable_reinforce"):
             mask = self.rng.random(length) > 0.3
             inputs["sequence_ratio_mask"] = mask.astype(np.float32)
         inputs = {k: v if k == "target_tokens" else v.astype(np.float32) for k, v in inputs.items()}
@@ -196,6 +196,11 @@ def reference_loss(loss: str, config: dict[str, float], p: Tensor, datum: Datum)
         return -(ratio * advantages).sum()
     if loss == "dro":
         return -(p * advantages - config.get("beta", 0.05) / 2 * (p - q) ** 2).sum()
+    if loss == "stable_reinforce":
+        weight = ratio.clamp(max=config.get("max_ratio", 2.0)).detach()
+        weight = weight * given.get("sequence_ratio_mask", torch.ones_like(q))
+        penalty = config.get("kl_coeff", 0.0) / 2 * (weight * (p - q) ** 2).sum()
+        return penalty - (weight * advantages * p).sum()
     low = config.get("clip_low_threshold", {"cispo": 0.0, "gspo": 1 - 3e-4}.get(loss, 0.8))
     high = config.get("clip_high_threshold", {"cispo": 4.0, "gspo": 1 + 4e-4}.get(loss, 1.2))
     low = given.get("clip_low_threshold", torch.tensor(low))

@@ -98,6 +98,7 @@ CONFIGS = [
     ("cispo", {"clip_low_threshold": 0.2, "clip_high_threshold": 2.0}),
     ("dro", {"beta": 0.7}),
     ("gspo", {"clip_low_threshold": 0.1, "clip_high_threshold": 1.5}),
+    ("stable_reinforce", {"kl_coeff": 0.3, "max_ratio": 1.5}),
 ]
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from typing import Any
 
 import pytest
+import zstandard
 
 from operations.models import Operation, Payload
 from runs.models import TrainingRun
@@ -174,15 +176,61 @@ async def test_batches_that_are_none(api: Api, body: bytes) -> None:
 
 
 async def test_batches_in_another_form(api: Api) -> None:
-    response = await send_batch(api, b"{}", "application/json")
+    response = await send_batch(api, b"{}", "text/plain")
     assert response.status_code == 415
     assert PROTOBUF in response.json()["detail"]
-    compressed = await api.post(
-        "forward_backward",
-        content=b"x",
-        headers={"Content-Type": PROTOBUF, "Content-Encoding": "zstd"},
-    )
-    assert compressed.status_code == 415
+    empty = await send_batch(api, b"{}", "application/json")
+    assert (empty.status_code, "model_id" in empty.json()["detail"]) == (400, True)
+    forward = await api.post("forward", content=b"", headers={"Content-Type": PROTOBUF})
+    assert forward.status_code == 415
+    for encoding, status in (("zstd", 400), ("gzip", 400), ("br", 415)):
+        packed = await api.post(
+            "forward_backward",
+            content=b"x",
+            headers={"Content-Type": PROTOBUF, "Content-Encoding": encoding},
+        )
+        assert packed.status_code == status
+        assert encoding in packed.json()["detail"]
+
+
+@pytest.mark.parametrize("encoding", ["zstd", "gzip"])
+async def test_packed_batches(api: Api, hand: Hand, encoding: str) -> None:
+    run = await api.run(await api.session())
+    body = batch(run, 1)
+    packed = zstandard.compress(body) if encoding == "zstd" else gzip.compress(body)
+    headers = {"Content-Type": PROTOBUF, "Content-Encoding": encoding}
+    response = await api.post("forward_backward", content=packed, headers=headers)
+    assert response.json()["request_id"] == f"{run}:1"
+    assert hand.claim()[1].body == body
+
+
+@pytest.mark.parametrize("encoding", ["zstd", "gzip"])
+async def test_a_bomb_is_refused_and_does_not_hold_its_run_up(
+    api: Api, hand: Hand, settings: Any, encoding: str
+) -> None:
+    run = await api.run(await api.session())
+    settings.MAX_BODY_BYTES = 100_000
+    body = wire_pb2.ForwardBackwardRequest(model_id=run, seq_id=1, loss_fn="x" * 10_000_000)
+    data = body.SerializeToString()
+    packed = zstandard.compress(data) if encoding == "zstd" else gzip.compress(data)
+    assert len(packed) < 100_000
+    headers = {"Content-Type": PROTOBUF, "Content-Encoding": encoding}
+    response = await api.post("forward_backward", content=packed, headers=headers)
+    assert response.status_code == 413
+    assert [(item.seq, item.kind) for item in hand.claim()] == [(0, "create_run"), (1, "refused")]
+
+
+async def test_large_answers_are_packed_for_who_reads_packed_ones(api: Api, hand: Hand) -> None:
+    run = await api.run(await api.session())
+    (creation,) = hand.claim()
+    hand.finish(creation, content_type=PROTOBUF, body=bytes(1_000_000))
+    for accepted, expected in (("gzip, zstd", "zstd"), ("gzip", "gzip"), ("identity", None)):
+        headers = {"Accept": PROTOBUF, "Accept-Encoding": accepted}
+        response = await api.post(
+            "retrieve_future", json={"request_id": f"{run}:0"}, headers=headers
+        )
+        assert response.headers.get("Content-Encoding") == expected
+        assert response.content == bytes(1_000_000)
 
 
 async def test_other_teams_runs_are_not_found(api: Api, other_api: Api) -> None:
@@ -226,7 +274,11 @@ class TestResults:
         run = await api.run(await api.session())
         (creation,) = hand.claim()
         poll = asyncio.create_task(
-            api.call("retrieve_future", request_id=f"{run}:0", allow_metadata_only=True)
+            api.post(
+                "retrieve_future",
+                json={"request_id": f"{run}:0", "allow_metadata_only": True},
+                headers={"Accept": PROTOBUF},
+            )
         )
         await asyncio.sleep(0.2)
         assert not poll.done()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 
 from gpu_workers.engine.sampler.validate import token_budget, validate
-from gpu_workers.engine.types import Sample, UserError
+from gpu_workers.engine.types import PromptTargets, Sample, UserError
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,10 @@ class Limits:
     vocab_size: int = 100
     max_context_length: int = 16
     eos_token_ids: tuple[int, ...] = (3,)
+
+
+def targets(rows: list[int], tokens: list[int], shape: tuple[int, int]) -> PromptTargets:
+    return PromptTargets(np.array(rows), np.array(tokens), shape)
 
 
 GOOD = Sample([1, 2, 3], num_samples=2, max_tokens=4)
@@ -32,7 +37,16 @@ def test_good_requests_pass() -> None:
     ("wrong", "message"),
     [
         ({"prompt": []}, "empty"),
-        ({"prompt": [1] * 16}, "16 tokens.*at most 15"),
+        ({"prompt": [1] * 17}, "17 tokens.*at most 16"),
+        ({"topk_prompt_logprobs": -1}, "topk_prompt_logprobs is -1"),
+        ({"topk_sample_logprobs": 101}, "0 to 100"),
+        ({"prompt_alt_tokens_k": 101}, "0 to 100"),
+        ({"prompt_logprobs_last_n": 1}, "needs prompt_logprobs"),
+        ({"prompt_logprobs": True, "prompt_logprobs_last_n": 0}, "last_n is 0"),
+        ({"prompt_logprobs": True, "prompt_logprobs_last_n": 16}, "last_n"),
+        ({"prompt_targets": targets([0], [5], (9, 1))}, r"use \[2, K\]"),
+        ({"prompt_targets": targets([0, 1], [-1, -1], (2, 1))}, "names 0 tokens"),
+        ({"prompt_targets": targets([0, 1], [1, 100], (2, 1))}, "token 100 in row 1"),
         ({"prompt": [1, 100]}, "token 100 at position 1.*0 to 99"),
         ({"prompt": [-1]}, "token -1 at position 0"),
         ({"prompt": [1.5]}, "integers"),
