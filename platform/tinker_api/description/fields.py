@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from checkpoints.services import MAX_TTL_S, MIN_TTL_S
 from tinker_api import schemas
 from tinker_api.description import answers, listings, operations
 from tinker_api.views import recordings
@@ -64,14 +65,15 @@ WORDS = {
     "train_attn": "Whether attention layers are trained.",
     "train_mlp": "Whether MLP layers are trained.",
     "train_unembed": "Whether the output layer is trained.",
-    "ttl_seconds": "Delete the checkpoint after so many seconds; null: keep it.",
+    "ttl_seconds": f"Delete the checkpoint after so many seconds, {MIN_TTL_S} to {MAX_TTL_S}; "
+    "null: keep it.",
     "type": "The name of this message.",
     "url": "Where to get it; no key is asked for.",
     "urls": "Where to get each file, by its name; no key is asked for.",
     "user_metadata": "Names with texts that belong to whoever made it; other values become texts.",
     "user_name": "The team's name.",
     "value": "The number; `nan`, `inf` and `-inf` come as texts.",
-    "weights_access_token": "Another server's or team's key, if only it may read the checkpoint.",
+    "weights_access_token": "An API key of the team that may read the checkpoint, if the caller's may not.",
 }
 
 _NULL = "Null: other forms of this request use it."
@@ -317,7 +319,8 @@ FIELDS: dict[type, dict[str, str]] = {
     },
     operations.SaveForSamplerBody: {
         "path": "The checkpoint's name; null: make an ephemeral sampler.",
-        "kind": "How the weights are taken.",
+        "kind": "`snapshot`; an ephemeral sampler may also be `inflight`: its weights follow the "
+        "run's later saves.",
         "sampling_session_seq_id": "The ephemeral sampler's number in the session.",
     },
     operations.SaveExternalBody: {
