@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from operations.models import Operation
-from tinsmith import wire
+import tinsmith.wire as wire
 
 PROTOBUF = wire.PROTOBUF
 _DTYPES = {wire.DTYPE_FLOAT32: ("<f4", "float32"), wire.DTYPE_INT64: ("<i8", "int64")}
