@@ -73,7 +73,7 @@ WORDS = {
     "user_metadata": "Names with texts that belong to whoever made it; other values become texts.",
     "user_name": "The team's name.",
     "value": "The number; `nan`, `inf` and `-inf` come as texts.",
-    "weights_access_token": "The key of a team that may read the checkpoint, if the caller's may not.",
+    "weights_access_token": "A key that may read the checkpoint, if the caller's own may not.",
 }
 
 _NULL = "Null: other forms of this request use it."
