@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from operations.models import Operation
 import tinsmith.wire as wire
+from operations.models import Operation
 
 PROTOBUF = wire.PROTOBUF
 _DTYPES = {wire.DTYPE_FLOAT32: ("<f4", "float32"), wire.DTYPE_INT64: ("<i8", "int64")}
