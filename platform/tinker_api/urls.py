@@ -57,6 +57,7 @@ urlpatterns = [
         train(post=training.forward_backward, when_too_large=training.refuse_too_large),
     ),
     path("forward", train(post=training.forward, when_too_large=training.refuse_too_large)),
+    path("create_custom_loss", train(post=training.create_custom_loss)),
     path("unload_model", train(post=training.unload_model)),
     path("optim_step", train(post=training.optim_step)),
     path("save_weights", train(post=training.save_weights)),

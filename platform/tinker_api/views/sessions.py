@@ -18,8 +18,8 @@ CLIENT_CONFIG = {
     "proto_compress_fwdbwd": False,
     "fwdbwd_max_chunk_len": 1024,
     "fwdbwd_max_chunk_bytes_count": 5_000_000,
-    "sample_use_retrieve_futures": False,
-    "sample_join_sampling_session": False,
+    "sample_use_retrieve_futures": True,
+    "sample_join_sampling_session": True,
     "custom_loss_server_side": False,
     # what releases between 0.18 and 0.36 did only where it was switched on
     "proto_write_fwdbwd": True,

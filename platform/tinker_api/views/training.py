@@ -124,6 +124,14 @@ async def unload_model(call: Call) -> HttpResponse:
     return reply({"request_id": wanted.model_id + UNLOADED, "model_id": wanted.model_id})
 
 
+async def create_custom_loss(call: Call) -> HttpResponse:
+    """Refuse losses as uploaded graphs: arbitrary code of users does not run in the worker."""
+    raise BadRequest(
+        "losses as uploaded graphs are not offered; use forward_backward_custom, which computes "
+        "the loss in the client, or one of the server's losses"
+    )
+
+
 async def refuse_too_large(call: Call) -> None:
     """Take the place of a batch that is too large, or the run would wait for it for ever."""
     ids = scan_beginning(call.body)
