@@ -6,10 +6,9 @@ we do not know are refused, never ignored.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Meta
 
 from checkpoints.services import MAX_TTL_S, MIN_TTL_S
 from core import metadata
@@ -17,83 +16,15 @@ from core.errors import BadRequest
 from core.ids import is_checkpoint_name
 from gpu_workers.engine.types import OptimStep, UserError
 from tinker_api import schemas
+from tinker_api.operation_bodies import (
+    AdamParams,
+    OptimStepBody,
+    Prompt,
+    SaveExternalBody,
+    SaveForSamplerBody,
+)
 
 T = TypeVar("T")
-
-
-class _Body(schemas.Request, kw_only=True):
-    """An operation on a run; the web process has read the ids."""
-
-    model_id: str
-    seq_id: int
-
-
-class AdamParams(msgspec.Struct, forbid_unknown_fields=True):
-    """AdamW's parameters for one step."""
-
-    learning_rate: float = 1e-4
-    beta1: float = 0.9
-    beta2: float = 0.95
-    eps: float = 1e-12
-    weight_decay: float = 0.0
-    grad_clip_norm: float = 0.0
-
-
-class OptimStepBody(_Body, kw_only=True):
-    """`optim_step`."""
-
-    adam_params: AdamParams | None = None
-    optimizer_params: dict[str, Any] | None = None
-
-
-class SaveWeightsBody(_Body, kw_only=True):
-    """`save_weights`."""
-
-    path: str
-    ttl_seconds: int | None = None
-    overwrite: bool | None = None
-    user_metadata: dict[str, Any] | None = None
-
-
-class LoadWeightsBody(_Body, kw_only=True):
-    """`load_weights` onto an existing run."""
-
-    path: str
-    optimizer: bool | None = None
-    weights_access_token: str | None = None
-    session_id: None = None
-    model_seq_id: None = None
-
-
-class SaveForSamplerBody(_Body, kw_only=True):
-    """`save_weights_for_sampler`: named (a checkpoint) or ephemeral (a sampler of the session)."""
-
-    path: str | None = None
-    kind: str | None = None
-    sampling_session_seq_id: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
-    ttl_seconds: int | None = None
-    user_metadata: dict[str, Any] | None = None
-
-
-class SaveExternalBody(_Body, kw_only=True):
-    """`save_weights_external`."""
-
-    path: str
-    ttl_seconds: int | None = None
-    age_encryption_recipients: list[str] | None = None
-
-
-class Chunk(msgspec.Struct):
-    """A stretch of tokens; chunks of another type are refused by name."""
-
-    type: str | None = None
-    tokens: list[Annotated[int, Meta(ge=0, le=2**31 - 1)]] | None = None
-
-
-class Prompt(msgspec.Struct, forbid_unknown_fields=True):
-    """A model input."""
-
-    chunks: list[Chunk]
 
 
 def decode(body: bytes, schema: type[T]) -> T:

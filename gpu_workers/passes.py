@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import msgspec
 import numpy as np
 from google.protobuf.message import DecodeError
 
 from gpu_workers import provenance, tensors
-from gpu_workers.bodies import Prompt, decode, tokens_of
+from gpu_workers.bodies import decode, tokens_of
 from gpu_workers.engine.types import Datum, ForwardBackward, UserError
 from gpu_workers.provenance import Find, Span
-from gpu_workers.tensors import Csr, Spread, TensorData
+from gpu_workers.tensors import Csr, Spread
 from operations.services import PROTOBUF
-from tinker_api import schemas
+from tinker_api.operation_bodies import OldDatum, OldPassBody
 from tinsmith.wire import wire_pb2
 
 _DTYPES: dict[int, np.dtype] = {
@@ -110,26 +109,8 @@ def _read(spans: Iterable[wire_pb2.ProvenanceSpan]) -> list[Span]:
 # --- JSON -----------------------------------------------------------------------------------------
 
 
-class _JsonDatum(msgspec.Struct, forbid_unknown_fields=True):
-    model_input: Prompt
-    loss_fn_inputs: dict[str, TensorData] = {}
-
-
-class _PassInput(msgspec.Struct, forbid_unknown_fields=True):
-    data: list[_JsonDatum]
-    loss_fn: str
-    loss_fn_config: dict[str, float | str] | None = None
-
-
-class _PassBody(schemas.Request, kw_only=True):
-    model_id: str
-    seq_id: int
-    forward_input: _PassInput | None = None
-    forward_backward_input: _PassInput | None = None
-
-
 def _from_json(body: bytes) -> ForwardBackward:
-    request = decode(body, _PassBody)
+    request = decode(body, OldPassBody)
     given = request.forward_backward_input or request.forward_input
     if given is None or None not in (request.forward_backward_input, request.forward_input):
         raise UserError("give either forward_backward_input or forward_input")
@@ -139,7 +120,7 @@ def _from_json(body: bytes) -> ForwardBackward:
     return ForwardBackward(data, given.loss_fn, given.loss_fn_config or {}, forward_only=only)
 
 
-def _json_datum(number: int, datum: _JsonDatum, spread: Spread) -> Datum:
+def _json_datum(number: int, datum: OldDatum, spread: Spread) -> Datum:
     try:
         tokens = np.array(tokens_of(datum.model_input), np.int32)
     except UserError as error:

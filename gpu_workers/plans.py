@@ -27,6 +27,8 @@ from operations import recordings
 from operations.claims import AdoptedRun, Claimed
 from operations.finish import Conflict, Effect
 from runs import ephemeral as runs
+from tinker_api import schemas
+from tinker_api.operation_bodies import LoadWeightsBody, SaveWeightsBody
 from usage.models import Kind
 from usage.services import Used
 
@@ -69,23 +71,8 @@ def _create_run(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan:
     )
 
 
-class _CreateFromCheckpointBody(bodies.schemas.Request, kw_only=True):
-    """What the worker needs of a creating `load_weights`; the view has checked the rest."""
-
-    session_id: str
-    model_seq_id: int
-    path: str
-    optimizer: bool | None = None
-    base_model: Any = None
-    optimizer_config: Any = None
-    user_metadata: Any = None
-    weights_access_token: str | None = None
-    model_id: None = None
-    seq_id: None = None
-
-
 def _create_run_from_checkpoint(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan:
-    body = bodies.decode(operation.body, _CreateFromCheckpointBody)
+    body = bodies.decode(operation.body, schemas.CreateFromCheckpoint)
     load = _load(conn, run, body.path, body.weights_access_token, optimizer=bool(body.optimizer))
     return Plan(
         [CreateRun(spec_of(run)), load],
@@ -133,7 +120,7 @@ def _optim_step(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan:
 
 
 def _load_weights(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan:
-    body = bodies.decode(operation.body, bodies.LoadWeightsBody)
+    body = bodies.decode(operation.body, LoadWeightsBody)
     return Plan(
         [_load(conn, run, body.path, body.weights_access_token, optimizer=bool(body.optimizer))],
         lambda _: answers.json(type="load_weights", path=body.path, model_id=run.id),
@@ -165,7 +152,7 @@ def _load(
 
 
 def _save_weights(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan:
-    body = bodies.decode(operation.body, bodies.SaveWeightsBody)
+    body = bodies.decode(operation.body, SaveWeightsBody)
     address = ids.CheckpointPath(run.id, "weights", bodies.checkpoint_name(body.path))
     metadata = bodies.as_text(body.user_metadata or {})
     bodies.ttl(body.ttl_seconds)

@@ -2,45 +2,13 @@
 
 from __future__ import annotations
 
-import msgspec
 import numpy as np
 
 from gpu_workers import tensors
-from gpu_workers.bodies import Prompt, decode, tokens_of
+from gpu_workers.bodies import decode, tokens_of
 from gpu_workers.engine.types import PromptTargets, Sample, UserError
-from gpu_workers.tensors import Spread, TensorData
-from tinker_api import schemas
-
-
-class SamplingParams(msgspec.Struct, forbid_unknown_fields=True):
-    """How to sample."""
-
-    max_tokens: int | None = None
-    seed: int | None = None
-    stop: str | list[str | int] | None = None
-    temperature: float | None = None
-    top_k: int | None = None
-    top_p: float | None = None
-
-
-class SampleBody(schemas.Request, kw_only=True):
-    """`asample`."""
-
-    sampling_session_id: str
-    seq_id: int
-    prompt: Prompt
-    sampling_params: SamplingParams
-    num_samples: int | None = None
-    prompt_logprobs: bool | None = None
-    topk_prompt_logprobs: int | None = None
-    topk_sample_logprobs: int | None = None
-    prompt_alt_tokens_k: int | None = None
-    record_stability_info: bool | None = None
-    target_prompt_logprobs: TensorData | None = None
-    prompt_logprobs_last_n: int | None = None
-    base_model: str | None = None
-    model_path: str | None = None
-    report_tokens: bool | None = None
+from gpu_workers.tensors import Spread
+from tinker_api.operation_bodies import SampleBody, TensorData
 
 
 def sample(body: bytes) -> tuple[Sample, bool]:

@@ -8,13 +8,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from gpu_workers.engine.types import UserError
+from tinker_api.operation_bodies import TensorData
 
 MAX_SPREAD = 2**24
 """Cells that the sparse tensors of one request may have together, listed or not: a few bytes could
@@ -22,16 +21,6 @@ otherwise ask for any amount of memory."""
 
 
 _DTYPES: dict[str, np.dtype] = {"float32": np.dtype("<f4"), "int64": np.dtype("<i8")}
-
-
-class TensorData(msgspec.Struct, forbid_unknown_fields=True):
-    """A tensor in its JSON form."""
-
-    data: list[int | float]
-    dtype: Literal["float32", "int64"]
-    shape: list[int] | None = None
-    sparse_crow_indices: list[int] | None = None
-    sparse_col_indices: list[int] | None = None
 
 
 class Spread:

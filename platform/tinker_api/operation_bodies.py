@@ -1,8 +1,4 @@
-"""Bodies of operations, of which the web process reads the ids alone and workers the rest.
-
-These Structs are shaped like the workers' own (`gpu_workers/bodies.py`, `samples.py`), which no app
-may import; a test holds them against each other.
-"""
+"""Bodies of operations: the web process reads their ids alone, the workers all of them."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from accounts.models import Team
 from catalog.models import BaseModel
 from operations import claims, workers
 from operations.models import Operation, Payload
+from operations.services import JSON, PROTOBUF
 from runs.models import Sampler, Session, TrainingRun
 
 
@@ -78,7 +79,8 @@ class Log:
                 kind=kind,
                 cost=len(body),
             )
-            Payload.objects.create(operation=operation, content_type="application/json", body=body)
+            content_type = PROTOBUF if kind == "forward_backward" else JSON
+            Payload.objects.create(operation=operation, content_type=content_type, body=body)
         return operation
 
     def worker(self) -> uuid.UUID:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from checkpoints.services import MAX_TTL_S, MIN_TTL_S
-from tinker_api import schemas
-from tinker_api.description import answers, listings, operations
+from tinker_api import operation_bodies, schemas
+from tinker_api.description import answers, listings
 from tinker_api.views import recordings
 
 # A name that means the same wherever it stands
@@ -296,10 +296,10 @@ FIELDS: dict[type, dict[str, str]] = {
     },
     recordings.Metrics: {"metrics": "The numbers."},
     recordings.Rollouts: {"rollouts": "The episodes."},
-    operations.OptimStepBody: {
+    operation_bodies.OptimStepBody: {
         "optimizer_params": "Parameters of other optimizers, which are refused by name.",
     },
-    operations.AdamParams: {
+    operation_bodies.AdamParams: {
         "learning_rate": "The step's size.",
         "beta1": "How long the mean of the gradient lasts.",
         "beta2": "How long the mean of its square lasts.",
@@ -307,49 +307,52 @@ FIELDS: dict[type, dict[str, str]] = {
         "weight_decay": "Decoupled decay, times the learning rate.",
         "grad_clip_norm": "Clip the gradient to this norm; 0: do not.",
     },
-    operations.SaveWeightsBody: {
+    operation_bodies.SaveWeightsBody: {
         "path": "The checkpoint's name.",
         "overwrite": "Whether a checkpoint of this name may be replaced.",
     },
-    operations.LoadWeightsBody: {
+    operation_bodies.LoadWeightsBody: {
         "path": "The `tinker://` path of training weights.",
         "optimizer": "Whether the optimizer's state is loaded; otherwise it starts anew.",
         "session_id": _NULL,
         "model_seq_id": _NULL,
     },
-    operations.SaveForSamplerBody: {
+    operation_bodies.SaveForSamplerBody: {
         "path": "The checkpoint's name; null: make an ephemeral sampler.",
         "kind": "`snapshot`; an ephemeral sampler may also be `inflight`: its weights follow the "
         "run's later saves.",
         "sampling_session_seq_id": "The ephemeral sampler's number in the session.",
     },
-    operations.SaveExternalBody: {
+    operation_bodies.SaveExternalBody: {
         "path": "The checkpoint's name.",
         "age_encryption_recipients": "Not offered: leave it out.",
     },
-    operations.TensorData: {
+    operation_bodies.TensorData: {
         "data": "The numbers, row by row; of a sparse tensor only those listed.",
         "dtype": "What they are.",
         "shape": "One dimension unless given.",
         "sparse_crow_indices": "Where each row begins in `data`, and its end.",
         "sparse_col_indices": "The column of each number.",
     },
-    operations.OldDatum: {
+    operation_bodies.OldDatum: {
         "model_input": "The tokens.",
         "loss_fn_inputs": "Tensors by the names that the loss knows, e.g. `target_tokens`.",
     },
-    operations.OldPassInput: {
+    operation_bodies.OldPassInput: {
         "data": "The batch.",
         "loss_fn": "The loss's name, e.g. `cross_entropy`.",
         "loss_fn_config": "The loss's settings.",
     },
-    operations.OldPassBody: {
+    operation_bodies.OldPassBody: {
         "forward_input": "The batch, if there is to be no gradient.",
         "forward_backward_input": "The batch, if its gradient is to be added.",
     },
-    operations.Chunk: {"type": "`encoded_text`, the only type offered.", "tokens": "The tokens."},
-    operations.Prompt: {"chunks": "What the prompt is put together from."},
-    operations.SamplingParams: {
+    operation_bodies.Chunk: {
+        "type": "`encoded_text`, the only type offered.",
+        "tokens": "The tokens.",
+    },
+    operation_bodies.Prompt: {"chunks": "What the prompt is put together from."},
+    operation_bodies.SamplingParams: {
         "max_tokens": "How many to sample; null: as many as fit.",
         "seed": "The same seed gives the same samples; null: any.",
         "stop": "Stop at one of these texts or tokens; null: at the model's end tokens, `[]`: "
@@ -358,7 +361,7 @@ FIELDS: dict[type, dict[str, str]] = {
         "top_k": "Draw from the k likeliest tokens; -1: from all.",
         "top_p": "Draw from the likeliest tokens that have this share together.",
     },
-    operations.SampleBody: {
+    operation_bodies.SampleBody: {
         "prompt": "What to continue.",
         "sampling_params": "How to sample.",
         "num_samples": "How many sequences; 1 unless given.",

@@ -9,8 +9,8 @@ from msgspec import Meta
 
 from audit.services import GROUPS
 from core.openapi import Given, Raw, Route
-from tinker_api import queries, schemas
-from tinker_api.description import answers, listings, operations
+from tinker_api import operation_bodies, queries, schemas
+from tinker_api.description import answers, listings
 from tinker_api.views import recordings
 
 PROTOBUF = "application/x-protobuf"
@@ -90,7 +90,7 @@ TRAINING: dict[str, Route] = {
     "POST forward_backward": Route(
         takes=(
             Raw(PROTOBUF, "A `ForwardBackwardRequest`.", BINARY),
-            operations.OldPassBody,
+            operation_bodies.OldPassBody,
         ),
         gives=answers.Future,
         more="The gradient adds up until the next `optim_step`; with `forward_only` there is "
@@ -98,33 +98,33 @@ TRAINING: dict[str, Route] = {
         also={413: ((), _FULL), 415: ((), "The body is in a form that this route does not read.")},
     ),
     "POST forward": Route(
-        takes=operations.OldPassBody,
+        takes=operation_bodies.OldPassBody,
         gives=answers.Future,
         more=f"Newer clients ask `forward_backward` with `forward_only`. {_FAST}",
         also={413: ((), _FULL), 415: ((), "The body is not JSON.")},
     ),
     "POST unload_model": Route(takes=schemas.ModelId, gives=answers.Future),
     "POST optim_step": _operation(
-        operations.OptimStepBody, "Uses up the gradient.", "Step the optimizer"
+        operation_bodies.OptimStepBody, "Uses up the gradient.", "Step the optimizer"
     ),
     "POST save_weights": _operation(
-        operations.SaveWeightsBody,
+        operation_bodies.SaveWeightsBody,
         "The checkpoint holds the optimizer's state: training can go on from it.",
         "Save a checkpoint to train on from",
     ),
     "POST load_weights": Route(
-        takes=(operations.LoadWeightsBody, schemas.CreateFromCheckpoint),
+        takes=(operation_bodies.LoadWeightsBody, schemas.CreateFromCheckpoint),
         gives=answers.Future,
         more=_FAST,
         also={410: ((), _ENDED), 413: ((), _FULL)},
     ),
     "POST save_weights_for_sampler": _operation(
-        operations.SaveForSamplerBody,
+        operation_bodies.SaveForSamplerBody,
         "Either a named checkpoint, or an ephemeral sampler that lives with its session.",
         "Save weights to sample from",
     ),
     "POST save_weights_external": _operation(
-        operations.SaveExternalBody,
+        operation_bodies.SaveExternalBody,
         "PEFT files that other programs load.",
         "Save weights for use elsewhere",
     ),
@@ -139,7 +139,7 @@ SAMPLING: dict[str, Route] = {
     "GET samplers/{sampler_id}": Route(gives=answers.Sampler),
     "POST join_sampling_session": Route(takes=schemas.SamplingSessionId, gives=answers.Joined),
     "POST asample": Route(
-        takes=operations.SampleBody,
+        takes=operation_bodies.SampleBody,
         gives=answers.SampleFuture,
         more=_FAST,
         also={413: ((), _FULL), 429: ((), "Too many samples are open; try again soon.")},

@@ -1,31 +1,17 @@
-"""The OpenAPI document: valid, complete, and no second opinion about what workers read."""
+"""The OpenAPI document: valid and complete."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import msgspec
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from core.openapi import METHODS, Api, served
-from gpu_workers import bodies, passes, samples
 from openai_api import description as openai
 from reference.document import as_json, document
 from tinker_api import openapi as wire
-from tinker_api.description import operations
 
 APIS = [wire.API, openai.API]
-# a worker's Struct, and the one that describes it
-READ_BY_WORKERS = [
-    (bodies.OptimStepBody, operations.OptimStepBody),
-    (bodies.SaveWeightsBody, operations.SaveWeightsBody),
-    (bodies.LoadWeightsBody, operations.LoadWeightsBody),
-    (bodies.SaveForSamplerBody, operations.SaveForSamplerBody),
-    (bodies.SaveExternalBody, operations.SaveExternalBody),
-    (samples.SampleBody, operations.SampleBody),
-    (passes._PassBody, operations.OldPassBody),
-]
 
 
 def test_it_is_valid_openapi() -> None:
@@ -82,25 +68,3 @@ def test_messages_have_short_names() -> None:
     """Two Structs of one name would get their modules' names before them."""
     schemas = document()["components"]["schemas"]
     assert [name for name in schemas if "." in name] == []
-
-
-@pytest.mark.parametrize(("read", "described"), READ_BY_WORKERS, ids=lambda kind: kind.__name__)
-def test_bodies_are_those_that_workers_read(read: type, described: type) -> None:
-    assert shape_of(read) == shape_of(described)
-
-
-def shape_of(kind: type) -> Any:
-    """A Struct's schema with everything in place and without names and texts."""
-    (schema,), components = msgspec.json.schema_components([kind], ref_template="{name}")
-
-    def plain(part: Any) -> Any:
-        if isinstance(part, list):
-            return [plain(item) for item in part]
-        if not isinstance(part, dict):
-            return part
-        if "$ref" in part:
-            return plain(components[part["$ref"]])
-        texts = {name for name in ("title", "description") if isinstance(part.get(name), str)}
-        return {name: plain(value) for name, value in part.items() if name not in texts}
-
-    return plain(schema)
