@@ -103,6 +103,11 @@ TRAINING: dict[str, Route] = {
         more=f"Newer clients ask `forward_backward` with `forward_only`. {_FAST}",
         also={413: ((), _FULL), 415: ((), "The body is not JSON.")},
     ),
+    "POST create_custom_loss": Route(
+        takes=Raw("application/json", "A loss as an uploaded graph."),
+        gives=answers.Future,
+        more="Not offered: every request is answered 400, with what to use instead.",
+    ),
     "POST unload_model": Route(takes=schemas.ModelId, gives=answers.Future),
     "POST optim_step": _operation(
         operation_bodies.OptimStepBody, "Uses up the gradient.", "Step the optimizer"
