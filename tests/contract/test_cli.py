@@ -141,6 +141,8 @@ def test_watching_a_run(
         env=environment,
         stdout=subprocess.PIPE,
         text=True,
+        # a shell that starts us in the background has Ctrl-C ignored, and children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     body = {"metrics": [{"key": "late", "step": 7, "value": 0.5}]}
     time.sleep(1.0)

@@ -107,7 +107,8 @@ def test_everything_answers_once_the_ready_file_is_there(live_stack: LiveStack) 
     }
     assert set(children_of(live_stack)) == {"web", "worker", "postgres", "valkey"}
     assert httpx.get(f"{live_stack.url}/healthz").json() == {"status": "ok"}
-    assert models_offered(live_stack) == ["tinsmith/nano-llama3", "tinsmith/nano-qwen3"]
+    # other tests of the session may have added models to this stack
+    assert {"tinsmith/nano-llama3", "tinsmith/nano-qwen3"} <= set(models_offered(live_stack))
     front = httpx.get(live_stack.url).text
     assert f"{live_stack.url}/api/v1" in front
     assert "/admin/" in front

@@ -142,10 +142,10 @@ def test_a_large_batch_travels_in_chunks_whose_first_comes_last(
     assert stub.order[2:] == [(1, "forward_backward"), (4, "optim_step")]
 
 
-def test_the_server_chooses_the_size_of_chunks(
-    stub: Stub, training: tinsmith.TrainingClient
-) -> None:
+def test_the_server_chooses_the_size_of_chunks(stub: Stub, service: tinsmith.ServiceClient) -> None:
+    # before the first request, which asks for it
     stub.config = {"fwdbwd_max_chunk_len": 2, "parallel_fwdbwd_chunks": False, "new_flag": 1}
+    training = service.create_lora_training_client(BASE_MODEL, rank=4)
     training.forward(DATA * 5, "cross_entropy").result(5)
     assert [seq for seq, _ in stub.order] == [1, 2, 3]
     assert all(

@@ -116,7 +116,9 @@ async def test_a_waiter_is_woken_by_the_finish(
     # far below the recheck interval: it was the notification
     assert time.monotonic() - started < services.RECHECK_S / 2
     expected = (
-        Failed("your fault", "user") if failed else Finished("application/x-protobuf", b"\x01\x02")
+        Failed("your fault", "user")
+        if failed
+        else Finished("application/x-protobuf", b"\x01\x02", "optim_step")
     )
     assert found == expected
     assert await services.wait_result(caller=caller, request_id=request_id, timeout_s=0) == expected

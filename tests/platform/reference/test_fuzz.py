@@ -28,8 +28,8 @@ from schemathesis import GenerationMode
 from openai_api import asking
 from reference.document import document
 from tests.platform.reference.conftest import Estate, Hand, estates, rows_of
-from tinker_api import schemas
 from tinker_api import operation_bodies as operations_read_by_workers
+from tinker_api import schemas
 from tinker_api.description.routes import ROUTES
 from tinker_api.views import futures
 
