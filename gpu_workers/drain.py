@@ -95,12 +95,10 @@ class Drain:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._running = threading.Lock()
-        self._stopped = threading.Event()
         self._asked = threading.Event()
 
-    def stop(self) -> None:
-        """Make the loop return soon."""
-        self._stopped.set()
+    def wake(self) -> None:
+        """Have the loop notice that the worker is stopping."""
         self._worker.capacity.freed.wake()
 
     def run(self) -> None:
@@ -118,7 +116,7 @@ class Drain:
         finally:
             self._running.release()
             # rung while this drain was ending: that ring found the lock taken
-            if (again or self._asked.is_set()) and not self._stopped.is_set():
+            if (again or self._asked.is_set()) and not self._worker.stopping.is_set():
                 doorbell.ring(self._worker.pool, self._worker.id)
 
     def _loop(self, conn: psycopg.Connection, deadline: float) -> bool:
@@ -131,7 +129,7 @@ class Drain:
         news = {Announcement.WORK, Announcement.CHANGE}
         took_any = False
         try:
-            while not self._stopped.is_set():
+            while not self._worker.stopping.is_set():
                 if Announcement.CHANGE in news:
                     self._take_changes(conn)
                 took_any |= self._take(conn)
@@ -143,7 +141,7 @@ class Drain:
             if not conn.closed:
                 workers.set_lingering(conn, worker_id=worker.id, lingering=False)
         # whoever submitted before the flag fell did not ring, so look once more
-        if not self._stopped.is_set():
+        if not self._worker.stopping.is_set():
             self._take_changes(conn)
             took_any |= self._take(conn)
         return took_any

@@ -97,7 +97,7 @@ class Worker:
         if self.stopping.is_set():
             return
         self.stopping.set()
-        self._drain.stop()
+        self._drain.wake()
         self._engines.stop()
         self._streamer.stop()
         self.finisher.stop()
