@@ -71,15 +71,13 @@ def day(call: Call, name: str) -> date:
 
 
 def hour(call: Call, name: str) -> datetime:
-    """A required full hour, as RFC 3339 with a time zone."""
+    """A required full hour of UTC, as RFC 3339 with a time zone."""
     value = call.request.GET.get(name, "")
     try:
-        moment = datetime.fromisoformat(value)
-        full = moment.tzinfo is not None and not (
-            moment.minute or moment.second or moment.microsecond
-        )
-        if full:
-            return moment.astimezone(UTC)
+        given = datetime.fromisoformat(value)
+        moment = given.astimezone(UTC)
+        if given.tzinfo is not None and not (moment.minute or moment.second or moment.microsecond):
+            return moment
     except (ValueError, OverflowError):
         pass
     raise BadRequest(f"{name} must be a full hour like 2026-01-31T12:00:00Z, not {value!r}")

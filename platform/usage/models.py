@@ -1,4 +1,4 @@
-"""The ledger. A trigger refuses changes: entries are added and read, nothing else."""
+"""The ledger. Triggers refuse changes: rows are added and read, nothing else."""
 
 from __future__ import annotations
 
@@ -53,3 +53,35 @@ class Entry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.quantity} {self.kind} for {self.target}"
+
+
+class EndedCheckpoint(models.Model):
+    """How large a checkpoint was that is no more, and from when to when it was kept.
+
+    Written by a trigger on the deletion of checkpoints, so that no way of deleting one can forget
+    it. With the checkpoints that there still are, these rows tell what was stored at any time.
+    """
+
+    team = models.ForeignKey(
+        "accounts.Team", on_delete=models.DO_NOTHING, db_constraint=False, related_name="+"
+    )
+    session_id = models.TextField()
+    base_model = models.TextField()
+    path = models.TextField(help_text="The `tinker://` address it had.")
+    size_bytes = models.BigIntegerField()
+    created_at = models.DateTimeField()
+    ended_at = models.DateTimeField(
+        help_text="When it was deleted or replaced; if it expired before, when it expired."
+    )
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(created_at__lte=models.F("ended_at")),
+                name="ended_checkpoint_ends_last",
+            ),
+        ]
+        indexes = [models.Index(fields=["team", "ended_at"], name="ended_checkpoint_by_team")]
+
+    def __str__(self) -> str:
+        return self.path

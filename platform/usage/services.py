@@ -33,20 +33,11 @@ class Bucket:
     start: datetime
     base_model: str
     session_id: str
-    project_id: str | None
+    project_id: str
     user_metadata: dict[str, str] | None
     kind: str
     quantity: int
     price: Decimal | None
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A project's checkpoints at this moment."""
-
-    project_id: str | None
-    checkpoint_count: int
-    size_bytes: int
 
 
 # an operation that is done again after a crash has its entries already
@@ -90,7 +81,7 @@ async def hourly(*, team_id: int, start: datetime, end: datetime) -> list[Bucket
     async with database.connection() as conn, conn.cursor(row_factory=class_row(Bucket)) as cursor:
         await cursor.execute(
             """
-            SELECT u.*, s.project_id, s.user_metadata FROM (
+            SELECT u.*, coalesce(s.project_id, %s) AS project_id, s.user_metadata FROM (
                 SELECT date_trunc('hour', created_at, 'UTC') AS start, base_model, session_id,
                        kind, price, sum(quantity)::bigint AS quantity
                 FROM usage_entry
@@ -100,33 +91,9 @@ async def hourly(*, team_id: int, start: datetime, end: datetime) -> list[Bucket
             ) u LEFT JOIN runs_session s ON s.id = u.session_id
             ORDER BY u.start, u.quantity DESC, u.session_id, u.kind
             """,
-            (team_id, start, end, MAX_BUCKETS + 1),
+            (DEFAULT_PROJECT, team_id, start, end, MAX_BUCKETS + 1),
         )
         found = await cursor.fetchall()
     if len(found) > MAX_BUCKETS:
         raise BadRequest(f"the window holds more than {MAX_BUCKETS} rows; ask for a shorter one")
     return found
-
-
-async def stored_now(*, team_id: int, project_id: str | None) -> list[Stored]:
-    """How much a team's checkpoints take at this moment, by project."""
-    async with database.connection() as conn, conn.cursor(row_factory=class_row(Stored)) as cursor:
-        await cursor.execute(
-            """
-            SELECT s.project_id, count(*) AS checkpoint_count,
-                   coalesce(sum(c.size_bytes), 0)::bigint AS size_bytes
-            FROM checkpoints_checkpoint c
-            JOIN runs_trainingrun r ON r.id = c.run_id
-            JOIN runs_session s ON s.id = r.session_id
-            WHERE c.team_id = %(team)s AND (c.expires_at IS NULL OR c.expires_at > now())
-              AND (%(project)s::text IS NULL OR coalesce(s.project_id, %(default)s) = %(project)s)
-            GROUP BY s.project_id ORDER BY size_bytes DESC LIMIT %(limit)s
-            """,
-            {
-                "team": team_id,
-                "project": project_id,
-                "default": DEFAULT_PROJECT,
-                "limit": MAX_BUCKETS,
-            },
-        )
-        return await cursor.fetchall()

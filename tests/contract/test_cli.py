@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -225,11 +226,13 @@ def test_sessions(
 
 def test_usage(run: Run, answer: Callable[..., Any], trained: dict[str, str]) -> None:
     kinds = {event["event_info"]["type"] for event in answer("usage")["usage"]["data"]}
-    assert "training" in kinds
-    for by in ("kind", "model", "session", "hour"):
+    assert {"training", "storage"} <= kinds
+    for by in ("kind", "model", "session", "project", "hour"):
         told = run("usage", "--by", by)
         assert told.returncode == 0, told.stderr
         assert "training" in told.stdout
+        assert re.search(r"storage +[\d.e-]+ GB·h +-\n", told.stdout), told.stdout
+        assert re.search(r"stored now in project default: \d+ checkpoints, ", told.stdout)
 
 
 def test_chatting(run: Run, answer: Callable[..., Any], trained: dict[str, str]) -> None:

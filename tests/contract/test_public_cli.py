@@ -108,8 +108,18 @@ def test_exporting_a_trace(cli: Run, made: dict[str, str], tmp_path: Path) -> No
 def test_billing(cli: Run, made: dict[str, str]) -> None:
     hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     window = [(hour + timedelta(hours=step)).isoformat() for step in (-1, 1)]
-    assert made["session"] in cli("billing", "usage", *window)["sessions"]
-    assert cli("billing", "checkpoint-storage")["data"][0]["checkpoint_count"] >= 3
+    used = cli("billing", "usage", *window)
+    assert made["session"] in used["sessions"]
+    stored = [item for item in used["data"] if item["event_info"]["type"] == "storage"]
+    assert stored[-1]["project_id"] == "default"
+    assert stored[-1]["base_model"] == BASE_MODEL
+    assert stored[-1]["event_info"]["gigabyte_hours"] > 0
+    assert len(cli("billing", "usage", *window, "--csv", "-").splitlines()) == 1 + len(used["data"])
+    now = cli("billing", "checkpoint-storage", "--project-id", "default")["data"][0]
+    assert now["project_id"] == "default"
+    assert now["checkpoint_count"] >= 3
+    assert now["size_bytes"] == pytest.approx(now["size_gigabytes"] * 1e9)
+    assert cli("billing", "checkpoint-storage", "--project-id", "nobody's")["data"] == []
 
 
 def test_who_am_i(cli: Run) -> None:

@@ -124,6 +124,7 @@ def test_reports(client: Client) -> None:
     assert seen["usage"]["training"] == sum(12 + index - 1 for index in range(3))
     assert seen["usage"]["checkpoint"] == 3
     assert seen["stored"] >= 3
+    assert seen["kept"] > 0
 
 
 def test_public_checkpoints_are_for_everybody(client: Client, other_client: Client) -> None:

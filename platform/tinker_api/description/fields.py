@@ -214,17 +214,22 @@ FIELDS: dict[type, dict[str, str]] = {
         "token_count": "Tokens.",
         "cached": "Whether the prompt was known already.",
         "count": "Checkpoints.",
+        "gigabyte_hours": "Gigabytes of 1,000,000,000 bytes, times the hours that checkpoints took "
+        "them; of the hour that is now, so far.",
+        "free": "False: no storage is free.",
     },
     listings.UsageEvent: {
         "bucket_start": "The hour's beginning.",
         "bucket_end": "The hour's end.",
         "user_id": "The team.",
-        "estimated_cost_usd": "Null when the catalog had no price.",
+        "session_id": "The session that used it; null for storage.",
+        "estimated_cost_usd": "Null when the catalog had no price, as for storage.",
         "effective_rate_usd_per_million_tokens": "The price at the time of use.",
         "event_info": "What was used.",
     },
     listings.Usage: {
-        "data": "A row for each hour, session and kind.",
+        "data": "A row for each hour, session and kind; of storage for each hour, project and base "
+        "model.",
         "sessions": "The sessions that the rows speak of, by their ids.",
     },
     listings.StoredCheckpoints: {
@@ -325,7 +330,9 @@ FIELDS: dict[type, dict[str, str]] = {
     },
     operation_bodies.SaveExternalBody: {
         "path": "The checkpoint's name.",
-        "age_encryption_recipients": "Not offered: leave it out.",
+        "age_encryption_recipients": "Encrypt the files with age for these public keys, 1 to 10: "
+        "`age1…`, `ssh-ed25519 …` or `ssh-rsa …`. They then have `.age` after their names, and "
+        "this server cannot read them.",
     },
     operation_bodies.TensorData: {
         "data": "The numbers, row by row; of a sparse tensor only those listed.",

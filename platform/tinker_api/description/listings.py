@@ -187,24 +187,26 @@ class AuditLog(Answer):
 
 
 class UsedWhat(Answer):
-    """What was used: tokens or checkpoints."""
+    """What was used: tokens, checkpoints made, or their storage."""
 
-    type: Literal["training", "sampling_prefill", "sampling_sample", "checkpoint"]
+    type: Literal["training", "sampling_prefill", "sampling_sample", "checkpoint", "storage"]
     token_count: int | UnsetType = UNSET
     cached: bool | UnsetType = UNSET
     count: int | UnsetType = UNSET
+    gigabyte_hours: float | UnsetType = UNSET
+    free: bool | UnsetType = UNSET
 
 
 class UsageEvent(Answer):
-    """What a session used of one kind in one hour."""
+    """What a session used of one kind, or a project stored, in one hour."""
 
     bucket_start: Moment
     bucket_end: Moment
     base_model: str
     user_id: str
     user_name: str
-    session_id: str
-    project_id: str | None
+    session_id: str | None
+    project_id: str
     estimated_cost_usd: float | None
     effective_rate_usd_per_million_tokens: float | None
     event_info: UsedWhat
@@ -217,7 +219,7 @@ class UsageSession(Answer):
 
 
 class Usage(Answer):
-    """What the team has used, hour by hour."""
+    """What the team has used and stored, hour by hour."""
 
     data: list[UsageEvent]
     sessions: dict[str, UsageSession]
@@ -226,7 +228,7 @@ class Usage(Answer):
 class StoredCheckpoints(Answer):
     """What a project's checkpoints take."""
 
-    project_id: str | None
+    project_id: str
     org_user_urn: str
     user_name: str
     checkpoint_count: int

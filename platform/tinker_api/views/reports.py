@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 from django.http import HttpResponse
@@ -14,11 +15,14 @@ from core.errors import BadRequest
 from tinker_api import queries
 from tinker_api.endpoint import Call, reply
 from usage import services as usage
+from usage import storage
 from usage.models import Kind
 from usage.services import Bucket
+from usage.storage import StoredHour
 
 LONGEST_WINDOW = timedelta(days=14)
 HOUR = timedelta(hours=1)
+SECONDS_PER_HOUR = 3600
 BYTES_PER_GIGABYTE = 1_000_000_000
 _CHECKPOINT_SCHEME = "tinker://"
 
@@ -49,30 +53,49 @@ def _entry(item: Recorded) -> dict[str, Any]:
 
 
 async def usage_events(call: Call) -> HttpResponse:
-    """What the team has used, hour by hour."""
+    """What the team has used and stored, hour by hour."""
     start, end = queries.hour(call, "starting_on"), queries.hour(call, "ending_before")
     if start > datetime.now(UTC):
         raise BadRequest("starting_on lies in the future")
     if not HOUR <= end - start <= LONGEST_WINDOW:
         raise BadRequest("ending_before must be from 1 hour to 14 days after starting_on")
     found = await usage.hourly(team_id=call.caller.team_id, start=start, end=end)
+    stored = await storage.hourly(team_id=call.caller.team_id, start=start, end=end)
     sessions = {item.session_id: {"user_metadata": item.user_metadata or None} for item in found}
-    return reply({"data": [_event(item, call) for item in found], "sessions": sessions})
+    events = [*(_used(item, call) for item in found), *(_stored(item, call) for item in stored)]
+    events.sort(key=itemgetter("bucket_start"))
+    return reply({"data": events, "sessions": sessions})
 
 
-def _event(item: Bucket, call: Call) -> dict[str, Any]:
-    cost = None if item.price is None else float(item.price * item.quantity / 1_000_000)
+def _event(item: Bucket | StoredHour, call: Call) -> dict[str, Any]:
     return {
         "bucket_start": item.start,
         "bucket_end": item.start + HOUR,
         "base_model": item.base_model,
         "user_id": team_urn(call.caller.team_id),
         "user_name": call.caller.team_name,
-        "session_id": item.session_id,
+        "session_id": None,
         "project_id": item.project_id,
+        "estimated_cost_usd": None,
+        "effective_rate_usd_per_million_tokens": None,
+    }
+
+
+def _used(item: Bucket, call: Call) -> dict[str, Any]:
+    cost = None if item.price is None else float(item.price * item.quantity / 1_000_000)
+    return _event(item, call) | {
+        "session_id": item.session_id,
         "estimated_cost_usd": cost,
         "effective_rate_usd_per_million_tokens": None if item.price is None else float(item.price),
         "event_info": _event_info(item),
+    }
+
+
+def _stored(item: StoredHour, call: Call) -> dict[str, Any]:
+    """Storage is the project's: checkpoints outlive their sessions. It has no price here."""
+    hours = float(item.byte_seconds / SECONDS_PER_HOUR / BYTES_PER_GIGABYTE)
+    return _event(item, call) | {
+        "event_info": {"type": "storage", "gigabyte_hours": hours, "free": False}
     }
 
 
@@ -88,7 +111,7 @@ def _event_info(item: Bucket) -> dict[str, Any]:
 
 async def checkpoint_storage(call: Call) -> HttpResponse:
     """How much the team's checkpoints take now, by project."""
-    found = await usage.stored_now(
+    found = await storage.now(
         team_id=call.caller.team_id, project_id=queries.text(call, "project_id")
     )
     data = [

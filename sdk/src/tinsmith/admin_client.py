@@ -49,6 +49,8 @@ class AdminClient(Rest):
     ) -> APIFuture[BillingUsageResponse]:
         """What was used between two times, by hour, model, session and kind.
 
+        Storage is listed by hour, model and project: checkpoints outlive their sessions.
+
         Args:
             starting_on: a full hour: a datetime (UTC where it names no zone), or its RFC 3339
                 text.

@@ -196,16 +196,19 @@ def reports(kit: Kit, base_model: str) -> dict[str, Any]:
     usage = done(admin.get_billing_usage(hour - timedelta(hours=1), hour + timedelta(hours=1)))
     storage = done(admin.get_current_checkpoint_storage_usage())
     ours = [item for item in usage.data if item.session_id == made["session"]]
+    infos = [item.event_info for item in usage.data]
     return {
         "whoami": [identity.user_urn, identity.org_urn, identity.email],
         "audit": [item.event for item in log.entries if item.tinker_path == made["sampler"]],
         "usage": {item.event_info.type: _quantity(item.event_info) for item in ours},
         "stored": sum(item.checkpoint_count for item in storage.data),
+        "kept": sum(_quantity(item) for item in infos if item.type == "storage"),
     }
 
 
-def _quantity(info: Any) -> int:
-    return info.count if info.type == "checkpoint" else info.token_count
+def _quantity(info: Any) -> float:
+    names = {"checkpoint": "count", "storage": "gigabyte_hours"}
+    return getattr(info, names.get(info.type, "token_count"))
 
 
 def publish(kit: Kit, base_model: str) -> str:

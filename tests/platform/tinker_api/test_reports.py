@@ -71,7 +71,7 @@ def _execute(statement: str) -> None:
     connection.cursor().execute(statement)
 
 
-@pytest.mark.parametrize("table", ["audit_entry", "usage_entry"])
+@pytest.mark.parametrize("table", ["audit_entry", "usage_entry", "usage_endedcheckpoint"])
 @pytest.mark.django_db
 def test_entries_cannot_be_changed(table: str) -> None:
     Entry.objects.create(team_id=1, event="x.y", target="z")
@@ -84,7 +84,11 @@ def test_entries_cannot_be_changed(table: str) -> None:
         base_model="b",
         quantity=1,
     )
-    for statement in (f"UPDATE {table} SET target = 'other'", f"DELETE FROM {table}"):
+    moment = timezone.now()
+    usage_models.EndedCheckpoint.objects.create(
+        team_id=1, path="t", size_bytes=1, created_at=moment, ended_at=moment
+    )
+    for statement in (f"UPDATE {table} SET team_id = 2", f"DELETE FROM {table}"):
         with pytest.raises(DatabaseError, match="append-only"):
             _execute(statement)
 
@@ -165,7 +169,7 @@ class TestUsage:
         assert [
             (item["project_id"], item["checkpoint_count"], item["size_bytes"]) for item in data
         ] == [
-            (None, 2, 3_000_000_001),
+            ("default", 2, 3_000_000_001),
             ("night", 1, 2),
         ]
         assert data[0]["size_gigabytes"] == pytest.approx(3.0)
@@ -178,6 +182,7 @@ class TestUsage:
         [
             ({"starting_on": "2026-01-01"}, "ending_before"),
             ({"starting_on": "2026-01-01T00:30:00Z"}, "starting_on"),
+            ({"starting_on": "2026-01-01T00:00:00+05:30"}, "starting_on"),
             ({"starting_on": "now"}, "starting_on"),
             ({"starting_on": "2026-01-01T00:00:00"}, "starting_on"),
             ({"starting_on": "0001-01-01T00:00:00+10:00"}, "starting_on"),

@@ -110,15 +110,14 @@ def usage(command: Command) -> None:
     if command.out.as_json:
         command.out.data({"usage": events, "storage": stored})
         return
-    sums: dict[tuple[str, ...], list[float]] = defaultdict(lambda: [0.0, 0.0])
+    sums: dict[tuple[str, ...], list[tuple[float, float | None]]] = defaultdict(list)
     for event in events.data:
         amount, unit = _amount(event)
-        total = sums[(_title(event, command.arguments.by), event.event_info.type, unit)]
-        total[0] += amount
-        total[1] += event.estimated_cost_usd or 0.0
+        names = (_title(event, command.arguments.by), event.event_info.type, unit)
+        sums[names].append((amount, event.estimated_cost_usd))
     rows = [
-        (*names[:2], f"{amount:,.0f} {names[2]}", f"{cost:.4f}")
-        for names, (amount, cost) in sorted(sums.items())
+        (*names[:2], f"{_figure(sum(amount for amount, _ in parts))} {names[2]}", _cost(parts))
+        for names, parts in sorted(sums.items())
     ]
     by = command.arguments.by
     if by == "kind":
@@ -128,7 +127,19 @@ def usage(command: Command) -> None:
         None, columns if by == "kind" else (by.upper(), *columns), rows, "nothing was used"
     )
     for item in stored.data:
-        print(f"stored now: {item.checkpoint_count} checkpoints, {size(item.size_bytes)}")
+        where = f" in project {item.project_id}" if item.project_id else ""
+        print(f"stored now{where}: {item.checkpoint_count} checkpoints, {size(item.size_bytes)}")
+
+
+def _cost(parts: list[tuple[float, float | None]]) -> str:
+    """What the parts that have a price cost; ``-`` where none has."""
+    known = [cost for _, cost in parts if cost is not None]
+    return f"{sum(known):.4f}" if known else "-"
+
+
+def _figure(amount: float) -> str:
+    """A count in full; of what is no whole number three digits."""
+    return f"{amount:,.0f}" if amount >= 100 or amount == int(amount) else f"{amount:.3g}"
 
 
 def _amount(event: BillingUsageEvent) -> tuple[float, str]:
@@ -148,4 +159,6 @@ def _title(event: BillingUsageEvent, by: str) -> str:
         return event.base_model or "-"
     if by == "session":
         return event.session_id or "-"
+    if by == "project":
+        return event.project_id or "-"
     return f"{event.bucket_start.astimezone():%Y-%m-%d %H:%M}" if by == "hour" else ""

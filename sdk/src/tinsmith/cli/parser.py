@@ -80,7 +80,8 @@ def _account(command: Callable[..., argparse.ArgumentParser], to: Any) -> None:
     models.add_argument("filter", nargs="?", help="a part of the name")
     usage = command(to, "usage", "account", "usage", "show what the team has used")
     usage.add_argument("--days", type=_number(1, 14), default=1, help="the last N days (1)")
-    usage.add_argument("--by", choices=["kind", "model", "session", "hour"], default="kind")
+    kinds = ["kind", "model", "session", "project", "hour"]
+    usage.add_argument("--by", choices=kinds, default="kind", help="what to sum up for (kind)")
 
 
 def _runs(command: Callable[..., argparse.ArgumentParser], to: Any) -> None:

@@ -62,7 +62,7 @@ class CheckpointBillingEvent(_Billed, frozen=True, kw_only=True, tag="checkpoint
 
 
 class StorageBillingEvent(_Billed, frozen=True, kw_only=True, tag="storage"):
-    """Checkpoints kept."""
+    """Checkpoints kept: gigabytes of 1,000,000,000 bytes, times hours."""
 
     type: ClassVar[str] = "storage"
     gigabyte_hours: float
