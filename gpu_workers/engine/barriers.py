@@ -8,7 +8,7 @@ only its own run meanwhile.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from gpu_workers.engine.optimizer import step_rows
 from gpu_workers.engine.residency import Residency, Run
 from gpu_workers.engine.scheduler import Barrier, Scheduler
 from gpu_workers.engine.types import (
+    AgeRecipient,
     CreateRun,
     Done,
     LoadState,
@@ -142,7 +143,14 @@ class Barriers:
     def _save(self, barrier: Barrier, row: Row, work: SaveState) -> None:
         state = row.snapshot(moments=work.optimizer, gradient=work.gradient)
         self._scheduler.finish(barrier)  # the run goes on; the answer follows the files
-        self._write(barrier.payload, row, work, state, optimizer=work.optimizer)
+        self._write(
+            barrier.payload,
+            row,
+            work,
+            state,
+            optimizer=work.optimizer,
+            encrypt_for=work.encrypt_for,
+        )
 
     def _publish(self, barrier: Barrier, row: Row, work: PublishSampler) -> None:
         state = row.snapshot(moments=False, gradient=False)
@@ -158,12 +166,19 @@ class Barriers:
         state: RowState,
         *,
         optimizer: bool,
+        encrypt_for: Sequence[AgeRecipient] = (),
     ) -> None:
         layout, spec = row.layout, row.spec
 
         def write() -> int:
             return peft_io.save(
-                work.directory, layout, spec, state, base_name=self._base_name, optimizer=optimizer
+                work.directory,
+                layout,
+                spec,
+                state,
+                base_name=self._base_name,
+                optimizer=optimizer,
+                encrypt_for=encrypt_for,
             )
 
         def written(result: int | Exception) -> None:

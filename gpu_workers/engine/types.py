@@ -5,16 +5,18 @@ Whoever submits work imports this file and `engine.Engine`, nothing else of the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import pyrage
 
 Float32Array = npt.NDArray[np.float32]
 Int32Array = npt.NDArray[np.int32]
+AgeRecipient = pyrage.x25519.Recipient | pyrage.ssh.Recipient
 
 NO_LOGPROB = -99999.0
 """What stands in tables of likeliest tokens where there is no token."""
@@ -99,12 +101,14 @@ class SaveState:
     """Write PEFT files to `directory`, which must not exist; `optimizer.safetensors` if asked.
 
     `gradient` adds the gradients not yet stepped on, so that `LoadState(restore=True)` continues
-    exactly where this was saved.
+    exactly where this was saved. With `encrypt_for`, all files are encrypted for those keys, have
+    `.age` after their names, and cannot be loaded again.
     """
 
     directory: Path
     optimizer: bool = True
     gradient: bool = False
+    encrypt_for: Sequence[AgeRecipient] = ()
 
 
 @dataclass(slots=True)

@@ -2,8 +2,9 @@
 
 A saved state is a folder: `adapter_config.json`, `adapter_model.safetensors` and, if asked for,
 `optimizer.safetensors` (moments by the same names, the step, the gradient). Safetensors only, never
-pickle. A folder appears under its name all at once: it is written under another name, flushed to
-disk and renamed.
+pickle. Saved for the holders of age keys, all of them have `.age` after their names (sealed.py) and
+cannot be loaded. A folder appears under its name all at once: it is written under another name,
+flushed to disk and renamed.
 
 Nothing here touches the arena: rows come and go as arena.RowState, so that this can run in the
 engine's file thread.
@@ -15,6 +16,7 @@ import json
 import os
 import shutil
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,12 +27,14 @@ from torch import Tensor
 
 from gpu_workers.engine.arena import FrozenAdapter, Layout, RowState
 from gpu_workers.engine.base import LINEARS, BaseModel, Kind
-from gpu_workers.engine.types import LORA_ALPHA, AdapterSpec, UserError
+from gpu_workers.engine.lora import sealed
+from gpu_workers.engine.types import LORA_ALPHA, AdapterSpec, AgeRecipient, UserError
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 OPTIMIZER = "optimizer.safetensors"
 _PREFIX = "base_model.model."
+_METADATA = {"format": "pt"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +64,14 @@ def save(
     *,
     base_name: str,
     optimizer: bool,
+    encrypt_for: Sequence[AgeRecipient] = (),
     durable: bool = True,
 ) -> int:
     """Write `state` to `directory`, which must not exist; gives the bytes written.
 
-    `optimizer` writes optimizer.safetensors from the state's moments and gradient. Raises
-    FileExistsError if the directory is there already, OSError if the disk will not have it.
+    `optimizer` writes optimizer.safetensors from the state's moments and gradient. With
+    `encrypt_for`, only the holders of those keys can read the files. Raises FileExistsError if the
+    directory is there already, OSError if the disk will not have it.
     """
     if directory.exists():
         raise FileExistsError(f"{directory} exists already")
@@ -73,11 +79,11 @@ def save(
     draft = directory.parent / f".{directory.name}.{uuid.uuid4().hex}"
     draft.mkdir()
     try:
-        save_file(named(layout, state.master), draft / WEIGHTS, metadata={"format": "pt"})
+        _write_tensors(draft / WEIGHTS, named(layout, state.master), encrypt_for)
         if optimizer:
-            save_file(_optimizer_tensors(layout, state), draft / OPTIMIZER)
-        text = json.dumps(_config(spec, base_name), indent=2, sort_keys=True)
-        (draft / CONFIG).write_text(text + "\n", encoding="utf-8")
+            _write_tensors(draft / OPTIMIZER, _optimizer_tensors(layout, state), encrypt_for)
+        text = json.dumps(_config(spec, base_name), indent=2, sort_keys=True) + "\n"
+        _write_bytes(draft / CONFIG, text.encode(), encrypt_for)
         size = sum(path.stat().st_size for path in draft.iterdir())
         if durable:
             for path in (*draft.iterdir(), draft):
@@ -89,6 +95,22 @@ def save(
         shutil.rmtree(draft, ignore_errors=True)
         raise
     return size
+
+
+def _write_tensors(
+    path: Path, tensors: dict[str, Tensor], encrypt_for: Sequence[AgeRecipient]
+) -> None:
+    if encrypt_for:
+        sealed.write(path, sealed.safetensors(tensors, _METADATA), encrypt_for)
+    else:
+        save_file(tensors, path, metadata=_METADATA)
+
+
+def _write_bytes(path: Path, content: bytes, encrypt_for: Sequence[AgeRecipient]) -> None:
+    if encrypt_for:
+        sealed.write(path, iter([content]), encrypt_for)
+    else:
+        path.write_bytes(content)
 
 
 def read_config(directory: Path) -> AdapterFiles:
