@@ -12,7 +12,7 @@ import os
 import select
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
@@ -41,6 +41,7 @@ class Capacity:
         self._operations = 0
         self._bytes = 0
         self._was_full = False
+        self._emptiness_wanted = False
         self.freed = Wakeup()
 
     def left(self) -> tuple[int, int]:
@@ -49,6 +50,12 @@ class Capacity:
             left = MAX_OPERATIONS - self._operations, MAX_BYTES - self._bytes
             self._was_full = min(left) <= 0
             return max(0, left[0]), max(0, left[1])
+
+    def is_whole(self) -> bool:
+        """Whether nothing is in the process; if something is, `freed` wakes once nothing is."""
+        with self._lock:
+            self._emptiness_wanted = self._operations > 0
+            return not self._emptiness_wanted
 
     def take(self, operation: Claimed) -> None:
         """An operation is in the process."""
@@ -61,7 +68,8 @@ class Capacity:
         with self._lock:
             self._operations -= 1
             self._bytes -= len(operation.body)
-            wake, self._was_full = self._was_full, False
+            wake = self._was_full or (self._emptiness_wanted and not self._operations)
+            self._was_full = False
         if wake:
             self.freed.wake()
 
@@ -96,6 +104,8 @@ class Drain:
         self._worker = worker
         self._running = threading.Lock()
         self._asked = threading.Event()
+        # suspects wait: what is in hand is finished first, then each of them is done alone
+        self._quarantine = False
 
     def wake(self) -> None:
         """Have the loop notice that the worker is stopping."""
@@ -152,6 +162,7 @@ class Drain:
         worker.release_ended(conn)
         for run in claims.adopt(conn, worker_id=worker.id, pool=worker.pool, limit=MAX_CLAIM):
             worker.restore(conn, run)
+        self._quarantine = claims.has_suspects(conn, pool=worker.pool)
 
     def _take(self, conn: psycopg.Connection) -> bool:
         """Claim all there is room for and hand it over; whether there was any.
@@ -161,20 +172,28 @@ class Drain:
         """
         worker = self._worker
         took = False
-        while True:
+        while self._quarantine and worker.capacity.is_whole():
+            self._quarantine = bool(self._claim(conn, limit=1, max_bytes=MAX_BYTES, suspects=True))
+            took |= self._quarantine
+        while not self._quarantine:
             operations, max_bytes = worker.capacity.left()
             if not operations or not max_bytes:
-                return took
+                break
             limit = min(operations, MAX_CLAIM)
-            claimed = claims.claim(
-                conn, worker_id=worker.id, pool=worker.pool, limit=limit, max_bytes=max_bytes
-            )
-            for operation in claimed:
-                worker.begin(conn, operation)
+            claimed = self._claim(conn, limit=limit, max_bytes=max_bytes)
             took |= bool(claimed)
             taken_bytes = sum(len(operation.body) for operation in claimed)
             if len(claimed) < limit and taken_bytes < max_bytes:
-                return took
+                break
+        return took
+
+    def _claim(self, conn: psycopg.Connection, **which: Any) -> list[Claimed]:
+        """Claim as `claims.claim` says and hand over."""
+        worker = self._worker
+        claimed = claims.claim(conn, worker_id=worker.id, pool=worker.pool, **which)
+        for operation in claimed:
+            worker.begin(conn, operation)
+        return claimed
 
     def _wait(self, conn: psycopg.Connection, timeout_s: float) -> set[Announcement]:
         """What was announced for our pool, once there is anything to do or the time is over."""

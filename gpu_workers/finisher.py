@@ -13,7 +13,6 @@ from typing import Any
 
 import psycopg
 
-from checkpoints import store
 from core import database
 from gpu_workers.answers import Answer
 from gpu_workers.engine.types import UserError
@@ -107,9 +106,6 @@ class Finisher:
     ) -> None:
         """What follows a commit; a fault in it is logged and must not end the thread."""
         try:
-            for outcome in outcomes:
-                if outcome.obsolete_key is not None:
-                    store.delete(outcome.obsolete_key)
             if outcomes:
                 self._on_written([outcome.request_id for outcome in outcomes])
             for job in jobs:

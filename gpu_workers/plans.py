@@ -234,14 +234,13 @@ def _publish_ephemeral(run: AdoptedRun, operation: Claimed, number: int, *, infl
         key = store.sampler_key(sampler_id, run.id, operation.seq)
     seq = operation.seq if inflight else None
 
-    def write(conn: Connection) -> str | None:
+    def write(conn: Connection) -> None:
+        if inflight:
+            runs.renew_inflight(conn, run_id=run.id, key=key, seq=operation.seq)
         if not runs.make_ephemeral(
             conn, sampler_id=sampler_id, run_id=run.id, number=number, key=key, seq=seq
         ):
-            raise Conflict(f"the session has a sampler {sampler_id} already")
-        if inflight:
-            runs.renew_inflight(conn, run_id=run.id, key=key, seq=operation.seq)
-        return None
+            raise Conflict(f"the session has a sampler {sampler_id} already", unneeded_key=key)
 
     return Plan(
         [PublishSampler(key, store.path(key))],
@@ -259,9 +258,8 @@ def recording(request_id: str, result: SampleResult) -> Effect:
         recordings.Recorded(sequence.tokens, sequence.logprobs) for sequence in result.sequences
     ]
 
-    def write(conn: Connection) -> str | None:
+    def write(conn: Connection) -> None:
         recordings.record(conn, request_id=request_id, sequences=sequences)
-        return None
 
     return write
 
@@ -274,8 +272,8 @@ def _checkpoint_effect(
     ttl_seconds: int | None,
     overwrite: bool | None,
 ) -> Effect:
-    def effect(conn: Connection) -> str | None:
-        recorded, replaced = checkpoints.record(
+    def effect(conn: Connection) -> None:
+        if not checkpoints.record(
             conn,
             run_id=address.run_id,
             segment=address.segment,
@@ -285,15 +283,13 @@ def _checkpoint_effect(
             user_metadata=user_metadata,
             ttl_seconds=ttl_seconds,
             overwrite=bool(overwrite),
-        )
-        if not recorded:
-            store.delete(key)
+        ):
             raise Conflict(
                 f"there is a checkpoint {address} already; "
                 "choose another name"
-                + (" or pass overwrite" if address.segment == "weights" else "")
+                + (" or pass overwrite" if address.segment == "weights" else ""),
+                unneeded_key=key,
             )
-        return replaced
 
     return effect
 

@@ -19,7 +19,7 @@ from typing import Any
 import psycopg
 from django.conf import settings
 
-from checkpoints import expiry, store
+from checkpoints import store
 from core import database, doorbell
 from core.ids import split_request_id
 from gpu_workers import answers, plans, samples
@@ -37,13 +37,18 @@ from gpu_workers.engines import Engines
 from gpu_workers.finisher import Ended, Finisher
 from gpu_workers.progress import RunProgress
 from gpu_workers.streamer import Streamer
-from operations import claims, finish, recordings, workers
+from gpu_workers.upkeep import Upkeep, sweep
+from operations import claims, finish, workers
 from operations.claims import AdoptedRun, Claimed
+from operations.models import CONVICTED
 from runs import lifecycle
 
 log = logging.getLogger(__name__)
 
-RENEW_EVERY_S = 8.0
+CONVICTED_MESSAGE = (
+    f"{CONVICTED} workers died while they did this, the last one with nothing else in hand, so it "
+    "is given up; most likely it takes more memory than there is: send less at once"
+)
 
 
 class Worker:
@@ -64,7 +69,10 @@ class Worker:
         self.capacity = Capacity()
         self.finisher = Finisher(self.id, applied=self._applied, on_written=self._on_written)
         self.stopping = threading.Event()
-        self._pulse = threading.Thread(target=self._keep_alive, name="pulse", daemon=True)
+        self._upkeep = [
+            Upkeep("pulse", self.pulse_now, until=self.stopping),
+            Upkeep("sweep", sweep, until=self.stopping),
+        ]
         self._drain = Drain(self)
 
     # --- life ---------------------------------------------------------------------------------
@@ -88,7 +96,8 @@ class Worker:
         for folder in self._scratch.parent.iterdir():
             if folder.name in dead:
                 shutil.rmtree(folder, ignore_errors=True)
-        self._pulse.start()
+        for upkeep in self._upkeep:
+            upkeep.start()
         doorbell.ring(self.pool)
         log.info("worker %s serves the pool %s: %s", self.id, self.pool, ", ".join(models))
 
@@ -101,35 +110,38 @@ class Worker:
         self._engines.stop()
         self._streamer.stop()
         self.finisher.stop()
+        self._sign_off()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _sign_off(self) -> None:
         try:
             with database.connect() as conn:
-                workers.retire(conn, worker_id=self.id)
+                # at once: what a dead worker had in hand would count against it
+                with conn.transaction():
+                    workers.retire(conn, worker_id=self.id)
+                    handed_back = claims.hand_back(conn, worker_id=self.id)
+                if handed_back:
+                    self._call_for_work(conn, {self.pool})
         except psycopg.Error as error:
             log.warning("the worker could not sign off: %s", error)
-        shutil.rmtree(self._scratch, ignore_errors=True)
 
     def drain(self) -> None:
         """Do what waits and linger for more; returns at once when another thread does so."""
         if not self.stopping.is_set():
             self._drain.run()
 
-    def _keep_alive(self) -> None:
-        """Pulse until the worker stops."""
-        conn: psycopg.Connection | None = None
-        while not self.stopping.wait(RENEW_EVERY_S):
-            try:
-                conn = conn or database.connect()
-                self.pulse_now(conn)
-            except psycopg.Error as error:
-                log.error("the worker's lease could not be renewed: %s", error)
-                conn = None
-            except Exception:
-                log.exception("the worker's sweep failed")
-
     def pulse_now(self, conn: psycopg.Connection) -> None:
-        """Renew the lease and do what has to happen regularly."""
+        """Renew the lease, end silent sessions, make good for what was lost. Touches no files."""
         self.renew(conn)
-        self._sweep(conn)
+        pools = set(lifecycle.expire_sessions(conn))
+        if claims.recover(conn, pool=self.pool) or claims.is_waiting(conn, pool=self.pool):
+            pools.add(self.pool)
+        self._call_for_work(conn, pools)
+
+    def _call_for_work(self, conn: psycopg.Connection, pools: set[str]) -> None:
+        for pool in pools:
+            finish.announce_change(conn, pool)
+            doorbell.ring(pool)
 
     def renew(self, conn: psycopg.Connection) -> None:
         """Renew the lease; had it run out, forget all runs, for others may have moved them on."""
@@ -143,17 +155,6 @@ class Worker:
             runs = {run_id: progress.last_submitted for run_id, progress in self._runs.items()}
             samples = list(self._samples)
         self._forget(conn, claims.lost(conn, worker_id=self.id, runs=runs, samples=samples))
-
-    def _sweep(self, conn: psycopg.Connection) -> None:
-        """End silent sessions and expired checkpoints, make good for what was lost."""
-        expiry.sweep(conn)
-        recordings.forget_old(conn)
-        pools = lifecycle.expire_sessions(conn)
-        if claims.recover(conn, pool=self.pool) or claims.is_waiting(conn, pool=self.pool):
-            pools.append(self.pool)
-        for pool in set(pools):
-            finish.announce_change(conn, pool)
-            doorbell.ring(pool)
 
     def _forget(self, conn: psycopg.Connection, run_ids: list[str]) -> None:
         """Drop runs here and give them back to the log, which restores them where it may."""
@@ -232,6 +233,7 @@ class Worker:
             return
         run = progress.run
         try:
+            _refuse_convicted(operation)
             plan = plans.plan(conn, run, operation)
             engine = self._engines.get(run.base_model)
             for work in plan.work:
@@ -262,6 +264,7 @@ class Worker:
 
     def _begin_sample(self, operation: Claimed) -> None:
         assert operation.base_model is not None
+        _refuse_convicted(operation)
         work, recorded = samples.sample(operation.body)
         engine = self._engines.get(operation.base_model)
         engine.validate(work)
@@ -349,16 +352,14 @@ class Worker:
             return
 
         def write(conn: psycopg.Connection) -> None:
-            unneeded = finish.record_snapshot(
+            finish.record_snapshot(
                 conn, worker_id=self.id, run_id=progress.run.id, seq=seq, key=key
             )
-            if unneeded is not None:
-                store.delete(unneeded)
 
         self.finisher.call(write)
 
     def release_ended(self, conn: psycopg.Connection) -> None:
-        """Free what ended sessions held: slots, samplers, files; fail what they still wait for."""
+        """Free what ended sessions held: slots and samplers; fail what they still wait for."""
         for run_id in lifecycle.give_up_ended(conn, worker_id=self.id):
             self._drop(run_id)
         while ended := lifecycle.release_ended(conn, worker_id=self.id):
@@ -373,9 +374,12 @@ class Worker:
         for key in released.sampler_keys:
             for engine in self._engines.running().values():
                 engine.drop_sampler(key)
-        for key in store.session_keys(released.session_id):
-            store.delete(key)
         finish.announce(conn, released.failed_requests)
+
+
+def _refuse_convicted(operation: Claimed) -> None:
+    if operation.deaths >= CONVICTED:
+        raise UserError(CONVICTED_MESSAGE)
 
 
 _current: Worker | None = None

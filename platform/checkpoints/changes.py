@@ -8,7 +8,8 @@ from typing import Any
 from accounts.keys import Caller
 from audit import services as audit
 from checkpoints import store
-from checkpoints.services import LIVE, MAX_TTL_S, MIN_TTL_S, SAMPLED_FROM
+from checkpoints.leftovers import SAMPLED_FROM
+from checkpoints.services import LIVE, MAX_TTL_S, MIN_TTL_S
 from core import database
 from core.database import Connection
 from core.errors import BadRequest, NotFound
@@ -45,7 +46,8 @@ async def _delete_files(key: str) -> None:
                 f"""
                 DELETE FROM checkpoints_leftover WHERE key = (
                     SELECT key FROM checkpoints_leftover
-                    WHERE key = %(key)s AND NOT {SAMPLED_FROM} FOR UPDATE SKIP LOCKED)
+                    WHERE key = %(key)s AND NOT {SAMPLED_FROM.format(key="%(key)s")}
+                    FOR UPDATE SKIP LOCKED)
                 RETURNING key
                 """,
                 {"key": key},

@@ -1,11 +1,10 @@
-"""What workers do about checkpoints from time to time: end those past their time, delete files."""
+"""How checkpoints end when their time is over."""
 
 from __future__ import annotations
 
 from psycopg import Connection
 
 from audit import services as audit
-from checkpoints import store
 from core.ids import CheckpointPath
 
 AT_ONCE = 200
@@ -23,18 +22,9 @@ WITH expired AS (
 SELECT team_id, run_id, segment, name FROM gone
 """
 
-_DUE = """
-SELECT l.key FROM checkpoints_leftover l
-WHERE l.not_before <= now()
-  AND NOT EXISTS (SELECT FROM checkpoints_checkpoint c WHERE c.key = l.key)
-  AND NOT EXISTS (SELECT FROM runs_sampler s JOIN runs_session e ON e.id = s.session_id
-                  WHERE s.weights_key = l.key AND e.released_at IS NULL)
-ORDER BY l.not_before LIMIT %s FOR UPDATE SKIP LOCKED
-"""
 
-
-def sweep(conn: Connection) -> list[str]:
-    """End expired checkpoints and delete files that nobody needs; returns the keys deleted."""
+def expire(conn: Connection) -> None:
+    """End the checkpoints whose time is over; their files are left to `leftovers.delete_due`."""
     with conn.transaction():
         for team_id, *address in conn.execute(_EXPIRE, (AT_ONCE,)).fetchall():
             audit.record_by_platform(
@@ -43,11 +33,3 @@ def sweep(conn: Connection) -> list[str]:
                 event="checkpoint.expired",
                 target=str(CheckpointPath(*address)),
             )
-    with conn.transaction():
-        keys = [key for (key,) in conn.execute(_DUE, (AT_ONCE,)).fetchall()]
-        for key in keys:
-            store.delete(key)
-        # gone from the table only with the files: a crash in between deletes them again
-        if keys:
-            conn.execute("DELETE FROM checkpoints_leftover WHERE key = ANY(%s)", (keys,))
-    return keys

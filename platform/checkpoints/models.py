@@ -66,6 +66,13 @@ class Leftover(models.Model):
 
     key = models.TextField(primary_key=True)
     not_before = models.DateTimeField(db_default=Now())
+    inflight_run_id = models.CharField(
+        max_length=64,
+        null=True,
+        blank=True,
+        help_text="They were the weights of this run's inflight samplers: samples claimed before"
+        " `not_before` may still use them.",
+    )
 
     class Meta:
         indexes = [models.Index(fields=["not_before"], name="leftover_by_time")]

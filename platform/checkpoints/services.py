@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 from accounts.keys import Caller, authenticate
 from accounts.models import Scope
 from audit import services as audit
+from checkpoints import leftovers
 from core import database, ids
 from core.errors import ApiError, BadRequest, NotFound
 
@@ -189,11 +190,10 @@ def record(
     user_metadata: dict[str, str],
     ttl_seconds: int | None,
     overwrite: bool,
-) -> tuple[bool, str | None]:
+) -> bool:
     """Enter written weights under their address.
 
-    Returns (True, key of the replaced files if nobody needs them or None), or (False, None) when
-    the name is taken and may not be overwritten. A checkpoint past its time takes no name.
+    False when the name is taken and may not be overwritten. A checkpoint past its time takes none.
     """
     taken = conn.execute(
         f"""
@@ -204,7 +204,7 @@ def record(
     ).fetchone()
     if taken is not None and taken[1] != key:
         if taken[2] and not overwrite:
-            return False, None
+            return False
         conn.execute("DELETE FROM checkpoints_checkpoint WHERE id = %s", (taken[0],))
     made = conn.execute(
         """
@@ -224,16 +224,6 @@ def record(
             target=str(ids.CheckpointPath(run_id, segment, name)),
             size_bytes=size_bytes,
         )
-    if taken is None or taken[1] == key:
-        return True, None
-    # should the worker die before it has deleted them, the sweep does
-    conn.execute(
-        "INSERT INTO checkpoints_leftover (key) VALUES (%s) ON CONFLICT DO NOTHING", (taken[1],)
-    )
-    sampled_from = conn.execute(f"SELECT {SAMPLED_FROM}", {"key": taken[1]}).fetchone()
-    return True, taken[1] if sampled_from == (False,) else None
-
-
-# whether a sampler of a session that holds its things samples from the files under a key
-SAMPLED_FROM = """EXISTS (SELECT FROM runs_sampler s JOIN runs_session e ON e.id = s.session_id
-                  WHERE s.weights_key = %(key)s AND e.released_at IS NULL)"""
+    if taken is not None and taken[1] != key:
+        leftovers.leave(conn, taken[1])
+    return True

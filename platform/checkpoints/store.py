@@ -43,12 +43,7 @@ def sampler_key(sampler_id: str, run_id: str, seq: int) -> str:
 
 def inflight_key(run_id: str, seq: int) -> str:
     """Where the weights lie that the save `seq` gave to a run's inflight samplers."""
-    return f"{inflight_keys(run_id)}/{seq}"
-
-
-def inflight_keys(run_id: str) -> str:
-    """The folder of all a run's `inflight_key`s."""
-    return f"samplers/{_folder(run_id)}"
+    return f"samplers/{_folder(run_id)}/{seq}"
 
 
 def snapshot_key(run_id: str, seq: int, attempt: str) -> str:

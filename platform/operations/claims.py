@@ -3,6 +3,10 @@
 A run belongs to one worker at a time; its operations are claimed strictly in seq order and only
 without gaps. Samples belong to nobody until claimed. Among everything that is ready, teams take
 turns, so that one team's thousand requests do not stand before another's one.
+
+When a worker dies, what it had in hand goes back, and each piece has one more death to its name.
+A piece with two is a suspect: it is claimed alone, so that a third death convicts it and nobody
+else. A convicted operation is still claimed, in its turn, for the worker to fail.
 """
 
 from __future__ import annotations
@@ -12,6 +16,8 @@ from dataclasses import dataclass
 
 from psycopg import Connection
 from psycopg.rows import class_row
+
+from operations.models import SUSPECT
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +39,17 @@ class AdoptedRun:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """An operation to do now. `base_model` and `weights_key` are filled for samples only."""
+    """An operation to do now. `base_model` and `weights_key` are filled for samples only.
+
+    `deaths` is how many workers died while they had it in hand.
+    """
 
     id: int
     target: str
     seq: int
     kind: str
     team_id: int
+    deaths: int
     content_type: str
     body: bytes
     base_model: str | None = None
@@ -63,20 +73,24 @@ RETURNING r.id, b.name AS base_model, r.rank, r.seed, r.train_attn, r.train_mlp,
 """
 
 # `ripe` is the id of the last predecessor to arrive: an operation stands in the queue from then on
-_CLAIM = """
+_CLAIM = f"""
 WITH of_runs AS (
     SELECT o.id, o.seq, o.team_id, o.cost, r.claimed_seq,
            row_number() OVER by_run AS nth,
-           max(o.id) OVER by_run AS ripe
+           max(o.id) OVER by_run AS ripe,
+           bool_or(o.deaths = {SUSPECT}) OVER by_run AS suspect
     FROM operations_operation o
     JOIN runs_trainingrun r ON r.id = o.target AND r.worker_id = %(worker)s
     WHERE o.pool = %(pool)s AND o.state = 'queued' AND o.seq > r.claimed_seq
     WINDOW by_run AS (PARTITION BY o.target ORDER BY o.seq)
 ), ready AS (
-    SELECT id, seq, team_id, cost, ripe FROM of_runs WHERE seq = claimed_seq + nth
+    SELECT id, seq, team_id, cost, ripe FROM of_runs
+    WHERE seq = claimed_seq + nth
+      AND CASE WHEN %(suspects)s THEN suspect AND nth = 1 ELSE NOT suspect END
     UNION ALL
     SELECT id, 0, team_id, cost, id FROM operations_operation
     WHERE pool = %(pool)s AND state = 'queued' AND kind = 'sample'
+      AND (deaths = {SUSPECT}) = %(suspects)s
 ), turns AS (
     SELECT *, row_number() OVER (PARTITION BY team_id ORDER BY ripe, seq) AS turn FROM ready
 ), affordable AS (
@@ -90,13 +104,13 @@ WITH of_runs AS (
     UPDATE operations_operation o
     SET state = 'running', worker_id = %(worker)s, started_at = now()
     FROM picked WHERE o.id = picked.id
-    RETURNING o.id, o.target, o.seq, o.kind, o.team_id
+    RETURNING o.id, o.target, o.seq, o.kind, o.team_id, o.deaths
 ), moved AS (
     UPDATE runs_trainingrun r SET claimed_seq = last.seq
     FROM (SELECT target, max(seq) AS seq FROM claimed WHERE kind <> 'sample' GROUP BY target) last
     WHERE r.id = last.target
 )
-SELECT c.id, c.target, c.seq, c.kind, c.team_id, p.content_type, p.body,
+SELECT c.id, c.target, c.seq, c.kind, c.team_id, c.deaths, p.content_type, p.body,
        b.name AS base_model, s.weights_key
 FROM claimed c
 JOIN operations_payload p ON p.operation_id = c.id
@@ -106,7 +120,7 @@ ORDER BY c.target, c.seq
 """
 
 _REPLAY = """
-SELECT o.id, o.target, o.seq, o.kind, o.team_id, p.content_type, p.body
+SELECT o.id, o.target, o.seq, o.kind, o.team_id, o.deaths, p.content_type, p.body
 FROM operations_operation o JOIN operations_payload p ON p.operation_id = o.id
 WHERE o.target = %s AND o.seq > %s AND o.seq <= %s AND o.state = 'done'
   AND o.kind IN ('create_run', 'create_run_from_checkpoint', 'forward_backward', 'optim_step',
@@ -114,25 +128,28 @@ WHERE o.target = %s AND o.seq > %s AND o.seq <= %s AND o.state = 'done'
 ORDER BY o.seq
 """
 
-_RECOVER = """
-WITH dead AS (
-    SELECT id FROM operations_worker WHERE pool = %(pool)s AND alive_until <= now()
-), orphaned AS (
+_RELEASE_RUNS = """
+WITH released AS (
     UPDATE runs_trainingrun r SET worker_id = NULL, claimed_seq = r.applied_seq
-    FROM dead WHERE r.worker_id = dead.id
-    RETURNING r.id, r.applied_seq
-), ahead AS (
+    WHERE {which} RETURNING r.id, r.applied_seq
+), behind AS (
     UPDATE operations_operation o
-    SET state = 'queued', worker_id = NULL, error = NULL, error_category = NULL
-    FROM orphaned r WHERE o.target = r.id AND o.seq > r.applied_seq AND o.state <> 'queued'
-    RETURNING o.id
-), samples AS (
-    UPDATE operations_operation o SET state = 'queued', worker_id = NULL
-    FROM dead WHERE o.worker_id = dead.id AND o.state = 'running' AND o.kind = 'sample'
+    SET state = 'queued', worker_id = NULL, error = NULL, error_category = NULL,
+        deaths = o.deaths + CASE o.state WHEN 'running' THEN %(deaths)s ELSE 0 END
+    FROM released r WHERE o.target = r.id AND o.seq > r.applied_seq AND o.state <> 'queued'
     RETURNING o.id
 )
-SELECT (SELECT count(*) FROM ahead) + (SELECT count(*) FROM samples)
+SELECT count(*) FROM behind
 """
+
+_RELEASE_SAMPLES = """
+UPDATE operations_operation o
+SET state = 'queued', worker_id = NULL, deaths = o.deaths + %(deaths)s
+WHERE {which} AND o.state = 'running' AND o.kind = 'sample'
+"""
+
+_OF_THE_DEAD = """worker_id IN (
+    SELECT id FROM operations_worker WHERE pool = %(pool)s AND alive_until <= now())"""
 
 
 def adopt(conn: Connection, *, worker_id: uuid.UUID, pool: str, limit: int) -> list[AdoptedRun]:
@@ -144,17 +161,41 @@ def adopt(conn: Connection, *, worker_id: uuid.UUID, pool: str, limit: int) -> l
 
 
 def claim(
-    conn: Connection, *, worker_id: uuid.UUID, pool: str, limit: int, max_bytes: int
+    conn: Connection,
+    *,
+    worker_id: uuid.UUID,
+    pool: str,
+    limit: int,
+    max_bytes: int,
+    suspects: bool = False,
 ) -> list[Claimed]:
     """Take operations, fair between teams; a run's come in seq order.
 
     Args:
         limit: at most so many. max_bytes: stop once the bodies taken reach this; a single larger
-            one is still taken.
+            one is still taken. suspects: take suspects and nothing else, rather than all but them.
     """
-    values = {"worker": worker_id, "pool": pool, "limit": limit, "max_bytes": max_bytes}
+    values = {
+        "worker": worker_id,
+        "pool": pool,
+        "limit": limit,
+        "max_bytes": max_bytes,
+        "suspects": suspects,
+    }
     with conn.cursor(row_factory=class_row(Claimed)) as cursor:
         return cursor.execute(_CLAIM, values, binary=True).fetchall()
+
+
+def has_suspects(conn: Connection, *, pool: str) -> bool:
+    """Whether operations wait that have to be claimed alone."""
+    row = conn.execute(
+        f"""
+        SELECT EXISTS (SELECT FROM operations_operation
+                       WHERE pool = %s AND state = 'queued' AND deaths = {SUSPECT})
+        """,
+        (pool,),
+    ).fetchone()
+    return row is not None and row[0]
 
 
 def replayable(conn: Connection, run: AdoptedRun) -> list[Claimed]:
@@ -166,10 +207,21 @@ def replayable(conn: Connection, run: AdoptedRun) -> list[Claimed]:
 
 
 def recover(conn: Connection, *, pool: str) -> int:
-    """Put back what dead workers had taken; returns how many operations wait again."""
-    row = conn.execute(_RECOVER, {"pool": pool}).fetchone()
-    assert row is not None
-    return row[0]
+    """Put back what dead workers had in hand; returns how many operations wait again."""
+    return _release(conn, _OF_THE_DEAD, deaths=1, pool=pool)
+
+
+def hand_back(conn: Connection, *, worker_id: uuid.UUID) -> int:
+    """Put back all that a worker has in hand, as it is about to leave; returns how much that is."""
+    return _release(conn, "worker_id = %(worker)s", deaths=0, worker=worker_id)
+
+
+def _release(conn: Connection, of_workers: str, **values: object) -> int:
+    with conn.transaction():
+        runs = conn.execute(_RELEASE_RUNS.format(which=f"r.{of_workers}"), values).fetchone()
+        samples = conn.execute(_RELEASE_SAMPLES.format(which=f"o.{of_workers}"), values)
+    assert runs is not None
+    return runs[0] + samples.rowcount
 
 
 def is_waiting(conn: Connection, *, pool: str) -> bool:
@@ -197,12 +249,10 @@ def lost(
         runs: run id → the last operation that the worker has begun. samples: request ids in hand.
     """
     conn.execute(
-        """
-        UPDATE operations_operation SET state = 'queued', worker_id = NULL
-        WHERE worker_id = %s AND state = 'running' AND kind = 'sample'
-          AND NOT target || ':' || seq = ANY(%s)
-        """,
-        (worker_id, samples),
+        _RELEASE_SAMPLES.format(
+            which="o.worker_id = %(worker)s AND NOT o.target || ':' || o.seq = ANY(%(in_hand)s)"
+        ),
+        {"worker": worker_id, "in_hand": samples, "deaths": 0},
     )
     rows = conn.execute(
         "SELECT id, claimed_seq FROM runs_trainingrun WHERE worker_id = %s", (worker_id,)
@@ -212,21 +262,7 @@ def lost(
 
 def release_runs(conn: Connection, *, worker_id: uuid.UUID, run_ids: list[str]) -> None:
     """Give runs back so that any worker may adopt them again."""
-    with conn.transaction():
-        conn.execute(
-            """
-            UPDATE operations_operation o
-            SET state = 'queued', worker_id = NULL, error = NULL, error_category = NULL
-            FROM runs_trainingrun r
-            WHERE o.target = r.id AND r.id = ANY(%s) AND r.worker_id = %s
-              AND o.seq > r.applied_seq AND o.state <> 'queued'
-            """,
-            (run_ids, worker_id),
-        )
-        conn.execute(
-            """
-            UPDATE runs_trainingrun SET worker_id = NULL, claimed_seq = applied_seq
-            WHERE id = ANY(%s) AND worker_id = %s
-            """,
-            (run_ids, worker_id),
-        )
+    conn.execute(
+        _RELEASE_RUNS.format(which="r.id = ANY(%(runs)s) AND r.worker_id = %(worker)s"),
+        {"runs": run_ids, "worker": worker_id, "deaths": 0},
+    )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from psycopg import Connection
 
+from checkpoints import leftovers
 from core import hub
 from operations import completions
 from operations.announcements import Announcement
@@ -20,11 +21,18 @@ from usage.services import Used
 
 
 class Conflict(Exception):
-    """An effect cannot be recorded; the message goes to the user as the operation's failure."""
+    """An effect cannot be recorded; the message goes to the user as the operation's failure.
+
+    Args:
+        unneeded_key: the store key of the files that the operation wrote in vain.
+    """
+
+    def __init__(self, message: str, *, unneeded_key: str) -> None:
+        super().__init__(message)
+        self.unneeded_key = unneeded_key
 
 
-# writes rows; returns the store key of files that nobody needs once the transaction is durable
-Effect = Callable[[Connection], str | None]
+Effect = Callable[[Connection], None]
 
 
 @dataclass(slots=True)
@@ -43,7 +51,6 @@ class Outcome:
     category: str | None = None
     effect: Effect | None = field(default=None, repr=False)
     used: list[Used] = field(default_factory=list)
-    obsolete_key: str | None = None
 
     def fail(self, message: str, category: str) -> None:
         """Turn the outcome into a failure."""
@@ -126,9 +133,10 @@ def _apply_effect(conn: Connection, outcome: Outcome) -> None:
     assert outcome.effect is not None
     try:
         with conn.transaction():
-            outcome.obsolete_key = outcome.effect(conn)
+            outcome.effect(conn)
     except Conflict as conflict:
         outcome.fail(str(conflict), "user")
+        leftovers.leave(conn, conflict.unneeded_key)
 
 
 def _finish(conn: Connection, worker_id: uuid.UUID, outcomes: list[Outcome]) -> set[int]:
@@ -180,11 +188,10 @@ def announce_change(conn: Connection, pool: str) -> None:
 
 def record_snapshot(
     conn: Connection, *, worker_id: uuid.UUID, run_id: str, seq: int, key: str
-) -> str | None:
-    """Note a run's new recovery copy and drop the bodies it makes unnecessary.
+) -> None:
+    """Note a run's new recovery copy and drop the bodies and the copy that it makes unnecessary.
 
-    Returns the key of the copy that nobody needs any more: the replaced one, or the new one when
-    the run is another worker's by now. None when there is none.
+    If the run is another worker's by now, it is the new one that is not needed.
     """
     with conn.transaction():
         row = conn.execute(
@@ -196,8 +203,11 @@ def record_snapshot(
             """,
             (run_id, seq, key, worker_id, seq),
         ).fetchone()
+        unneeded = key if row is None else row[0]
+        if unneeded is not None:
+            leftovers.leave(conn, unneeded)
         if row is None:
-            return key
+            return
         conn.execute(
             """
             DELETE FROM operations_payload p USING operations_operation o
@@ -205,4 +215,3 @@ def record_snapshot(
             """,
             (run_id, seq),
         )
-    return row[0]

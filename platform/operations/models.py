@@ -12,6 +12,9 @@ from django.db.models.functions import Now
 
 from accounts.models import Team
 
+# deaths of workers after which an operation is claimed alone, and after which it is given up
+SUSPECT, CONVICTED = 2, 3
+
 
 class Worker(models.Model):
     """A process that holds base models and does operations, alive while it renews `alive_until`."""
@@ -68,6 +71,9 @@ class Operation(models.Model):
     state = models.TextField(choices=State, db_default=State.QUEUED)
     cost = models.BigIntegerField(help_text="Bytes of the body.")
     worker_id = models.UUIDField(null=True, blank=True)
+    deaths = models.SmallIntegerField(
+        db_default=0, help_text="How many workers died while they had it in hand."
+    )
     completion = models.BigIntegerField(
         null=True, blank=True, help_text="Of a sample: its place among its sampler's finished ones."
     )
@@ -95,6 +101,11 @@ class Operation(models.Model):
             ),
             models.Index(
                 fields=["worker_id"], condition=Q(state="running"), name="operation_running"
+            ),
+            models.Index(
+                fields=["pool"],
+                condition=Q(state="queued", deaths=SUSPECT),
+                name="operation_suspects",
             ),
             models.Index(fields=["team", "-id"], name="operation_by_team"),
             models.Index(

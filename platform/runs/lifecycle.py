@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from psycopg import Connection
 
+from checkpoints import leftovers, store
 from operations import completions
 
 EXPIRES_AFTER_S = 600
@@ -125,6 +126,7 @@ def _release(conn: Connection, session_id: str) -> Released:
     samplers = conn.execute(
         "SELECT weights_key FROM runs_sampler WHERE session_id = %s AND ephemeral", (session_id,)
     ).fetchall()
+    leftovers.leave(conn, *store.session_keys(session_id))
     conn.execute("UPDATE runs_session SET released_at = now() WHERE id = %s", (session_id,))
     return Released(
         session_id,

@@ -12,13 +12,11 @@ from audit.models import Entry
 from checkpoints import store
 from checkpoints.models import Checkpoint
 from core import database
-from gpu_workers import progress
+from gpu_workers import progress, upkeep
 from operations.models import Operation
 from runs.models import Sampler, Session, TrainingRun
-from tests.gpu_workers.test_worker import Bench, batch, bench, body, create, results, step
+from tests.gpu_workers.bench import Bench, batch, body, create, results, step
 from usage.models import Entry as UsageEntry
-
-__all__ = ["bench"]
 
 
 def used(target: str) -> dict[tuple[int, str], int]:
@@ -110,9 +108,9 @@ def test_another_teams_checkpoint_needs_its_key_or_its_publication(bench: Bench)
     assert Operation.objects.get(target=run.id, seq=4).state == "done"
 
 
-def test_expired_checkpoints_are_deleted_by_the_pulse(bench: Bench) -> None:
+def test_the_sweep_deletes_expired_checkpoints(bench: Bench) -> None:
     log = bench.log
-    worker = bench.start()
+    bench.start()
     run = log.run(log.team("a"))
     create(log, run)
     log.submit(run, 1, "save_weights", body(run, 1, path="old", ttl_seconds=3600))
@@ -120,10 +118,10 @@ def test_expired_checkpoints_are_deleted_by_the_pulse(bench: Bench) -> None:
     bench.finish(run)
     old, new = Checkpoint.objects.get(name="old"), Checkpoint.objects.get(name="new")
     with database.connect() as conn:
-        worker.pulse_now(conn)
+        upkeep.sweep(conn)
         assert store.path(old.key).is_dir()
         Checkpoint.objects.filter(name="old").update(expires_at=timezone.now() - timedelta(1))
-        worker.pulse_now(conn)
+        upkeep.sweep(conn)
     assert Checkpoint.objects.get() == new
     assert (store.path(old.key).exists(), store.path(new.key).is_dir()) == (False, True)
     # the name is free again

@@ -9,10 +9,8 @@ from core import database, hub
 from gpu_workers.streamer import Streamer
 from operations import partial
 from operations.models import Operation, Result
-from tests.gpu_workers.test_worker import Bench, bench
+from tests.gpu_workers.bench import Bench
 from tinsmith.wire import wire_pb2
-
-__all__ = ["bench"]
 
 
 def sample_body(sampler_id: str, seq: int, max_tokens: int, **changes: object) -> bytes:

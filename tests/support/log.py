@@ -103,3 +103,14 @@ class Log:
         return claims.claim(
             self.conn, worker_id=worker_id, pool=self.pool, limit=limit, max_bytes=max_bytes
         )
+
+    def claim_suspect(self, worker_id: uuid.UUID) -> list[claims.Claimed]:
+        """Claim as a drain does that has nothing in hand."""
+        return claims.claim(
+            self.conn,
+            worker_id=worker_id,
+            pool=self.pool,
+            limit=1,
+            max_bytes=10**9,
+            suspects=True,
+        )

@@ -10,10 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 from django.utils import timezone
 
+from checkpoints.models import Leftover
 from core import database
 from operations import claims, finish, workers
 from operations.finish import Outcome
-from operations.models import Operation, Payload, Result, Worker
+from operations.models import SUSPECT, Operation, Payload, Result, Worker
 from runs.models import TrainingRun
 from tests.support.log import Log
 
@@ -161,13 +162,11 @@ def test_a_snapshot_makes_bodies_unnecessary(log: Log) -> None:
     log.append(run, 0, 1, 2)
     claimed = log.claim(worker)
     finish_all(log, worker, claimed, {run.id: 2})
-    assert (
-        finish.record_snapshot(log.conn, worker_id=worker, run_id=run.id, seq=1, key="k1") is None
-    )
+    finish.record_snapshot(log.conn, worker_id=worker, run_id=run.id, seq=1, key="k1")
+    assert not Leftover.objects.exists()
     assert set(Payload.objects.values_list("operation__seq", flat=True)) == {2}
-    assert (
-        finish.record_snapshot(log.conn, worker_id=worker, run_id=run.id, seq=2, key="k2") == "k1"
-    )
+    finish.record_snapshot(log.conn, worker_id=worker, run_id=run.id, seq=2, key="k2")
+    assert [leftover.key for leftover in Leftover.objects.all()] == ["k1"]
     log.die(worker)
     claims.recover(log.conn, pool=log.pool)
     log.append(run, 3)
@@ -183,10 +182,53 @@ def test_a_snapshot_ahead_of_what_is_finished_is_not_taken(log: Log) -> None:
     log.append(run, 0, 1)
     claimed = log.claim(worker)
     finish_all(log, worker, claimed[:1], {run.id: 0})
-    unneeded = finish.record_snapshot(log.conn, worker_id=worker, run_id=run.id, seq=1, key="k")
-    assert unneeded == "k"
+    finish.record_snapshot(log.conn, worker_id=worker, run_id=run.id, seq=1, key="k")
+    assert [leftover.key for leftover in Leftover.objects.all()] == ["k"]
     assert TrainingRun.objects.get().snapshot_seq == -1
     assert Payload.objects.count() == 2
+
+
+def test_a_suspect_is_claimed_alone_and_holds_up_its_own_run_only(log: Log) -> None:
+    team = log.team("a")
+    suspected, sampler, other = log.run(team), log.sampler(team), log.run(team)
+    log.append(suspected, 0, 1, 2)
+    log.append(sampler, 7)
+    for _ in range(SUSPECT):
+        worker = log.worker()
+        log.claim(worker)
+        log.die(worker)
+        claims.recover(log.conn, pool=log.pool)
+    assert claims.has_suspects(log.conn, pool=log.pool)
+    log.append(other, 0, 1)
+    log.append(sampler, 8)
+    worker = log.worker()
+    assert {(item.target, item.seq) for item in log.claim(worker)} == {
+        (other.id, 0),
+        (other.id, 1),
+        (sampler.id, 8),
+    }
+    alone = [log.claim_suspect(worker) for _ in range(5)]
+    assert sorted((item.target, item.seq) for found in alone for item in found) == sorted(
+        [(suspected.id, 0), (suspected.id, 1), (suspected.id, 2), (sampler.id, 7)]
+    )
+    assert [len(found) for found in alone] == [1, 1, 1, 1, 0]
+    assert not claims.has_suspects(log.conn, pool=log.pool)
+
+
+def test_only_what_was_in_hand_counts_a_death(log: Log) -> None:
+    run, sampler = log.run(log.team("a")), log.sampler(log.team("b"))
+    worker = log.worker()
+    log.append(run, 0, 1, 2)
+    log.append(sampler, 0)
+    claimed = log.claim(worker, limit=3)
+    saved_early = next(item for item in claimed if item.seq == 1)
+    finish_all(log, worker, [saved_early], {})
+    log.append(run, 3)
+    log.die(worker)
+    claims.recover(log.conn, pool=log.pool)
+    deaths = dict(Operation.objects.filter(target=run.id).values_list("seq", "deaths"))
+    assert deaths == {0: 1, 1: 0, 2: 0, 3: 0}
+    assert Operation.objects.get(target=sampler.id).deaths == 1
 
 
 def test_workers_claiming_at_once_never_get_the_same(log: Log) -> None:

@@ -12,7 +12,7 @@ import pytest
 from django.utils import timezone
 
 from audit.models import Entry
-from checkpoints import expiry, store
+from checkpoints import expiry, leftovers, store
 from checkpoints.models import Checkpoint, Leftover
 from core import database, links
 from operations.models import Operation, Payload
@@ -46,7 +46,8 @@ async def saved(api: Api, segment: str = "weights", **fields: Any) -> Checkpoint
 def sweep() -> list[str]:
     """What a worker does from time to time."""
     with database.connect() as conn:
-        return expiry.sweep(conn)
+        expiry.expire(conn)
+        return leftovers.delete_due(conn)
 
 
 class TestDeleting:

@@ -1,0 +1,56 @@
+"""What a worker does from time to time beside its work, on threads of its own.
+
+The pulse keeps the lease and must not wait for anything slow; the sweep deletes rows and files.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+import psycopg
+
+from checkpoints import expiry, leftovers
+from core import database
+from operations import recordings
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 8.0
+
+
+class Upkeep(threading.Thread):
+    """Calls `task` every `EVERY_S` seconds with a connection, until `until` is set.
+
+    What goes wrong is logged and tried again in the next turn, over a new connection if need be.
+    """
+
+    def __init__(
+        self, name: str, task: Callable[[psycopg.Connection], None], *, until: threading.Event
+    ) -> None:
+        super().__init__(name=name, daemon=True)
+        self._task = task
+        self._until = until
+
+    def run(self) -> None:
+        """Take turns until the worker stops."""
+        conn: psycopg.Connection | None = None
+        while not self._until.wait(EVERY_S):
+            try:
+                conn = conn or database.connect()
+                self._task(conn)
+            except psycopg.Error as error:
+                log.error("the %s found the database away: %s", self.name, error)
+                conn = None
+            except Exception:
+                log.exception("the %s failed", self.name)
+        if conn is not None:
+            conn.close()
+
+
+def sweep(conn: psycopg.Connection) -> None:
+    """Delete what is past its time, then the files that nobody needs."""
+    expiry.expire(conn)
+    recordings.forget_old(conn)
+    leftovers.delete_due(conn)

@@ -1,0 +1,61 @@
+"""Files in the store that nobody needs any more: noted with what made them so, deleted by a sweep.
+
+The only way in which a worker's files die. The note is part of the transaction that takes the last
+name from the files, hence no crash forgets them.
+"""
+
+from __future__ import annotations
+
+from psycopg import Connection
+
+from checkpoints import store
+
+AT_ONCE = 200
+# a sample that reads a key in the moment of its replacement is claimed no later than this after it
+CLAIMED_WITHIN_S = 60
+
+# whether a sampler of a session that holds its things samples from the files under a key
+SAMPLED_FROM = """EXISTS (SELECT FROM runs_sampler s JOIN runs_session e ON e.id = s.session_id
+                  WHERE s.weights_key = {key} AND e.released_at IS NULL)"""
+
+_DUE = f"""
+SELECT l.key FROM checkpoints_leftover l
+WHERE l.not_before <= now()
+  AND NOT EXISTS (SELECT FROM checkpoints_checkpoint c WHERE c.key = l.key)
+  AND NOT {SAMPLED_FROM.format(key="l.key")}
+  AND NOT EXISTS (SELECT FROM operations_operation o JOIN runs_sampler s ON s.id = o.target
+                  WHERE s.run_id = l.inflight_run_id AND o.kind = 'sample'
+                    AND o.state = 'running' AND o.started_at < l.not_before)
+ORDER BY l.not_before LIMIT %s FOR UPDATE OF l SKIP LOCKED
+"""
+
+
+def leave(conn: Connection, *keys: str) -> None:
+    """Note files to be deleted once no checkpoint and no sampler names them."""
+    conn.execute(
+        "INSERT INTO checkpoints_leftover (key) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING",
+        (list(keys),),
+    )
+
+
+def leave_inflight(conn: Connection, *, run_id: str, keys: list[str]) -> None:
+    """Note weights that a run's inflight samplers have just replaced; samples may be using them."""
+    conn.execute(
+        """
+        INSERT INTO checkpoints_leftover (key, inflight_run_id, not_before)
+        SELECT unnest(%s::text[]), %s, now() + make_interval(secs => %s) ON CONFLICT DO NOTHING
+        """,
+        (keys, run_id, CLAIMED_WITHIN_S),
+    )
+
+
+def delete_due(conn: Connection) -> list[str]:
+    """Delete files that nobody needs; returns their keys."""
+    with conn.transaction():
+        keys = [key for (key,) in conn.execute(_DUE, (AT_ONCE,)).fetchall()]
+        for key in keys:
+            store.delete(key)
+        # gone from the table only with the files: a crash in between deletes them again
+        if keys:
+            conn.execute("DELETE FROM checkpoints_leftover WHERE key = ANY(%s)", (keys,))
+    return keys
