@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 # what sessions without a project count as
 DEFAULT_PROJECT = "default"
+MAX_PROJECT_LENGTH = 200
+PROJECT_FORM = f"1 to {MAX_PROJECT_LENGTH} printable characters and no space at either end"
 
 SEGMENTS = ("weights", "sampler_weights", "external_weights")
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
@@ -68,6 +70,14 @@ def parse_checkpoint_path(path: str) -> CheckpointPath | None:
     if match is None or match[2] not in SEGMENTS:
         return None
     return CheckpointPath(match[1], match[2], match[3])
+
+
+def is_project_id(value: str) -> bool:
+    """Whether a project may be called so: `PROJECT_FORM`.
+
+    What cannot be seen is refused, for two projects that look alike are one to whoever reads.
+    """
+    return 0 < len(value) <= MAX_PROJECT_LENGTH and value.isprintable() and value == value.strip()
 
 
 def is_checkpoint_name(name: str) -> bool:

@@ -24,7 +24,13 @@ class TeamQuerySet(models.QuerySet):
 
 
 class Session(models.Model):
-    """One client process's stay, kept alive by heartbeats."""
+    """One client process's stay, kept alive by heartbeats.
+
+    Its project is a label that the team's programs choose: what runs, checkpoints and usage are
+    found and added up by. A project exists as long as something bears its label, belongs to the
+    team alone (the same label in another team is another project) and has nobody to administer
+    it. Sessions without one count as `core.ids.DEFAULT_PROJECT`; everything follows the session.
+    """
 
     class Reason(models.TextChoices):
         """Why a session ended: the first three are the client's to say."""

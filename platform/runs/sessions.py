@@ -114,22 +114,37 @@ async def find_session(*, caller: Caller, session_id: str) -> SessionMembers:
     return found
 
 
+_ASSIGN_PROJECT = """
+WITH before AS (
+    SELECT id, project_id FROM runs_session WHERE id = %s AND team_id = %s FOR UPDATE
+)
+UPDATE runs_session s SET project_id = %s FROM before WHERE s.id = before.id
+RETURNING before.project_id
+"""
+
+
 async def assign_project(*, caller: Caller, session_id: str, project_id: str) -> None:
-    """Move a session, with all that is in it, to a project.
+    """Move a session, with all that is in it, to a project. Doing so twice is fine.
 
     Raises:
         NotFound: no such session in the caller's team.
     """
     async with database.transaction() as conn:
-        done = await conn.execute(
-            "UPDATE runs_session SET project_id = %s WHERE id = %s AND team_id = %s",
-            (project_id, session_id, caller.team_id),
-        )
-        if not done.rowcount:
+        row = await (
+            await conn.execute(_ASSIGN_PROJECT, (session_id, caller.team_id, project_id))
+        ).fetchone()
+        if row is None:
             raise NotFound(f"there is no session {session_id}")
-        await audit.record(
-            conn, caller, "project.session_assigned", session_id, project_id=project_id
-        )
+        before = row[0] or DEFAULT_PROJECT
+        if before != project_id:
+            await audit.record(
+                conn,
+                caller,
+                "project.session_assigned",
+                session_id,
+                project_id=project_id,
+                before=before,
+            )
 
 
 _SEARCH = f"""

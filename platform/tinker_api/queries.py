@@ -6,12 +6,12 @@ import re
 from collections.abc import Collection
 from datetime import UTC, date, datetime
 
+from core import ids
 from core.errors import BadRequest
 from tinker_api.endpoint import Call
 
 MAX_PAGE = 1000
 DEFAULT_PAGE = 20
-MAX_TEXT = 200
 SCOPES = ("owned", "accessible")
 _VERSION = re.compile(r"Tinker/Python (\d+)\.(\d+)")
 
@@ -48,11 +48,11 @@ def choice(call: Call, name: str, allowed: Collection[str], default: str) -> str
     return value
 
 
-def text(call: Call, name: str) -> str | None:
-    """A short text, or None."""
-    value = call.request.GET.get(name)
-    if value is not None and (not 0 < len(value) <= MAX_TEXT or "\0" in value):
-        raise BadRequest(f"{name} must have 1 to {MAX_TEXT} characters and no NUL")
+def project(call: Call) -> str | None:
+    """The `project_id` to show alone, or None."""
+    value = call.request.GET.get("project_id")
+    if value is not None and not ids.is_project_id(value):
+        raise BadRequest(f"project_id must have {ids.PROJECT_FORM}")
     return value
 
 

@@ -14,11 +14,12 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from core import ids
 from core.json_bodies import decode
 
 Id = Annotated[str, Meta(min_length=1, max_length=200)]
 Text = Annotated[str, Meta(max_length=20_000)]
-ProjectId = Annotated[str, Meta(min_length=1, max_length=200)]
+ProjectId = Annotated[str, Meta(min_length=1, max_length=ids.MAX_PROJECT_LENGTH)]
 # What PostgreSQL's bigint holds
 Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
@@ -31,11 +32,23 @@ class Request(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     type: str | None = None
 
 
+def _check_projects(field: str, *project_ids: str | None) -> None:
+    """Refuse ids of projects that a length alone does not; msgspec reports it as a mistake."""
+    if not all(found is None or ids.is_project_id(found) for found in project_ids):
+        raise ValueError(f"{field} must have {ids.PROJECT_FORM}")
+
+
 class RunIds(msgspec.Struct):
     """The part of an operation on a run that the web process reads; the worker reads the rest."""
 
     model_id: Id
     seq_id: Number
+
+
+class SaveExternalIds(RunIds):
+    """The same of a `save_weights_external`, with whom it is encrypted for."""
+
+    age_encryption_recipients: Any = None
 
 
 class SampleIds(msgspec.Struct):
@@ -58,8 +71,11 @@ class CreateSession(Request):
     tags: list[Text] | None = None
     user_metadata: dict[str, Any] | None = None
     sdk_version: Text | None = None
-    project_id: Text | None = None
+    project_id: ProjectId | None = None
     display_name: Text | None = None
+
+    def __post_init__(self) -> None:
+        _check_projects("project_id", self.project_id)
 
 
 class SessionHeartbeat(Request):
@@ -201,6 +217,9 @@ class CopyWeights(Request):
     session_id: None = None
     model_seq_id: None = None
 
+    def __post_init__(self) -> None:
+        _check_projects("destination_project_id", self.destination_project_id)
+
 
 class CheckpointTtl(Request):
     """`…/ttl`: null, which has to be said, takes the expiry away."""
@@ -212,6 +231,9 @@ class SessionProject(Request):
     """`sessions/{id}/project`."""
 
     project_id: ProjectId
+
+    def __post_init__(self) -> None:
+        _check_projects("project_id", self.project_id)
 
 
 class SearchOwner(msgspec.Struct, forbid_unknown_fields=True):
@@ -248,3 +270,6 @@ class SearchSessions(Request):
     statuses: Annotated[list[StatusQuery], Meta(min_length=1, max_length=20)] | None = None
     limit: Annotated[int, Meta(ge=1, le=200)] = 50
     cursor: SearchCursor | None = None
+
+    def __post_init__(self) -> None:
+        _check_projects("project_ids", *self.project_ids or ())

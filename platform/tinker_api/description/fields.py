@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from checkpoints.services import MAX_TTL_S, MIN_TTL_S
+from core import ids
 from tinker_api import operation_bodies, schemas
 from tinker_api.description import answers, listings
 from tinker_api.views import recordings
@@ -42,7 +43,8 @@ WORDS = {
     "offset": "Rows before the page.",
     "optimizer_config": "The optimizer family: `adamw`.",
     "owner": "The team that the session belongs to.",
-    "project_id": "The project it is counted to.",
+    "project_id": "The project it is counted to, a label of the team's own: "
+    f"{ids.PROJECT_FORM}; sessions without one count as `{ids.DEFAULT_PROJECT}`.",
     "prompt": "The prompt as text.",
     "prompt_tokens": "The prompt in tokens.",
     "public": "Whether every team may read it.",
@@ -278,7 +280,7 @@ FIELDS: dict[type, dict[str, str]] = {
     },
     schemas.CopyWeights: {
         "source_path": "The `tinker://` path of what to copy.",
-        "destination_project_id": "The project that the copy is counted to.",
+        "destination_project_id": f"The project that the copy is counted to: {ids.PROJECT_FORM}.",
         "session_id": "Null: a copy gets a session of its own.",
         "model_seq_id": "Null: a copy gets a run of its own.",
     },

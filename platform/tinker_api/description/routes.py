@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from audit.services import GROUPS
+from core.ids import DEFAULT_PROJECT
 from core.openapi import Given, Raw, Route
 from tinker_api import operation_bodies, queries, schemas
 from tinker_api.description import answers, listings
-from tinker_api.views import recordings
+from tinker_api.views import checkpoints, recordings
 
 PROTOBUF = "application/x-protobuf"
 BINARY = {"type": "string", "format": "binary"}
@@ -44,8 +45,11 @@ _SCOPE = Given(
     Literal["owned", "accessible"],
     "`accessible` also shows what other teams have published.",
 )
-_SHORT = Annotated[str, Meta(min_length=1, max_length=queries.MAX_TEXT)]
-_PROJECT = Given("project_id", _SHORT, "Only of this project.")
+_PROJECT = Given(
+    "project_id",
+    schemas.ProjectId,
+    f"Only of this project of the team's; `{DEFAULT_PROJECT}`: of sessions that have none.",
+)
 
 
 def _operation(body: Any, more: str, summary: str) -> Route:
@@ -130,7 +134,8 @@ TRAINING: dict[str, Route] = {
     ),
     "POST save_weights_external": _operation(
         operation_bodies.SaveExternalBody,
-        "PEFT files that other programs load.",
+        "PEFT files that other programs load. Recipients that nothing can be encrypted for are "
+        "answered 400.",
         "Save weights for use elsewhere",
     ),
 }
@@ -244,7 +249,7 @@ CHECKPOINTS: dict[str, Route] = {
         given=(
             Given(
                 "X-Idempotency-Key",
-                _SHORT,
+                Annotated[str, Meta(min_length=1, max_length=checkpoints.MAX_IDEMPOTENCY_KEY)],
                 "The same key gives the same copy.",
                 place="header",
             ),

@@ -111,9 +111,7 @@ def _event_info(item: Bucket) -> dict[str, Any]:
 
 async def checkpoint_storage(call: Call) -> HttpResponse:
     """How much the team's checkpoints take now, by project."""
-    found = await storage.now(
-        team_id=call.caller.team_id, project_id=queries.text(call, "project_id")
-    )
+    found = await storage.now(team_id=call.caller.team_id, project_id=queries.project(call))
     data = [
         {
             "project_id": item.project_id,

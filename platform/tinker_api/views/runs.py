@@ -21,7 +21,7 @@ async def list_runs(call: Call) -> HttpResponse:
         limit=limit,
         offset=offset,
         accessible=queries.accessible(call),
-        project_id=queries.text(call, "project_id"),
+        project_id=queries.project(call),
     )
     shown = [_show(run) for run in found]
     return reply({"training_runs": shown, "cursor": show_cursor(limit, offset, total)})

@@ -211,7 +211,12 @@ class RestClient(Checkpoints, AdminClient):
         return await self.search_sessions(request)
 
     def assign_session_project(self, session_id: str, project_id: str) -> APIFuture[None]:
-        """Move a session, with its runs and checkpoints, to a project."""
+        """Move a session, with its runs and checkpoints, to a project.
+
+        Args:
+            session_id: a session of the team's.
+            project_id: the project's label, 1 to 200 printable characters; it need not exist yet.
+        """
         path = address("sessions", session_id, "project")
         return self._ask("PUT", path, None, {"project_id": project_id})
 

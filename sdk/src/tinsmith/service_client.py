@@ -33,7 +33,8 @@ class ServiceClient:
 
     Args:
         user_metadata: texts to keep with the session.
-        project_id: project the session belongs to; default TINSMITH_PROJECT_ID.
+        project_id: project the session belongs to, a label of your own; default
+            TINSMITH_PROJECT_ID.
         display_name: a name for the session.
         base_url: the server; default TINSMITH_BASE_URL, TINKER_BASE_URL, the one of the last
             ``tinsmith login``, then http://127.0.0.1:8000.

@@ -164,7 +164,10 @@ async def test_moving_a_session_to_a_project(api: Api, other_api: Api) -> None:
     assert (await api.put(route, json={"project_id": "night"})).status_code == 200
     assert (await Session.objects.aget(id=session)).project_id == "night"
     entry = await Entry.objects.aget(event="project.session_assigned")
-    assert (entry.target, entry.details) == (session, {"project_id": "night"})
+    assert (entry.target, entry.details) == (session, {"project_id": "night", "before": "default"})
+    # nothing changes, so there is nothing to tell
+    assert (await api.put(route, json={"project_id": "night"})).status_code == 200
+    assert await Entry.objects.filter(event="project.session_assigned").acount() == 1
 
 
 async def test_work_for_an_ended_session_is_refused(api: Api) -> None:
