@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from checkpoints.services import MAX_TTL_S, MIN_TTL_S
+from checkpoints import encryption
+from checkpoints.services import MAX_TTL_S, MIN_TTL_S, CheckpointInfo
 from core import metadata
 from core.errors import BadRequest
 from core.ids import is_checkpoint_name
@@ -82,12 +83,25 @@ def save_external(body: bytes) -> SaveExternalBody:
     request = decode(body, SaveExternalBody)
     checkpoint_name(request.path)
     ttl(request.ttl_seconds)
-    if request.age_encryption_recipients:
-        raise UserError(
-            "age_encryption_recipients is not offered by this server; encrypt the files after "
-            "downloading them"
-        )
     return request
+
+
+def require_plain(found: CheckpointInfo) -> None:
+    """Refuse to load a checkpoint whose files are encrypted."""
+    try:
+        encryption.require_plain(found)
+    except BadRequest as error:
+        raise UserError(error.detail) from None
+
+
+def recipients(request: SaveExternalBody) -> list[encryption.Recipient]:
+    """Whom the files are encrypted for; nobody when they are not."""
+    if request.age_encryption_recipients is None:
+        return []
+    try:
+        return encryption.parse_recipients(request.age_encryption_recipients)
+    except BadRequest as error:
+        raise UserError(error.detail) from None
 
 
 def as_text(user_metadata: dict[str, Any]) -> dict[str, str]:

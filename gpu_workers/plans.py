@@ -135,6 +135,7 @@ def _load(
     found = checkpoints.find_for_worker(conn, team_ids=teams, path=path)
     if found is None:
         raise UserError(f"there is no checkpoint {path}")
+    bodies.require_plain(found)
     if found.base_model != run.base_model:
         raise UserError(
             f"{path} was trained on {found.base_model}, this run is on {run.base_model}"
@@ -202,16 +203,23 @@ def _save_weights_for_sampler(conn: Connection, run: AdoptedRun, operation: Clai
 def _save_weights_external(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan:
     """Like `save_weights`, without the optimizer's state: what PEFT and vLLM load."""
     body = bodies.save_external(operation.body)
+    encrypt_for = bodies.recipients(body)
     address = ids.CheckpointPath(run.id, "external_weights", body.path)
     key = store.checkpoint_key(run.id, address.segment, address.name, operation.seq)
 
     def effect(result: Any) -> Effect:
         return _checkpoint_effect(
-            address, key, result.size_bytes, {}, body.ttl_seconds, overwrite=False
+            address,
+            key,
+            result.size_bytes,
+            {},
+            body.ttl_seconds,
+            overwrite=False,
+            encrypted=bool(encrypt_for),
         )
 
     return Plan(
-        [SaveState(store.path(key), optimizer=False)],
+        [SaveState(store.path(key), optimizer=False, encrypt_for=encrypt_for)],
         lambda result: answers.json(
             type="save_weights_external", path=str(address), size_bytes=result.size_bytes
         ),
@@ -271,6 +279,8 @@ def _checkpoint_effect(
     user_metadata: dict[str, str],
     ttl_seconds: int | None,
     overwrite: bool | None,
+    *,
+    encrypted: bool = False,
 ) -> Effect:
     def effect(conn: Connection) -> None:
         if not checkpoints.record(
@@ -283,6 +293,7 @@ def _checkpoint_effect(
             user_metadata=user_metadata,
             ttl_seconds=ttl_seconds,
             overwrite=bool(overwrite),
+            encrypted=encrypted,
         ):
             raise Conflict(
                 f"there is a checkpoint {address} already; "

@@ -14,6 +14,7 @@ from typing import Any
 from accounts.keys import Caller
 from audit import services as audit
 from checkpoints import store
+from checkpoints.encryption import SUFFIX
 from checkpoints.services import LIVE, CheckpointInfo
 from core import database, links
 from core.errors import NotFound
@@ -44,7 +45,7 @@ class Download:
 
 async def link_files(*, caller: Caller, found: CheckpointInfo) -> Links:
     """A signed address for each file of a checkpoint that the caller may read."""
-    return await _link(caller, found, dict.fromkeys(PEFT_FILES, "file"))
+    return await _link(caller, found, dict.fromkeys(_names(encrypted=found.encrypted), "file"))
 
 
 async def link_archive(*, caller: Caller, found: CheckpointInfo) -> Links:
@@ -53,7 +54,7 @@ async def link_archive(*, caller: Caller, found: CheckpointInfo) -> Links:
 
 
 async def _link(caller: Caller, found: CheckpointInfo, wanted: dict[str, str]) -> Links:
-    _existing(store.path(found.key), PEFT_FILES)
+    _existing(store.path(found.key), _names(encrypted=found.encrypted))
     expires = links.expiry(found.expires_at)
     async with database.transaction() as conn:
         await audit.record(conn, caller, "checkpoint.read", found.path, purpose="download")
@@ -70,21 +71,24 @@ async def open_download(claims: dict[str, Any]) -> Download:
     Raises:
         NotFound: the checkpoint or its files are gone.
     """
-    folder, saved_at = await _folder_of(claims["checkpoint"])
+    folder, saved_at, names = await _folder_of(claims["checkpoint"])
     if claims["kind"] == "archive":
-        files = _existing(folder, PEFT_FILES)
+        files = _existing(folder, names)
         size = _tar_size([*files.values(), 0])
         return Download(claims["name"], size, _tar(folder, files, int(saved_at.timestamp())))
+    if claims["name"] not in names:
+        raise NotFound("the checkpoint has no such file")
     (size,) = _existing(folder, (claims["name"],)).values()
     return Download(claims["name"], size, _read(folder / claims["name"]))
 
 
-async def _folder_of(checkpoint_id: int) -> tuple[Path, datetime]:
+async def _folder_of(checkpoint_id: int) -> tuple[Path, datetime, tuple[str, ...]]:
+    """Where a checkpoint's files are, since when, and their names: no other leads anywhere."""
     async with database.connection() as conn:
         row = await (
             await conn.execute(
                 f"""
-                SELECT c.key, c.created_at FROM checkpoints_checkpoint c
+                SELECT c.key, c.created_at, c.encrypted FROM checkpoints_checkpoint c
                 WHERE c.id = %s AND {LIVE}
                 """,
                 (checkpoint_id,),
@@ -92,13 +96,15 @@ async def _folder_of(checkpoint_id: int) -> tuple[Path, datetime]:
         ).fetchone()
     if row is None:
         raise NotFound("the checkpoint has been deleted")
-    return store.path(row[0]), row[1]
+    return store.path(row[0]), row[1], _names(encrypted=row[2])
+
+
+def _names(*, encrypted: bool) -> tuple[str, ...]:
+    return tuple(name + SUFFIX for name in PEFT_FILES) if encrypted else PEFT_FILES
 
 
 def _existing(folder: Path, names: tuple[str, ...]) -> dict[str, int]:
-    """The sizes of a checkpoint's files, by name; no other name leads anywhere."""
-    if not set(names) <= set(PEFT_FILES):
-        raise NotFound("the checkpoint has no such file")
+    """The sizes of a checkpoint's files, by name."""
     try:
         return {name: (folder / name).stat().st_size for name in names}
     except OSError:

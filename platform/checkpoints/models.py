@@ -26,6 +26,10 @@ class Checkpoint(models.Model):
     name = models.TextField()
     key = models.TextField(unique=True)
     size_bytes = models.BigIntegerField()
+    encrypted = models.BooleanField(
+        db_default=False,
+        help_text="Only the holders of the age keys it was saved for can read its files.",
+    )
     user_metadata = models.JSONField(db_default={}, blank=True)
     public = models.BooleanField(db_default=False)
     created_at = models.DateTimeField(db_default=Now())

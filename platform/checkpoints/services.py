@@ -49,6 +49,7 @@ class CheckpointInfo(Saved):
     id: int
     team_id: int
     key: str
+    encrypted: bool
     base_model: str
     rank: int
     train_attn: bool
@@ -59,7 +60,7 @@ class CheckpointInfo(Saved):
 # what is past its time is gone for everybody, even before the sweep deletes it
 LIVE = "(c.expires_at IS NULL OR c.expires_at > now())"
 _SELECT = f"""
-SELECT c.id, c.team_id, c.run_id, c.segment, c.name, c.key, c.size_bytes, c.public,
+SELECT c.id, c.team_id, c.run_id, c.segment, c.name, c.key, c.size_bytes, c.encrypted, c.public,
        c.user_metadata, c.created_at, c.expires_at,
        b.name AS base_model, r.rank, r.train_attn, r.train_mlp, r.train_unembed
 FROM checkpoints_checkpoint c
@@ -190,6 +191,7 @@ def record(
     user_metadata: dict[str, str],
     ttl_seconds: int | None,
     overwrite: bool,
+    encrypted: bool = False,
 ) -> bool:
     """Enter written weights under their address.
 
@@ -209,12 +211,12 @@ def record(
     made = conn.execute(
         """
         INSERT INTO checkpoints_checkpoint
-            (run_id, team_id, segment, name, key, size_bytes, user_metadata, expires_at)
-        SELECT id, team_id, %s, %s, %s, %s, %s, now() + make_interval(secs => %s)
+            (run_id, team_id, segment, name, key, size_bytes, encrypted, user_metadata, expires_at)
+        SELECT id, team_id, %s, %s, %s, %s, %s, %s, now() + make_interval(secs => %s)
         FROM runs_trainingrun WHERE id = %s
         ON CONFLICT DO NOTHING RETURNING team_id
         """,
-        (segment, name, key, size_bytes, Jsonb(user_metadata), ttl_seconds, run_id),
+        (segment, name, key, size_bytes, encrypted, Jsonb(user_metadata), ttl_seconds, run_id),
     ).fetchone()
     if made is not None:
         audit.record_by_platform(

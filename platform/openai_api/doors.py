@@ -16,6 +16,7 @@ from accounts.keys import Caller
 from catalog import services as catalog
 from catalog.services import OfferedModel
 from checkpoints import services as checkpoints
+from checkpoints.encryption import require_plain
 from core.errors import Gone, NotFound
 from openai_api.errors import ModelNotFound
 from runs import services as runs
@@ -40,7 +41,7 @@ async def choose(caller: Caller, name: str) -> Chosen:
     """What `model` means.
 
     Raises:
-        ModelNotFound: nothing that the caller may sample from.
+        ModelNotFound: nothing that the caller may sample from. BadRequest: an encrypted checkpoint.
     """
     path = key = None
     base_name = name
@@ -49,6 +50,7 @@ async def choose(caller: Caller, name: str) -> Chosen:
             checkpoint = await checkpoints.find_readable(caller=caller, path=name)
         except NotFound as error:
             raise ModelNotFound(error.detail) from None
+        require_plain(checkpoint)
         base_name, path, key = checkpoint.base_model, name, checkpoint.key
     offered = {} if "\0" in name else {m.name: m for m in await sampleable_models()}
     if base_name not in offered:

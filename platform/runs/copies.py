@@ -125,8 +125,8 @@ async def _insert(
     await conn.execute(
         """
         INSERT INTO checkpoints_checkpoint
-            (run_id, team_id, segment, name, key, size_bytes, user_metadata, expires_at)
-        VALUES (%s, %s, %s, %s, %s, %s, %s, now() + make_interval(secs => %s))
+            (run_id, team_id, segment, name, key, size_bytes, encrypted, user_metadata, expires_at)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, now() + make_interval(secs => %s))
         """,
         (
             address.run_id,
@@ -135,6 +135,7 @@ async def _insert(
             address.name,
             key,
             source.size_bytes,
+            source.encrypted,
             Jsonb(source.user_metadata),
             ttl_seconds,
         ),

@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 
 from catalog import services as catalog
 from checkpoints import services as checkpoints
+from checkpoints.encryption import require_plain
 from core import database, ids
 from core.errors import BadRequest, Gone, NotFound
 from core.metadata import as_text
@@ -188,12 +189,13 @@ async def create_run_from_checkpoint(
 
     Raises:
         NotFound: no such checkpoint or session for the caller. BadRequest: the checkpoint was
-            trained on another base model than the one asked for, the model is not offered, or the
-            access token is no good.
+            trained on another base model than the one asked for or is encrypted, the model is not
+            offered, or the access token is no good.
     """
     checkpoint = await checkpoints.find_readable(
         caller=caller, path=path, weights_access_token=weights_access_token
     )
+    require_plain(checkpoint)
     if base_model is not None and base_model != checkpoint.base_model:
         raise BadRequest(f"{path} was trained on {checkpoint.base_model}, not on {base_model}")
     model = await _trainable(checkpoint.base_model)
@@ -243,12 +245,14 @@ async def create_sampler(
     """Make a sampler of a base model or a checkpoint; idempotent on (session, number).
 
     Raises:
-        BadRequest: neither or an unknown model, or a checkpoint of another base model.
+        BadRequest: neither or an unknown model, or a checkpoint that is of another base model or
+            encrypted.
         NotFound: no such session or checkpoint for the caller.
     """
     weights_key = run_id = None
     if model_path is not None:
         checkpoint = await checkpoints.find_readable(caller=caller, path=model_path)
+        require_plain(checkpoint)
         if base_model is not None and base_model != checkpoint.base_model:
             raise BadRequest(
                 f"{model_path} was trained on {checkpoint.base_model}, not on {base_model}"

@@ -23,7 +23,6 @@ REFUSED_ON_PURPOSE = {
     "image chunks",
     "audio (dmel) chunks",
     "optimizer dimuon",
-    "external weights, encrypted with age",
 }
 REMARKS = {
     "loss stable_reinforce": "own definition: the hosted service has not published its formula",

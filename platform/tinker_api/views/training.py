@@ -6,7 +6,7 @@ from typing import Any
 
 from django.http import HttpResponse
 
-from checkpoints import grants
+from checkpoints import encryption, grants
 from core.errors import BadRequest, NotFound, UnsupportedMediaType
 from operations import services as operations
 from operations.models import Operation
@@ -136,16 +136,16 @@ async def refuse_too_large(call: Call) -> None:
     """Take the place of a batch that is too large, or the run would wait for it for ever."""
     ids = scan_beginning(call.body)
     if ids is not None:
-        await _hold_place(call, ids)
+        await _hold_place(call, ids, TOO_LARGE_MESSAGE)
 
 
-async def _hold_place(call: Call, ids: Ids) -> None:
+async def _hold_place(call: Call, ids: Ids, refusal: str) -> None:
     await operations.submit_to_run(
         caller=call.caller,
         run_id=_stored_text(ids.model_id),
         seq=ids.seq_id,
         kind=Operation.Kind.REFUSED,
-        body=TOO_LARGE_MESSAGE.encode(),
+        body=refusal.encode(),
     )
 
 
@@ -166,8 +166,21 @@ def operation_on_run(kind: Operation.Kind) -> Handler:
 optim_step = operation_on_run(Operation.Kind.OPTIM_STEP)
 save_weights = operation_on_run(Operation.Kind.SAVE_WEIGHTS)
 save_weights_for_sampler = operation_on_run(Operation.Kind.SAVE_WEIGHTS_FOR_SAMPLER)
-save_weights_external = operation_on_run(Operation.Kind.SAVE_WEIGHTS_EXTERNAL)
+queue_save_external = operation_on_run(Operation.Kind.SAVE_WEIGHTS_EXTERNAL)
 load_into_run = operation_on_run(Operation.Kind.LOAD_WEIGHTS)
+
+
+async def save_weights_external(call: Call) -> HttpResponse:
+    """Queue a save of PEFT files. Wrong recipients are refused at once: one may be a secret key."""
+    wanted = call.json(schemas.SaveExternalIds)
+    if wanted.age_encryption_recipients is not None:
+        try:
+            encryption.parse_recipients(wanted.age_encryption_recipients)
+        except BadRequest as error:
+            # the client has counted the request: the run would wait for it for ever
+            await _hold_place(call, Ids(wanted.model_id, wanted.seq_id), error.detail)
+            raise
+    return await queue_save_external(call)
 
 
 async def load_weights(call: Call) -> HttpResponse:

@@ -142,11 +142,17 @@ class Saving(Ready[GetInfoResponse]):
         Args:
             name: without ``/``.
             ttl_seconds: delete it after so long, 3600 up to ten years; None keeps it.
-            age_encryption_recipients: age keys to encrypt the files for; Tinsmith refuses it.
+            age_encryption_recipients: encrypt the files with age for these public keys, 1 to 10:
+                ``age1…``, ``ssh-ed25519 …`` or ``ssh-rsa …``. They get ``.age`` after their
+                names; ``age --decrypt -i <key file>`` opens them. Nobody else can read them, the
+                server neither: such a checkpoint is neither loaded nor sampled. None: plain files.
 
         Returns:
             A future of its path, ``tinker://<run>/external_weights/<name>``, for
             ``RestClient.download_checkpoint``.
+
+        Raises:
+            BadRequestError: from the future: nothing can be encrypted for a recipient.
 
         >>> path = training.save_weights_external("for-vllm").result().path
         >>> sorted(rest.get_external_weights_urls(path).result().urls)

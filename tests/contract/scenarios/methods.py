@@ -7,6 +7,7 @@ import datetime
 import inspect
 import os
 import tempfile
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -338,7 +339,6 @@ def _sampling(world: World) -> dict[str, Callable[[], Any]]:
 
 def _others(world: World) -> dict[str, Callable[[], Any]]:
     kit, types, training = world.kit, world.kit.client.types, world.training
-    recipients = ["age1" + "q" * 58]
     return {
         "optimizer dimuon": lambda: world.service.create_lora_training_client(
             world.base_model, rank=4, optimizer=types.DimuonOptimizerConfig()
@@ -346,7 +346,16 @@ def _others(world: World) -> dict[str, Callable[[], Any]]:
         "gradient clipping": lambda: training.optim_step(kit.adam(grad_clip_norm=1.0)),
         "checkpoints that expire": lambda: training.save_state(world.name(), ttl_seconds=3600),
         "checkpoints that are overwritten": lambda: training.save_state("saved0", overwrite=True),
-        "external weights, encrypted with age": lambda: training.save_weights_external(
-            world.name(), age_encryption_recipients=recipients
-        ),
+        "external weights, encrypted with age": lambda: _save_encrypted(world),
     }
+
+
+def _save_encrypted(world: World) -> None:
+    """Saves for a key; the files say themselves whether they are encrypted for one."""
+    key = "age1dwpvtrzmvnnrwqxefa07ntxafvkpytzsweg0tpc0gw3tnnsn75qst43mun"
+    saved = world.training.save_weights_external(world.name(), age_encryption_recipients=[key])
+    urls = done(world.rest.get_external_weights_urls(saved.result(WAIT_S).path)).urls
+    assert sorted(urls) == ["adapter_config.json.age", "adapter_model.safetensors.age"]
+    for url in urls.values():
+        with urllib.request.urlopen(url, timeout=WAIT_S) as reply:
+            assert reply.read().startswith(b"age-encryption.org/v1\n-> X25519 ")

@@ -40,6 +40,7 @@ HOST = "http://testserver"
 # what views read of a body before, or instead of, the whole
 READ_FIRST = {
     schemas.RunIds,
+    schemas.SaveExternalIds,
     schemas.SampleIds,
     schemas.LoadWeightsAddress,
     dict[str, Any],
