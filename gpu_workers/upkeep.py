@@ -13,7 +13,7 @@ import psycopg
 
 from checkpoints import expiry, leftovers
 from core import database
-from operations import recordings
+from operations import recordings, retention
 
 log = logging.getLogger(__name__)
 
@@ -53,4 +53,5 @@ def sweep(conn: psycopg.Connection) -> None:
     """Delete what is past its time, then the files that nobody needs."""
     expiry.expire(conn)
     recordings.forget_old(conn)
+    retention.forget_results(conn)
     leftovers.delete_due(conn)

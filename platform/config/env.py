@@ -26,13 +26,16 @@ def flag(name: str, default: bool = False) -> bool:
     raise BadEnvironment(f"{name}={value!r}: use 1 or 0")
 
 
-def number(name: str, default: int) -> int:
-    """The variable as a whole number."""
+def number(name: str, default: int, *, least: int | None = None) -> int:
+    """The variable as a whole number, not below `least`."""
     value = text(name)
     try:
-        return int(value) if value else default
+        found = int(value) if value else default
     except ValueError:
         raise BadEnvironment(f"{name}={value!r}: use a whole number") from None
+    if least is not None and found < least:
+        raise BadEnvironment(f"{name}={value!r}: use a whole number from {least} on")
+    return found
 
 
 def words(name: str, default: str = "") -> list[str]:

@@ -11,6 +11,7 @@
 | TINSMITH_MAX_BODY_MB | largest request body | 256 |
 | TINSMITH_MAX_OPEN_SAMPLES | sample requests that may wait or run at once | 50000 |
 | TINSMITH_MAX_OPEN_SAMPLES_PER_TEAM | the same, of one team | 10000 |
+| TINSMITH_RESULTS_KEPT_DAYS | after a session's end, for late questions | 7 |
 | TINSMITH_LOG_LEVEL | of our own loggers | INFO |
 | TINSMITH_POOL | the pool a worker serves | default |
 | TINSMITH_DEVICE | where its engines compute: cpu, cuda | cpu |
@@ -41,6 +42,7 @@ X_FRAME_OPTIONS = "DENY"
 MAX_BODY_BYTES = env.number("TINSMITH_MAX_BODY_MB", 256) * 1024 * 1024
 MAX_OPEN_SAMPLES = env.number("TINSMITH_MAX_OPEN_SAMPLES", 50_000)
 MAX_OPEN_SAMPLES_PER_TEAM = env.number("TINSMITH_MAX_OPEN_SAMPLES_PER_TEAM", 10_000)
+RESULTS_KEPT_DAYS = env.number("TINSMITH_RESULTS_KEPT_DAYS", 7, least=0)
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 FILE_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES  # request bodies stay in memory, never in temp files
 

@@ -16,7 +16,7 @@ from core import database, doorbell, hub
 from core.errors import BadRequest, NotFound
 from core.ids import request_id as make_request_id
 from core.ids import split_request_id
-from operations import completions
+from operations import completions, retention
 from operations.announcements import Announcement
 from operations.models import Operation
 
@@ -338,7 +338,7 @@ async def _look(request_id: str, values: tuple[Any, ...]) -> Outcome | Sized:
     if state == Operation.State.FAILED:
         return Failed(error, category)
     if state == Operation.State.DONE:
-        return Failed("the result is no longer kept", "server")
+        return Failed(retention.missing_result(request_id), "user")
     if not worker_alive:
         return Pending("paused_capacity", f"no worker is serving the pool {pool!r} at the moment")
     return Pending("active", "")

@@ -60,6 +60,9 @@ class Session(models.Model):
     released_at = models.DateTimeField(
         null=True, blank=True, help_text="When the workers had freed what the session held."
     )
+    results_forgotten_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the results of its operations had been deleted."
+    )
 
     objects = TeamQuerySet.as_manager()
 
@@ -73,6 +76,11 @@ class Session(models.Model):
                 fields=["ended_at"],
                 condition=Q(ended_at__isnull=False, released_at=None),
                 name="session_to_release",
+            ),
+            models.Index(
+                fields=["ended_at"],
+                condition=Q(ended_at__isnull=False, results_forgotten_at=None),
+                name="session_with_results",
             ),
         ]
         constraints = [
