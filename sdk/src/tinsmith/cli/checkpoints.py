@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tinsmith import errors
 from tinsmith.cli.output import text
@@ -13,6 +13,8 @@ from tinsmith.progress import size
 from tinsmith.types.results import ParsedCheckpointTinkerPath
 
 if TYPE_CHECKING:
+    import argparse
+
     from tinsmith.cli.main import Command
     from tinsmith.types.rest import Checkpoint
 
@@ -150,21 +152,35 @@ def push(command: Command) -> None:
         folder = command.rest.download_checkpoint(
             given.path, Path(temporary) / "adapter", progress=not command.out.as_json
         )
+        if not (folder / "adapter_config.json").exists():
+            raise ValueError(
+                f"{given.path} is encrypted with age: the hub wants plain files. Push weights that "
+                "were saved without age_encryption_recipients"
+            )
         (folder / "README.md").write_text(card(info.base_model, info.lora_rank))
         hub = huggingface_hub.HfApi()
-        hub.create_repo(given.repository, private=given.private, exist_ok=True)
-        if given.revision:
-            hub.create_branch(given.repository, branch=given.revision, exist_ok=True)
-        commit = hub.upload_folder(
-            repo_id=given.repository,
-            folder_path=str(folder),
-            revision=given.revision,
-            commit_message=f"Upload {given.path.rpartition('/')[2]}",
-            ignore_patterns=["checkpoint_complete", "optimizer*"],
-        )
+        try:
+            commit = _upload(hub, folder, given)
+        except Exception as error:
+            # it raises what its HTTP library does, and that changes with its releases
+            raise OSError(f"the hub at {hub.endpoint} did not take it: {error}") from error
     command.out.done(
         {"tinker_path": given.path, "repository": given.repository, "url": str(commit)},
         f"{given.path} is at {commit}",
+    )
+
+
+def _upload(hub: Any, folder: Path, given: argparse.Namespace) -> object:
+    """Upload an adapter's folder to a repository, made if there is none; gives the commit."""
+    hub.create_repo(given.repository, private=given.private, exist_ok=True)
+    if given.revision:
+        hub.create_branch(given.repository, branch=given.revision, exist_ok=True)
+    return hub.upload_folder(
+        repo_id=given.repository,
+        folder_path=str(folder),
+        revision=given.revision,
+        commit_message=f"Upload {given.path.rpartition('/')[2]}",
+        ignore_patterns=["checkpoint_complete", "optimizer*"],
     )
 
 
