@@ -47,6 +47,21 @@ def unpack(body: bytes, encoding: str, limit: int) -> tuple[bytes, bool]:
     return b"".join(parts), True
 
 
+def unpacked_size(beginning: bytes, encoding: str) -> int | None:
+    """How large a packed body says it is, in bytes; None when it says nothing.
+
+    Raises:
+        BadRequest: that is no packed body at all.
+    """
+    if encoding != "zstd":
+        return None
+    try:
+        size = zstandard.frame_content_size(beginning)
+    except zstandard.ZstdError as error:
+        raise BadRequest(f"the body is not valid zstd: {error}") from None
+    return None if size < 0 else size
+
+
 def _reader(body: bytes, encoding: str) -> IO[bytes] | gzip.GzipFile:
     source = io.BytesIO(body)
     if encoding == "zstd":

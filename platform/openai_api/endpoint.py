@@ -8,6 +8,7 @@ from typing import TypeVar
 from django.http import HttpRequest
 
 from accounts.keys import Caller, authenticate
+from core.bodies import Scope, header
 from core.endpoint import Handler, Manners, View, make_view
 from core.errors import Unauthorized
 from core.json_bodies import decode
@@ -29,13 +30,25 @@ class Call:
         return decode(self.request.body, schema, nul_allowed=True)
 
 
-async def _admit(request: HttpRequest, open_to_all: bool) -> Call:
-    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+async def _caller(authorization: str, api_key: str) -> Caller:
+    scheme, _, key = authorization.partition(" ")
     if scheme.lower() != "bearer" or not key.strip():
-        key = request.headers.get("X-API-Key", "")
+        key = api_key
     if not key:
         raise Unauthorized(_MISSING)
-    return Call(await authenticate(key.strip()), request)
+    return await authenticate(key.strip())
+
+
+async def who_asks(scope: Scope) -> int:
+    """The team whose key a request's headers hold. Raises Unauthorized."""
+    caller = await _caller(header(scope, b"authorization"), header(scope, b"x-api-key"))
+    return caller.team_id
+
+
+async def _admit(request: HttpRequest, open_to_all: bool) -> Call:
+    headers = request.headers
+    caller = await _caller(headers.get("Authorization", ""), headers.get("X-API-Key", ""))
+    return Call(caller, request)
 
 
 def _require(call: Call, scope: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from core.lane import Lane
+from openai_api.endpoint import who_asks
 from openai_api.errors import refuse
 
 
@@ -10,4 +11,4 @@ class OpenaiLane(Lane):
     """The ASGI application for `/v1/…`."""
 
     def __init__(self, max_body_bytes: int | None = None) -> None:
-        super().__init__(refuse, max_body_bytes)
+        super().__init__(refuse, who_asks, max_body_bytes)

@@ -13,6 +13,7 @@ from typing import TypeVar
 from django.http import HttpRequest, HttpResponse
 
 from accounts.keys import Caller, authenticate
+from core.bodies import Scope, header
 from core.endpoint import JSON, Handler, Manners, View, make_view, raw_reply, reply
 from core.errors import ApiError
 from tinker_api import schemas
@@ -49,6 +50,11 @@ def refuse(error: ApiError) -> HttpResponse:
     for name, value in error.headers.items():
         response.headers[name] = value
     return response
+
+
+async def who_asks(scope: Scope) -> int:
+    """The team whose key a request's headers hold. Raises Unauthorized."""
+    return (await authenticate(header(scope, b"x-api-key"))).team_id
 
 
 async def _admit(request: HttpRequest, open_to_all: bool) -> Call:
