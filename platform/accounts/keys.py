@@ -1,4 +1,9 @@
-"""From the text of an API key, or a token for one, to the team: one indexed lookup."""
+"""From the text of an API key, or a token for one, to the team: one indexed lookup.
+
+What was found is remembered for a moment, and forgotten as soon as PostgreSQL announces that the
+key has changed. Should the connection that hears it be down, the moment is all that a revoked key
+has left.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +14,11 @@ from accounts import tokens
 from accounts.models import ALL_SCOPES
 from accounts.services import KEY_PREFIX, hash_key
 from audit import services as audit
+from core import hub
 from core.database import connection, transaction
 from core.errors import ApiError, Unauthorized
 
-REMEMBER_S = 2.0  # how long a revoked key may still be taken
+REMEMBER_S = 2.0  # how long a revoked key may still be taken when no news of it comes
 REMEMBER_KEYS = 4096
 KEY_LENGTH = len(KEY_PREFIX) + 43
 LAST_USED_GRAIN_S = 60
@@ -62,6 +68,7 @@ class Caller:
 
 
 _remembered: dict[str, tuple[float, Caller]] = {}
+_changes = 0  # how often anything had to be forgotten
 
 
 async def authenticate(raw_key: str) -> Caller:
@@ -89,6 +96,7 @@ async def authenticate(raw_key: str) -> Caller:
     if is_token:
         claims = tokens.read(raw_key)
         age, statement, which = min(age, claims.exp - time.time()), _BY_ID, str(claims.key_id)
+    changes = _changes
     async with connection() as conn:
         row = await (await conn.execute(statement, (LAST_USED_GRAIN_S, which))).fetchone()
         if row is None:
@@ -97,6 +105,8 @@ async def authenticate(raw_key: str) -> Caller:
         if touch:
             await conn.execute(_TOUCH, (key_id, LAST_USED_GRAIN_S))
     caller = Caller(team_id, key_id, team_name, frozenset(scopes))
+    if changes != _changes:
+        return caller  # the row may have been read before the change that was just heard of
     if len(_remembered) >= REMEMBER_KEYS:
         _remembered.clear()
     if expires_in is not None:
@@ -135,9 +145,18 @@ async def revoke_own(*, caller: Caller) -> None:
         )
         if done.rowcount:
             await audit.record(conn, caller, "api_key.revoked", str(caller.key_id))
-    forget()
+    forget(str(caller.key_id))
 
 
-def forget() -> None:
-    """Drop what is remembered (for tests and after a revocation in this process)."""
-    _remembered.clear()
+def forget(key_id: str | None = None) -> None:
+    """Drop what is remembered of a key, given its number as text, or of all."""
+    global _changes
+    _changes += 1
+    if key_id is None:
+        _remembered.clear()
+        return
+    for digest in [d for d, (_, caller) in _remembered.items() if str(caller.key_id) == key_id]:
+        del _remembered[digest]
+
+
+hub.on_news(hub.KEYS_CHANNEL, forget)

@@ -2,13 +2,14 @@
 
 One LISTEN connection a process. A waiter registers before it first looks, so no wake-up falls
 between the look and the wait; a reconnect wakes everybody, for notifications may have been lost.
+The same connection brings news to whoever remembers rows, so that what has changed is forgotten.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from weakref import WeakKeyDictionary
 
@@ -24,12 +25,24 @@ WORK_CHANNEL = "tinsmith_work"
 CANCEL_CHANNEL = "tinsmith_cancel"
 # a request id, a space, tokens sampled for it (operations/partial.py)
 TOKENS_CHANNEL = "tinsmith_tokens"
+# the number of an API key that may do less now; a trigger on its table says so
+KEYS_CHANNEL = "tinsmith_keys"
 RECONNECT_DELAY_S = 0.5
 # a waiter looks again this often, should a notification have been lost
 RECHECK_S = 5.0
 CONNECT_WITHIN_S = 2.0
 # pg_notify refuses payloads of 8000 bytes and more
 MAX_PAYLOAD_BYTES = 7900
+
+
+# takes a notification's text, or None when any may have been missed
+Forget = Callable[[str | None], None]
+_forgetters: dict[str, Forget] = {}
+
+
+def on_news(channel: str, forget: Forget) -> None:
+    """Have `forget` called with all that is announced on a channel, in every hub from now on."""
+    _forgetters[channel] = forget
 
 
 class Hub:
@@ -44,7 +57,7 @@ class Hub:
     @contextmanager
     def waiter(self, key: str) -> Iterator[asyncio.Event]:
         """An event set whenever `key` is announced on the done channel."""
-        self._start()
+        self.start()
         event = asyncio.Event()
         events = self._waiters.setdefault(key, set())
         events.add(event)
@@ -61,7 +74,7 @@ class Hub:
 
         Announcements may be missing: none is repeated after a lost connection.
         """
-        self._start()
+        self.start()
         queue: asyncio.Queue[str | None] = asyncio.Queue()
         queues = self._listeners.setdefault(key, set())
         queues.add(queue)
@@ -84,7 +97,8 @@ class Hub:
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Listen from now on, if nobody has asked for that yet."""
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._listen(), name="hub")
 
@@ -92,15 +106,19 @@ class Hub:
         while True:
             try:
                 async with await database.connect_async() as conn:
-                    await conn.execute(f"LISTEN {DONE_CHANNEL}")
-                    await conn.execute(f"LISTEN {TOKENS_CHANNEL}")
+                    for channel in (DONE_CHANNEL, TOKENS_CHANNEL, *_forgetters):
+                        await conn.execute(f"LISTEN {channel}")
                     self._connected.set()
                     self._wake(list(self._waiters))
+                    for forget in _forgetters.values():
+                        forget(None)
                     async for notice in conn.notifies():
                         if notice.channel == DONE_CHANNEL:
                             self._wake(notice.payload.split(","))
-                        else:
+                        elif notice.channel == TOKENS_CHANNEL:
                             self._hand_on(notice.payload)
+                        else:
+                            _forgetters[notice.channel](notice.payload)
             except (psycopg.Error, OSError) as error:
                 log.warning("the listening connection was lost, reconnecting: %s", error)
             self._connected.clear()
@@ -130,8 +148,8 @@ def current() -> Hub:
 
 
 async def startup() -> None:
-    """Make the running event loop's hub; it listens from its first waiter on."""
-    current()
+    """Make the running event loop's hub and let it listen."""
+    current().start()
 
 
 async def shutdown() -> None:
