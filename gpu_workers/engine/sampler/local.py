@@ -1,33 +1,30 @@
 """The local sampler: continuous batching on the trainer's own modules.
 
 Requests wait in a queue that is fair between teams, are prefilled once in chunks, and then grow
-their samples side by side, one token a step for all samples of all adapters. Samples come and go
-between steps. Everything but `submit` and the function it returns runs on the engine's thread.
+their samples side by side (decoding.py). Everything but `submit` and the function it returns runs
+on the engine's thread.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from gpu_workers.engine.base import BaseModel
 from gpu_workers.engine.lora.context import Adapter
-from gpu_workers.engine.sampler.batch import DecodeBatch, PrefillBatch, segments_of
-from gpu_workers.engine.sampler.choose import Controls, Top, choose_and_show
+from gpu_workers.engine.sampler.batch import PrefillBatch, segments_of
+from gpu_workers.engine.sampler.decoding import Decoding, Starting
 from gpu_workers.engine.sampler.inbox import Inbox
 from gpu_workers.engine.sampler.kv import CacheShape, KVCache, Row
 from gpu_workers.engine.sampler.lora import MIN_ROWS, add_lora, logits
 from gpu_workers.engine.sampler.options import SamplerOptions
 from gpu_workers.engine.sampler.prompt import PromptScores
 from gpu_workers.engine.sampler.queue import FairQueue
-from gpu_workers.engine.sampler.randomness import uniforms
-from gpu_workers.engine.sampler.request import Request, Sequence
+from gpu_workers.engine.sampler.request import Request
 from gpu_workers.engine.sampler.stops import StopRule, TokenTexts
 from gpu_workers.engine.sampler.tokenizer import load_texts
 from gpu_workers.engine.sampler.validate import token_budget
@@ -39,19 +36,12 @@ from gpu_workers.engine.types import (
     Result,
     Sample,
     SampleCancelled,
-    UserError,
 )
 
 logger = logging.getLogger(__name__)
 
 MOST_PREFILLS_IN_A_ROW = 4
 """Filling the batch quickly is worth a pause of those who decode, but not a long one."""
-
-Drawn = tuple[list[Sequence], torch.Tensor, torch.Tensor, dict[int, Top]]
-"""Samples, the token of each, its logprob, and the likeliest tokens of those that show them."""
-
-Starting = list[tuple[Request, Row | None]]
-"""Samples to start: a prefilled request, and the row (with its prompt) that the sample gets."""
 
 
 class LocalSampler:
@@ -75,13 +65,11 @@ class LocalSampler:
         self.cache = KVCache(shape, base.info.max_context_length, options.kv_budget(device))
         self.versions = VersionStore(load_adapter, options.adapter_budget(device))
         self.prefill_tokens = 0
-        self.decode_steps = 0
         self._slots, self._guest_slots = options.slots, options.guest_slots
         self._prefill_step = options.prefill_step(device)
         self._queue: FairQueue[Request] = FairQueue()
         self._prefilling: list[Request] = []
-        self._running: list[Sequence] = []
-        self._batch: DecodeBatch | None = None
+        self._decoding = Decoding(base, self.cache, self._queue, self._close)
         self._prefills_in_a_row = 0
         self._inbox = Inbox()
         self._texts: TokenTexts | None = None
@@ -111,9 +99,14 @@ class LocalSampler:
         request = Request(work, version, directory, team, done, stop, budget, on_token)
         return self._inbox.put(request)
 
+    @property
+    def decode_steps(self) -> int:
+        """How many steps of one token for all there have been."""
+        return self._decoding.steps
+
     def has_work(self) -> bool:
         """Whether `step` would do something."""
-        return bool(self._inbox or self._prefilling or self._running or self._queue)
+        return bool(self._inbox or self._prefilling or self._decoding.running or self._queue)
 
     def publish(self, version: str, adapter: Adapter) -> None:
         """Make a frozen copy of a run's adapter ready to sample from. It must never change."""
@@ -126,7 +119,7 @@ class LocalSampler:
     def report(self) -> dict[str, int]:
         """Numbers for the worker's page."""
         return {
-            "sampler_running": len(self._running),
+            "sampler_running": len(self._decoding.running),
             "sampler_prefilling": len(self._prefilling),
             "sampler_waiting": self._queue.waiting() + len(self._inbox),
             "sampler_kv_bytes": self.cache.allocated_bytes(),
@@ -142,23 +135,23 @@ class LocalSampler:
         self._take_in()
         self._admit()
         prefill = self._prefill_is_next()
-        if not prefill and not self._running:
+        if not prefill and not self._decoding.running:
             return False
         self._prefills_in_a_row = self._prefills_in_a_row + 1 if prefill else 0
-        involved = list(self._prefilling) if prefill else [s.request for s in self._running]
+        involved = set(self._prefilling) if prefill else self._decoding.requests()
         try:
-            self._prefill() if prefill else self._decode()
+            self._prefill() if prefill else self._decoding.step()
         except Exception as error:  # one bad pass must not end the engine's thread
             logger.exception("sampling failed")
-            for request in set(involved):
+            for request in involved:
                 self._close(request, error)
         return True
 
     def _prefill_is_next(self) -> bool:
         """Prefill and decode take turns; prefill a few more while most requests wait for it."""
-        if not self._prefilling or not self._running:
+        if not self._prefilling or not self._decoding.running:
             return bool(self._prefilling)
-        most_wait = len(self._prefilling) > len(self._running)
+        most_wait = len(self._prefilling) > len(self._decoding.running)
         return self._prefills_in_a_row < (MOST_PREFILLS_IN_A_ROW if most_wait else 1)
 
     @torch.inference_mode()
@@ -199,15 +192,15 @@ class LocalSampler:
         for request, row in starting:
             if request.closed and row is not None:  # a later fork of it failed
                 self.cache.free(row)
-        self._start([item for item in starting if not item[0].closed])
+        self._decoding.start([item for item in starting if not item[0].closed])
 
     def _next_admissible(self, starting: int) -> Request | None:
-        used = len(self._prefilling) + len(self._running) + starting
+        used = len(self._prefilling) + len(self._decoding.running) + starting
         if used < self._slots:
             return self._queue.peek()
         if used < self._slots + self._guest_slots:
             present = {request.team for request in self._prefilling}
-            present.update(sequence.request.team for sequence in self._running)
+            present.update(request.team for request in self._decoding.requests())
             return self._queue.peek(leave_out=present)
         return None
 
@@ -274,152 +267,7 @@ class LocalSampler:
                 request.started = request.work.num_samples
             elif request.unstarted:
                 self._queue.push_fork(request)
-        self._start(starting)
-
-    def _start(self, starting: Starting) -> None:
-        """Draw the first token of new samples: of all together, or else request by request."""
-        sequences = self._enlist(starting)
-        if not sequences:
-            return
-        try:
-            groups = [self._draw_first(sequences)]
-        except Exception:
-            logger.exception("drawing first tokens failed; each request tries by itself")
-            groups = []
-            for request in dict.fromkeys(sequence.request for sequence in sequences):
-                try:
-                    groups.append(self._draw_first([s for s in sequences if s.request is request]))
-                except Exception as error:
-                    self._close(request, error)
-        for group in groups:
-            try:
-                self._take(*group)
-            except Exception as error:
-                logger.exception("starting samples failed")
-                for sequence in group[0]:
-                    self._close(sequence.request, error)
-
-    def _enlist(self, starting: Starting) -> list[Sequence]:
-        """New samples of prefilled requests: they own their rows from now on."""
-        sequences: list[Sequence] = []
-        index: Counter[Request] = Counter()
-        for request, row in reversed(starting):  # request.started already counts them all
-            index[request] += 1
-            sequence = Sequence(request, request.started - index[request], row)
-            request.running.append(sequence)
-            request.row = None
-            sequences.append(sequence)
-        sequences.reverse()
-        self._running += sequences
-        self._batch = None
-        return sequences
-
-    def _draw_first(self, sequences: list[Sequence]) -> Drawn:
-        """The first token of each of these samples, and its logprob."""
-        works = [sequence.request.work for sequence in sequences]
-        first = torch.stack([sequence.request.first_logits for sequence in sequences])
-        keys = np.array([sequence.key for sequence in sequences], np.uint64)
-        drawn = torch.from_numpy(uniforms(keys, np.zeros_like(keys))).to(first.device)
-        controls = Controls.of(works, first.shape[1], first.device)
-        return sequences, *choose_and_show(first, controls, drawn)
-
-    def _decode(self) -> None:
-        base = self.base
-        batch = self._current_batch()
-        base.context.begin(batch.segments, batch.attention)
-        base.context.inference_lora = add_lora
-        try:
-            hidden = base.hidden(batch.tokens, batch.positions)
-        finally:
-            base.context.end()
-        scores = logits(base, hidden, batch.segments)[: batch.count]
-        drawn = torch.from_numpy(uniforms(batch.keys, batch.counters)).to(base.device)
-        tokens, logprobs, tops = choose_and_show(scores, batch.controls, drawn)
-        self.decode_steps += 1
-        for sequence in batch.sequences:
-            sequence.row.length += 1  # type: ignore[union-attr]
-        for team, count in batch.teams.items():
-            self._queue.charge(team, count)
-        batch.advance(tokens)
-        self._take(batch.sequences, tokens, logprobs, tops)
-
-    def _current_batch(self) -> DecodeBatch:
-        """The last step's batch if the same samples go on in the same places, else a new one."""
-        batch = self._batch
-        if batch is None or batch.layout != self.cache.layout or batch.full():
-            rows = [s.row for s in self._running if s.row is not None]
-            self.cache.ensure(rows, [row.length + 1 for row in rows])
-            batch = self._batch = DecodeBatch(self._running, self.base, self.cache.layout)
-        return batch
-
-    def _take(
-        self,
-        sequences: list[Sequence],
-        tokens: torch.Tensor,
-        logprobs: torch.Tensor,
-        tops: dict[int, Top],
-    ) -> None:
-        """Hand each sample its token, end what is complete, start what may take its place."""
-        ended = self._append(sequences, tokens, logprobs, tops)
-        while ended:
-            successors = self._end(ended)
-            ended = self._append(*self._draw_first(self._enlist(successors))) if successors else []
-
-    def _append(
-        self,
-        sequences: list[Sequence],
-        tokens: torch.Tensor,
-        logprobs: torch.Tensor,
-        tops: dict[int, Top],
-    ) -> list[Sequence]:
-        """Hand each sample its token; those that are complete now. Requests gone bad are closed."""
-        values = logprobs.cpu().numpy()
-        sound = np.isfinite(values).tolist()
-        ended: list[Sequence] = []
-        drawn = zip(sequences, tokens.tolist(), values.tolist(), sound, strict=True)
-        for number, (sequence, token, logprob, fine) in enumerate(drawn):
-            request = sequence.request
-            if request.closed:
-                continue
-            if not fine:
-                self._close(request, _not_finite(request))
-                continue
-            if request.on_token is not None:
-                request.on_token(sequence.index, token, logprob)
-            if (reason := sequence.take(token, logprob, tops.get(number))) is not None:
-                request.results[sequence.index] = sequence.result(reason)
-                ended.append(sequence)
-        return ended
-
-    def _end(self, ended: Iterable[Sequence]) -> Starting:
-        """Free the places of complete samples and answer complete requests.
-
-        A request keeps the last row that holds its prompt while it has samples to start: the next
-        of them takes over the row, so a request that has begun always goes on.
-        """
-        successors: Starting = []
-        for sequence in ended:
-            request, row = sequence.request, sequence.row
-            if request.closed:
-                continue
-            self._remove(sequence)
-            if row is not None:
-                if request.unstarted and not request.running:
-                    row.length = len(request.work.prompt)
-                    request.started += 1
-                    successors.append((request, row))
-                    if not request.unstarted:
-                        self._queue.remove(request)
-                else:
-                    self.cache.free(row)
-            if len(request.results) == request.work.num_samples:
-                self._close(request, request.result())
-        return successors
-
-    def _remove(self, sequence: Sequence) -> None:
-        self._running.remove(sequence)
-        sequence.request.running.remove(sequence)
-        self._batch = None
+        self._decoding.start(starting)
 
     def _close(self, request: Request, result: Result | BaseException) -> None:
         """Answer a request, once, and give back all that it holds."""
@@ -438,7 +286,7 @@ class LocalSampler:
     def _give_back(self, request: Request) -> None:
         self._queue.end(request)
         for sequence in list(request.running):
-            self._remove(sequence)
+            self._decoding.remove(sequence)
             if sequence.row is not None:
                 self.cache.free(sequence.row)
         if request in self._prefilling:
@@ -455,12 +303,3 @@ class LocalSampler:
             if self._texts is None:
                 self._texts = load_texts(self.base.source)
             return self._texts
-
-
-def _not_finite(request: Request) -> Exception:
-    if request.version_name is None:
-        return RuntimeError("The base model gave numbers that are not finite.")
-    return UserError(
-        "The sampler's weights give numbers that are not finite (NaN or infinity): "
-        "the run diverged before they were saved. Sample from an earlier checkpoint."
-    )

@@ -322,7 +322,7 @@ def test_first_tokens_that_cannot_be_drawn_together_are_drawn_one_by_one(
     """Failing once costs nobody anything, failing for a request alone costs that request."""
     expected = [tokens(sample(client, token, 2).result(60)) for token in (1, 2)]
     sampler = client.engine._sampler
-    failing(monkeypatch, sampler, "_draw_first", always, times)
+    failing(monkeypatch, sampler._decoding, "_draw_first", always, times)
     with client.together():
         futures = [sample(client, token, 2) for token in (1, 2)]
     results = [future.result(60) for future in futures]
