@@ -59,7 +59,8 @@ async def copy_checkpoint(
         if first.rowcount:
             await _insert(conn, caller, source, session_id, address, key, project_id, ttl_seconds)
             await audit.record(conn, caller, "checkpoint.read", source.path, purpose="copy")
-            await audit.record(conn, caller, "checkpoint.copied", str(address), source=source.path)
+            told = {"source": source.path, "project_id": project_id}
+            await audit.record(conn, caller, "checkpoint.copied", str(address), **told)
             await conn.execute("DELETE FROM checkpoints_leftover WHERE key = %s", (key,))
             return str(address)
     # the same request, sent again meanwhile, was faster: our files are left to the sweep

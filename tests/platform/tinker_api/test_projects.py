@@ -102,6 +102,8 @@ async def test_a_copy_is_of_the_project_it_goes_to(api: Api, other_api: Api, han
         headers={"X-Idempotency-Key": "k"},
     )
     run = copied.json()["tinker_path"].removeprefix("tinker://").partition("/")[0]
+    copy = await Entry.objects.aget(event="checkpoint.copied")
+    assert copy.details == {"source": made["path"], "project_id": "archive"}
     assert (await seen(api, "archive"))["runs"] == [run]
     assert (await seen(api, "source"))["runs"] == [made["run"]]
     assert not any((await seen(other_api, "archive")).values())
