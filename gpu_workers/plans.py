@@ -140,15 +140,6 @@ def _load(
         raise UserError(
             f"{path} was trained on {found.base_model}, this run is on {run.base_model}"
         )
-    if found.rank != run.rank:
-        raise UserError(f"{path} has rank {found.rank}, this run has rank {run.rank}")
-    shape = (found.train_attn, found.train_mlp, found.train_unembed)
-    if shape != (run.train_attn, run.train_mlp, run.train_unembed):
-        raise UserError(f"{path} trains other modules (attn, mlp, unembed: {shape}) than this run")
-    if optimizer and found.segment != "weights":
-        raise UserError(
-            f"{path} holds no optimizer state; load it without, or a weights/ checkpoint"
-        )
     return LoadState(store.path(found.key), optimizer=optimizer)
 
 

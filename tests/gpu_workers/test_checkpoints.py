@@ -108,6 +108,37 @@ def test_another_teams_checkpoint_needs_its_key_or_its_publication(bench: Bench)
     assert Operation.objects.get(target=run.id, seq=4).state == "done"
 
 
+def test_a_checkpoint_of_another_shape_is_refused_and_changes_nothing(bench: Bench) -> None:
+    log = bench.log
+    bench.start()
+    team = log.team("a")
+    source = log.run(team, seed=4)
+    create(log, source)
+    log.submit(source, 1, "save_weights", body(source, 1, path="s"))
+    log.submit(source, 2, "save_weights_for_sampler", body(source, 2, path="w"))
+    bench.finish(source)
+    paths = {item.segment: item.path for item in Checkpoint.objects.all()}
+    others = {
+        "rank": log.run(team, seed=5, rank=4),
+        "train_mlp": log.run(team, seed=5, train_mlp=False),
+        "optimizer": log.run(team, seed=4),
+    }
+    for word, run in others.items():
+        create(log, run)
+        path = paths["sampler_weights" if word == "optimizer" else "weights"]
+        log.submit(run, 1, "load_weights", body(run, 1, path=path, optimizer=True))
+        bench.finish(run)
+        refused = Operation.objects.get(target=run.id, seq=1)
+        assert (refused.error_category, word in str(refused.error)) == ("user", True)
+    calm, careless = log.run(team, seed=5, rank=4), others["rank"]
+    create(log, calm)
+    log.submit(calm, 1, "forward_backward", batch(calm, 1, seed=9))
+    log.submit(careless, 2, "forward_backward", batch(careless, 2, seed=9))
+    bench.finish(calm)
+    bench.finish(careless)
+    assert results(careless)[2] == results(calm)[1]
+
+
 def test_the_sweep_deletes_expired_checkpoints(bench: Bench) -> None:
     log = bench.log
     bench.start()
