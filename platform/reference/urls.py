@@ -14,4 +14,5 @@ urlpatterns = [
     path("api", views.show_api, name="api"),
     path("protobuf", views.show_protobuf, name="protobuf"),
     path("sdk", views.show_sdk, name="sdk"),
+    path("cli", views.show_cli, name="cli"),
 ]

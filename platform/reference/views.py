@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.views.decorators.http import condition, require_safe
 
-from reference import api_page, protobuf, sdk
+from reference import api_page, cli, protobuf, sdk
 from reference.document import as_json, document
 from tinker_api.endpoint import Call, endpoint
 
@@ -52,6 +52,12 @@ def _sdk_page() -> bytes:
     return render_to_string("reference/sdk.html", context).encode()
 
 
+@cache
+def _cli_page() -> bytes:
+    context = {"page": "cli", "reference": cli.reference()}
+    return render_to_string("reference/cli.html", context).encode()
+
+
 def _served(make: Callable[[], bytes], content_type: str) -> Callable[..., HttpResponse]:
     """A view of bytes that stay the same while the process lives."""
 
@@ -73,6 +79,7 @@ _HTML = "text/html; charset=utf-8"
 show_api = _served(_api_page, _HTML)
 show_protobuf = _served(_protobuf_page, _HTML)
 show_sdk = _served(_sdk_page, _HTML)
+show_cli = _served(_cli_page, _HTML)
 _show_document = _served(as_json, "application/json")
 
 

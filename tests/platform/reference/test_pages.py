@@ -19,7 +19,7 @@ from reference.document import document
 from tinker_api import openapi as wire
 from tinsmith.wire import wire_pb2
 
-PAGES = ["/docs/api", "/docs/protobuf", "/docs/sdk"]
+PAGES = ["/docs/api", "/docs/protobuf", "/docs/sdk", "/docs/cli"]
 _VOID = {"meta", "link", "br", "hr", "img", "path", "rect", "input"}
 
 

@@ -18,7 +18,8 @@ def build(version: str) -> argparse.ArgumentParser:
         prog="tinsmith",
         description="Training runs, checkpoints and models of a Tinsmith server.",
         epilog="The server and key: --base-url and --api-key, else TINSMITH_BASE_URL and "
-        "TINSMITH_API_KEY, else TINKER_…, else what `tinsmith login` stored.",
+        "TINSMITH_API_KEY, else TINKER_…, else what `tinsmith login` stored. Exit codes: 0 done, "
+        "1 failed, 2 not understood, 130 interrupted.",
     )
     parser.add_argument("--version", action="version", version=f"tinsmith {version}")
     groups = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
@@ -43,15 +44,23 @@ def build(version: str) -> argparse.ArgumentParser:
     chat = command(groups, "chat", "chat", "chat", "talk to a model in the terminal")
     chat.add_argument("model", help="a base model's name, or tinker://… of a sampler checkpoint")
     chat.add_argument("prompt", nargs="?", help="ask this alone; otherwise lines are read")
-    chat.add_argument("--system", help="what the model is told before anything else")
-    chat.add_argument("--max-tokens", type=int, default=512, help="longest answer (512)")
-    chat.add_argument("--temperature", type=float, default=0.7, help="0 is not random (0.7)")
-    chat.add_argument("--seed", type=int, help="makes answers repeatable")
+    chat.add_argument(
+        "--system", metavar="TEXT", help="what the model is told before anything else"
+    )
+    chat.add_argument(
+        "--max-tokens", type=int, default=512, metavar="N", help="longest answer (512)"
+    )
+    chat.add_argument(
+        "--temperature", type=float, default=0.7, metavar="T", help="0 is not random (0.7)"
+    )
+    chat.add_argument("--seed", type=int, metavar="N", help="makes answers repeatable")
     chat.add_argument("--raw", action="store_true", help="continue the text, without a template")
     completion = command(
         groups, "completion", "completion", "script", "print the shell's completion script"
     )
-    completion.add_argument("shell", choices=["bash", "zsh", "fish"])
+    completion.add_argument(
+        "shell", choices=["bash", "zsh", "fish"], help="the script says where to put it"
+    )
     return parser
 
 
@@ -79,7 +88,9 @@ def _account(command: Callable[..., argparse.ArgumentParser], to: Any) -> None:
     models = command(to, "models", "account", "models", "list the base models on offer")
     models.add_argument("filter", nargs="?", help="a part of the name")
     usage = command(to, "usage", "account", "usage", "show what the team has used")
-    usage.add_argument("--days", type=_number(1, 14), default=1, help="the last N days (1)")
+    usage.add_argument(
+        "--days", type=_number(1, 14), default=1, metavar="N", help="the last N days, 1 to 14 (1)"
+    )
     kinds = ["kind", "model", "session", "project", "hour"]
     usage.add_argument("--by", choices=kinds, default="kind", help="what to sum up for (kind)")
 
@@ -94,7 +105,9 @@ def _runs(command: Callable[..., argparse.ArgumentParser], to: Any) -> None:
     watched = command(to, "watch", "runs", "watch", "follow a run's metrics as they come")
     watched.add_argument("run", help="its id, <session>:train:<n>")
     watched.add_argument("--key", action="append", default=[], help="only this metric; repeatable")
-    watched.add_argument("--interval", type=float, default=1.0, help="seconds between looks (1)")
+    watched.add_argument(
+        "--interval", type=float, default=1.0, metavar="S", help="seconds between looks (1)"
+    )
     watched.add_argument("--no-follow", action="store_true", help="print what there is, and end")
 
 
@@ -126,10 +139,15 @@ def _checkpoints(command: Callable[..., argparse.ArgumentParser], to: Any) -> No
 
 def _sessions(command: Callable[..., argparse.ArgumentParser], to: Any) -> None:
     listed = command(to, "list", "sessions", "list_sessions", "list sessions, newest first")
-    listed.add_argument("--limit", type=_number(1, 200), default=20, help="at most N (20)")
+    listed.add_argument(
+        "--limit", type=_number(1, 200), default=20, metavar="N", help="at most N, up to 200 (20)"
+    )
     listed.add_argument("--name", help="with this display name")
     listed.add_argument(
-        "--status", choices=["active", "cancelled", "failed", "client_finished"], action="append"
+        "--status",
+        choices=["active", "cancelled", "failed", "client_finished"],
+        action="append",
+        help="that stand so; repeatable",
     )
     shown = command(to, "show", "sessions", "show", "show a session's runs and samplers")
     shown.add_argument("session", help="its id")
@@ -139,8 +157,12 @@ def _sessions(command: Callable[..., argparse.ArgumentParser], to: Any) -> None:
 
 
 def _page(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--limit", type=_number(1, 100_000), default=20, help="at most N (20)")
-    parser.add_argument("--offset", type=_number(0, 2**62), default=0, help="skip the newest N")
+    parser.add_argument(
+        "--limit", type=_number(1, 100_000), default=20, metavar="N", help="at most N (20)"
+    )
+    parser.add_argument(
+        "--offset", type=_number(0, 2**62), default=0, metavar="N", help="skip the newest N"
+    )
 
 
 def _number(low: int, high: int) -> Callable[[str], int]:
