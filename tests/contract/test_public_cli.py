@@ -110,12 +110,16 @@ def test_billing(cli: Run, made: dict[str, str]) -> None:
     window = [(hour + timedelta(hours=step)).isoformat() for step in (-1, 1)]
     used = cli("billing", "usage", *window)
     assert made["session"] in used["sessions"]
-    stored = [item for item in used["data"] if item["event_info"]["type"] == "storage"]
-    assert stored[-1]["project_id"] == "default"
-    assert stored[-1]["base_model"] == BASE_MODEL
-    assert stored[-1]["event_info"]["gigabyte_hours"] > 0
+    (*_, stored) = [
+        item["event_info"]
+        for item in used["data"]
+        if item["event_info"]["type"] == "storage"
+        and (item["project_id"], item["base_model"]) == ("default", BASE_MODEL)
+    ]
+    assert stored["gigabyte_hours"] > 0
+    assert stored["free"] is False
     assert len(cli("billing", "usage", *window, "--csv", "-").splitlines()) == 1 + len(used["data"])
-    now = cli("billing", "checkpoint-storage", "--project-id", "default")["data"][0]
+    (now,) = cli("billing", "checkpoint-storage", "--project-id", "default")["data"]
     assert now["project_id"] == "default"
     assert now["checkpoint_count"] >= 3
     assert now["size_bytes"] == pytest.approx(now["size_gigabytes"] * 1e9)
