@@ -1,11 +1,12 @@
-"""Checkpoints as workers enter them, with files in the store."""
+"""Checkpoints as workers enter them, with files in the store, and how workers sweep it."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from checkpoints import store
+from checkpoints import expiry, leftovers, store
 from checkpoints.models import Checkpoint
+from core import database
 from runs.models import TrainingRun
 
 CONFIG = b'{"r": 8}'
@@ -39,3 +40,15 @@ def files_of(checkpoint: Checkpoint) -> list[str]:
     """The names of a checkpoint's files, none when its folder is gone."""
     folder = store.path(checkpoint.key)
     return sorted(file.name for file in folder.iterdir()) if folder.exists() else []
+
+
+def address(checkpoint: Checkpoint) -> str:
+    """A checkpoint's REST address."""
+    return f"training_runs/{checkpoint.run_id}/checkpoints/{checkpoint.segment}/{checkpoint.name}"
+
+
+def sweep() -> list[str]:
+    """What a worker does from time to time."""
+    with database.connect() as conn:
+        expiry.expire(conn)
+        return leftovers.delete_due(conn)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
@@ -13,18 +13,15 @@ import pytest
 import pytest_asyncio
 from tokenizers import Tokenizer
 
-from accounts import keys
 from accounts.models import Team
-from accounts.services import create_api_key, create_team
 from catalog.models import BaseModel
 from checkpoints.models import Checkpoint
-from core import database, hub
 from gpu_workers import nano
 from operations import partial
 from operations.claims import Claimed
 from operations.partial import Progress
 from runs.models import Session, TrainingRun
-from tests.platform.tinker_api.conftest import Hand
+from tests.support.hand import Hand
 from tinsmith.wire import wire_pb2
 
 BASE_MODEL = "test/nano"
@@ -127,31 +124,6 @@ def base_model(transactional_db: None) -> BaseModel:
     )
 
 
-@pytest.fixture
-def team(base_model: BaseModel) -> Team:
-    """The team whose key the client sends."""
-    return create_team(name="Team")
-
-
-@pytest.fixture
-def api_key(team: Team) -> str:
-    """The team's key."""
-    return create_api_key(team=team, name="test").text
-
-
-@pytest.fixture
-def other_key(base_model: BaseModel) -> str:
-    """Another team's key."""
-    return create_api_key(team=create_team(name="Other"), name="test").text
-
-
-@pytest.fixture
-def hand(base_model: BaseModel) -> Iterator[Hand]:
-    """A live, lingering worker without an engine."""
-    with database.connect() as connection:
-        yield Hand(connection)
-
-
 @pytest_asyncio.fixture
 async def worker(hand: Hand) -> AsyncIterator[Worker]:
     """A worker that answers."""
@@ -160,17 +132,6 @@ async def worker(hand: Hand) -> AsyncIterator[Worker]:
     yield made
     working.cancel()
     await asyncio.gather(working, return_exceptions=True)
-
-
-@pytest_asyncio.fixture
-async def application() -> AsyncIterator[Any]:
-    """The ASGI application; what its event loop shares is closed afterwards."""
-    from config.asgi import application
-
-    keys.forget()
-    yield application
-    await hub.shutdown()
-    await database.shutdown()
 
 
 def client_of(application: Any, key: str) -> httpx.AsyncClient:

@@ -22,7 +22,7 @@ from tests.platform.openai_api.conftest import (
     tokens_of,
     until,
 )
-from tests.platform.tinker_api.conftest import Hand
+from tests.support.hand import Hand
 
 TEXT = "Grüße 😀 and more"
 TOKENS = tokens_of(TEXT)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -22,7 +21,8 @@ from gpu_workers import nano
 from operations.claims import Claimed
 from tests.platform.openai_api.conftest import answer
 from tests.platform.tinker_api.conftest import BASE_MODEL as BASE_MODEL
-from tests.platform.tinker_api.conftest import Api, Hand, create_model_body
+from tests.platform.tinker_api.conftest import Api, create_model_body
+from tests.support.hand import Hand
 from tests.support.saved import save_checkpoint
 from tinsmith.wire import wire_pb2
 
@@ -85,13 +85,6 @@ def base_model(transactional_db: None) -> BaseModel:
 
 
 @pytest.fixture
-def hand(base_model: BaseModel) -> Iterator[Hand]:
-    """A live, lingering worker without an engine."""
-    with database.connect() as conn:
-        yield Hand(conn)
-
-
-@pytest.fixture
 def team_keys(base_model: BaseModel) -> dict[str, tuple[int, str]]:
     """Two teams' (id, key), by their names."""
     made = {}
@@ -99,12 +92,6 @@ def team_keys(base_model: BaseModel) -> dict[str, tuple[int, str]]:
         team = create_team(name=name)
         made[name] = team.pk, create_api_key(team=team, name="test").text
     return made
-
-
-@pytest.fixture
-def store(tmp_path: Path, settings: Any) -> None:
-    """Checkpoints are kept in the test's own folder."""
-    settings.DATA_DIR = tmp_path
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -27,7 +28,8 @@ from schemathesis import GenerationMode
 
 from openai_api import asking
 from reference.document import document
-from tests.platform.reference.conftest import Estate, Hand, estates, rows_of
+from tests.platform.reference.conftest import Estate, estates, rows_of
+from tests.support.hand import Hand
 from tinker_api import operation_bodies as operations_read_by_workers
 from tinker_api import schemas
 from tinker_api.description.routes import ROUTES
@@ -191,7 +193,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[type]]:
 def test_requests_made_from_the_document(
     hand: Hand,
     team_keys: dict[str, tuple[int, str]],
-    store: None,
+    data_folder: Path,
     decoded: set[type],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,

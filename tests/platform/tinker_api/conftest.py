@@ -1,24 +1,18 @@
-"""A client on the real ASGI application and PostgreSQL, and a hand that does a worker's part."""
+"""Clients of the wire protocol on the real ASGI application and PostgreSQL."""
 
 from __future__ import annotations
 
-import json
-import os
-import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
-import psycopg
 import pytest
 import pytest_asyncio
 
-from accounts import keys
-from accounts.models import Team
-from accounts.services import create_api_key, create_team
 from catalog.models import BaseModel
-from core import database, hub
-from operations import claims, finish, workers
+from checkpoints.models import Checkpoint
+from tests.support.hand import Hand
+from tests.support.saved import save_checkpoint
 
 BASE_MODEL = "test/tiny"
 PROTOBUF = "application/x-protobuf"
@@ -68,48 +62,9 @@ def create_model_body(session_id: str, number: int = 0, **changes: Any) -> dict[
     } | changes
 
 
-class Hand:
-    """Claims operations as a worker does and answers them with what the test says."""
-
-    def __init__(self, connection: psycopg.Connection) -> None:
-        self.connection = connection
-        self.worker_id = uuid.uuid4()
-        workers.register(
-            connection,
-            worker_id=self.worker_id,
-            pool="default",
-            host="test",
-            pid=os.getpid(),
-            models=[BASE_MODEL],
-        )
-        workers.set_lingering(connection, worker_id=self.worker_id, lingering=True)
-
-    def claim(self) -> list[claims.Claimed]:
-        """What is to be done now."""
-        claims.adopt(self.connection, worker_id=self.worker_id, pool="default", limit=10)
-        return claims.claim(
-            self.connection,
-            worker_id=self.worker_id,
-            pool="default",
-            limit=100,
-            max_bytes=2**30,
-        )
-
-    def finish(self, operation: claims.Claimed, **outcome: Any) -> None:
-        """Finish one operation: `content_type` and `body`, or `error` and `category`."""
-        request_id = f"{operation.target}:{operation.seq}"
-        applied = {operation.target: operation.seq} if ":train:" in operation.target else {}
-        finish.record(
-            self.connection,
-            worker_id=self.worker_id,
-            outcomes=[finish.Outcome(operation.id, request_id, **outcome)],
-            applied=applied,
-        )
-        finish.announce(self.connection, [request_id])
-
-    def answer(self, operation: claims.Claimed, **fields: Any) -> None:
-        """Finish one operation with a JSON result."""
-        self.finish(operation, content_type="application/json", body=json.dumps(fields).encode())
+async def saved(api: Api, segment: str = "weights", **fields: Any) -> Checkpoint:
+    """A checkpoint of a new run of the client's team."""
+    return await save_checkpoint(await api.run(await api.session()), segment, **fields)
 
 
 @pytest.fixture
@@ -123,42 +78,6 @@ def base_model(transactional_db: None) -> BaseModel:
         max_context_length=128,
         max_lora_rank=16,
     )
-
-
-@pytest.fixture
-def team(base_model: BaseModel) -> Team:
-    """The team whose key the client sends."""
-    return create_team(name="Team")
-
-
-@pytest.fixture
-def api_key(team: Team) -> str:
-    """The team's key."""
-    return create_api_key(team=team, name="test").text
-
-
-@pytest.fixture
-def other_key(base_model: BaseModel) -> str:
-    """Another team's key."""
-    return create_api_key(team=create_team(name="Other"), name="test").text
-
-
-@pytest.fixture
-def hand(base_model: BaseModel) -> Iterator[Hand]:
-    """A live, lingering worker without an engine."""
-    with database.connect() as connection:
-        yield Hand(connection)
-
-
-@pytest_asyncio.fixture
-async def application() -> AsyncIterator[Any]:
-    """The ASGI application; what its event loop shares is closed afterwards."""
-    from config.asgi import application
-
-    keys.forget()
-    yield application
-    await hub.shutdown()
-    await database.shutdown()
 
 
 def _client(application: Any, key: str) -> Api:

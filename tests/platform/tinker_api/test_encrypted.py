@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import tarfile
-from pathlib import Path
 from typing import Any
 
 import pyrage
@@ -14,8 +13,9 @@ from checkpoints import store
 from checkpoints.models import Checkpoint
 from operations.models import Operation, Payload
 from runs.models import Sampler, TrainingRun
-from tests.platform.tinker_api.conftest import Api, Hand
-from tests.support.saved import files_of, save_checkpoint
+from tests.platform.tinker_api.conftest import Api, saved
+from tests.support.hand import Hand
+from tests.support.saved import address, files_of
 
 KEY = "age1dwpvtrzmvnnrwqxefa07ntxafvkpytzsweg0tpc0gw3tnnsn75qst43mun"
 SSH_KEY = (
@@ -25,10 +25,7 @@ SECRETS = [str(pyrage.x25519.Identity.generate()), "-----BEGIN OPENSSH PRIVATE K
 NAMES = ["adapter_config.json.age", "adapter_model.safetensors.age"]
 
 
-@pytest.fixture(autouse=True)
-def data_folder(settings: Any, tmp_path: Path) -> None:
-    """A store of the test's own."""
-    settings.DATA_DIR = tmp_path
+pytestmark = pytest.mark.usefixtures("data_folder")
 
 
 async def save_external(api: Api, run: str, recipients: Any) -> Any:
@@ -44,8 +41,7 @@ async def save_external(api: Api, run: str, recipients: Any) -> Any:
 
 async def encrypted(api: Api) -> Checkpoint:
     """An encrypted checkpoint of a new run."""
-    run = await api.run(await api.session())
-    item = await save_checkpoint(run, "external_weights", encrypted=True)
+    item = await saved(api, "external_weights", encrypted=True)
     folder = store.path(item.key)
     for path in list(folder.iterdir()):
         path.rename(folder / f"{path.name}.age")
@@ -118,13 +114,12 @@ class TestWhatCanBeDone:
 
     async def test_the_files_have_their_own_names(self, api: Api) -> None:
         item = await encrypted(api)
-        run = f"training_runs/{item.run_id}/checkpoints/external_weights/s1"
-        urls = (await api.get(f"{run}/external_weights_urls")).json()["urls"]
+        urls = (await api.get(f"{address(item)}/external_weights_urls")).json()["urls"]
         assert sorted(urls) == NAMES
         for name, url in urls.items():
             content = (await api.get(url)).content
             assert content == (store.path(item.key) / name).read_bytes()
-        archive = (await api.get((await api.get(f"{run}/archive")).json()["url"])).content
+        archive = (await api.get((await api.get(f"{address(item)}/archive")).json()["url"])).content
         with tarfile.open(fileobj=io.BytesIO(archive), mode="r:") as opened:
             assert opened.getnames() == [*NAMES, "checkpoint_complete"]
 
@@ -136,15 +131,13 @@ class TestWhatCanBeDone:
         found = await Checkpoint.objects.exclude(id=item.id).aget()
         assert (found.path, found.encrypted) == (copied.json()["tinker_path"], True)
         assert files_of(found) == NAMES
-        address = f"training_runs/{found.run_id}/checkpoints/external_weights/s1"
-        urls = (await api.get(f"{address}/external_weights_urls")).json()["urls"]
+        urls = (await api.get(f"{address(found)}/external_weights_urls")).json()["urls"]
         assert sorted(urls) == NAMES
 
     async def test_published_it_is_handed_out_to_others(self, api: Api, other_api: Api) -> None:
         item = await encrypted(api)
-        address = f"training_runs/{item.run_id}/checkpoints/external_weights/s1"
-        await api.post(f"{address}/publish")
-        urls = (await other_api.get(f"{address}/external_weights_urls")).json()["urls"]
+        await api.post(f"{address(item)}/publish")
+        urls = (await other_api.get(f"{address(item)}/external_weights_urls")).json()["urls"]
         assert sorted(urls) == NAMES
 
     async def test_it_is_listed_and_told_of(self, api: Api) -> None:

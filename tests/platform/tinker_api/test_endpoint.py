@@ -14,7 +14,8 @@ from psycopg_pool import PoolTimeout
 from accounts.models import ApiKey
 from accounts.services import create_api_key, create_team, revoke_api_key
 from core import lane
-from tests.platform.tinker_api.conftest import Api, Hand, create_model_body
+from tests.platform.tinker_api.conftest import Api, create_model_body
+from tests.support.hand import Hand
 from tinker_api import urls
 from tinker_api.endpoint import Call, endpoint, reply
 from tinker_api.lane import WireLane

@@ -12,8 +12,9 @@ import pytest
 
 from operations import pressure
 from operations.models import Operation, Result
-from tests.platform.tinker_api.conftest import PROTOBUF, Api, Hand
+from tests.platform.tinker_api.conftest import PROTOBUF, Api
 from tests.platform.tinker_api.test_sampling import sample_body
+from tests.support.hand import Hand
 from tinker_api.views import futures
 from tinsmith import wire
 

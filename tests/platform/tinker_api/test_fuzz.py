@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from checkpoints.models import Checkpoint
 from operations.models import Operation, Payload, Result
 from runs.models import Sampler, Session, TrainingRun
-from tests.platform.tinker_api.conftest import PROTOBUF, Api, Hand, create_model_body
+from tests.platform.tinker_api.conftest import PROTOBUF, Api, create_model_body
 from tests.platform.tinker_api.test_sampling import sample_body, save_checkpoint
+from tests.support.hand import Hand
 from tinker_api.urls import urlpatterns
 from tinsmith.wire import wire_pb2
 

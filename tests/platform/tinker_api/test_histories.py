@@ -14,7 +14,8 @@ from accounts.models import Team
 from audit.models import Entry
 from operations.models import Operation
 from runs.models import Session, TrainingRun
-from tests.platform.tinker_api.conftest import Api, Hand
+from tests.platform.tinker_api.conftest import Api
+from tests.support.hand import Hand
 from tests.support.saved import save_checkpoint
 
 

@@ -14,8 +14,9 @@ from audit.models import Entry
 from checkpoints.models import Checkpoint
 from operations.models import Operation
 from runs.models import Session
-from tests.platform.tinker_api.conftest import Api, Hand
+from tests.platform.tinker_api.conftest import Api
 from tests.platform.tinker_api.test_reports import window
+from tests.support.hand import Hand
 from tests.support.saved import save_checkpoint
 from usage.models import Kind
 from usage.services import Used

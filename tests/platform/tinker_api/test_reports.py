@@ -16,7 +16,8 @@ from catalog.models import BaseModel
 from core import database
 from operations.models import Operation
 from runs.models import Session
-from tests.platform.tinker_api.conftest import BASE_MODEL, Api, Hand
+from tests.platform.tinker_api.conftest import BASE_MODEL, Api
+from tests.support.hand import Hand
 from tests.support.saved import save_checkpoint
 from usage import models as usage_models
 from usage import services as usage

@@ -12,8 +12,9 @@ from django.utils import timezone
 from operations import retention
 from runs import lifecycle
 from runs.models import Session
-from tests.platform.tinker_api.conftest import Api, Hand
+from tests.platform.tinker_api.conftest import Api
 from tests.platform.tinker_api.test_reports import window
+from tests.support.hand import Hand
 from usage.models import Kind
 from usage.services import Used
 

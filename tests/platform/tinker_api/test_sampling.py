@@ -9,7 +9,8 @@ import pytest
 from checkpoints.models import Checkpoint
 from operations.models import Operation
 from runs.models import Sampler, TrainingRun
-from tests.platform.tinker_api.conftest import BASE_MODEL, Api, Hand
+from tests.platform.tinker_api.conftest import BASE_MODEL, Api
+from tests.support.hand import Hand
 
 
 def sample_body(sampler_id: str, seq: int = 0, **changes: Any) -> dict[str, Any]:

@@ -12,13 +12,8 @@ import zstandard
 
 from operations.models import Operation, Payload
 from runs.models import TrainingRun
-from tests.platform.tinker_api.conftest import (
-    BASE_MODEL,
-    PROTOBUF,
-    Api,
-    Hand,
-    create_model_body,
-)
+from tests.platform.tinker_api.conftest import BASE_MODEL, PROTOBUF, Api, create_model_body
+from tests.support.hand import Hand
 from tinker_api.views import futures
 from tinsmith.wire import wire_pb2
 
