@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -85,6 +87,17 @@ def test_nobody_else_can_open_them(saved: dict[str, Any], live_stack: LiveStack)
         f"{address}@*"
     )
     assert {path.name: path.read_bytes() for path in folder.rglob("*")} == hidden
+
+
+def test_our_command_downloads_them_as_they_are(
+    saved: dict[str, Any], live_stack: LiveStack, tmp_path: Path
+) -> None:
+    where = ["--base-url", live_stack.url, "--api-key", live_stack.api_key]
+    path, folder = saved["encrypted"]["path"], tmp_path / "adapter"
+    command = [sys.executable, "-m", "tinsmith.cli", "checkpoints", "download", path]
+    subprocess.run([*command, "--output", str(folder), *where], check=True)
+    hidden = fetch(saved["encrypted"]["urls"])
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == hidden
 
 
 def test_recipients_that_are_refused(client: Client, identity: pyrage.x25519.Identity) -> None:

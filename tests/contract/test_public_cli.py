@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyrage
 import pytest
 
 from tests.conftest import LiveStack
@@ -89,6 +90,17 @@ def test_downloading(cli: Run, made: dict[str, str], tmp_path: Path, kind: str) 
     (config,) = tmp_path.rglob("adapter_config.json")
     assert json.loads(config.read_text())["r"] == 8
     assert (config.parent / "adapter_model.safetensors").stat().st_size > 1000
+
+
+def test_downloading_what_is_encrypted(cli: Run, public: Client, tmp_path: Path) -> None:
+    identity = pyrage.x25519.Identity.generate()
+    keys = [str(identity.to_public())]
+    saved = public.run("encrypted.saved", base_model=BASE_MODEL, recipients=keys)
+    cli("checkpoint", "download", saved["encrypted"]["path"])
+    files = {path.name: path for path in tmp_path.rglob("adapter_*")}
+    assert set(files) == {"adapter_config.json.age", "adapter_model.safetensors.age"}
+    config = pyrage.decrypt(files["adapter_config.json.age"].read_bytes(), [identity])
+    assert json.loads(config)["r"] == 8
 
 
 def test_deleting(cli: Run, public: Client) -> None:
