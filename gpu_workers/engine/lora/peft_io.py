@@ -12,6 +12,7 @@ engine's file thread.
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -76,6 +77,9 @@ def save(
     if directory.exists():
         raise FileExistsError(f"{directory} exists already")
     directory.parent.mkdir(parents=True, exist_ok=True)
+    for abandoned in directory.parent.glob(f".{glob.escape(directory.name)}.*"):
+        # of a process that died while it wrote the same
+        shutil.rmtree(abandoned, ignore_errors=True)
     draft = directory.parent / f".{directory.name}.{uuid.uuid4().hex}"
     draft.mkdir()
     try:

@@ -97,3 +97,16 @@ def test_saving_leaves_no_half_written_folder(
             client.do("run", SaveState(tmp_path / "saves" / "one"))
     assert list((tmp_path / "saves").iterdir()) == []
     client.do("run", SaveState(tmp_path / "saves" / "one"))
+
+
+def test_what_a_killed_process_left_half_written_goes_with_the_next_attempt(
+    client: Client, tmp_path: Path
+) -> None:
+    saves = tmp_path / "saves"
+    abandoned, of_another = saves / ".one@3.0123abcd", saves / ".one@33.0123abcd"
+    for folder in (abandoned, of_another):
+        folder.mkdir(parents=True)
+        (folder / peft_io.WEIGHTS).write_bytes(b"half")
+    client.do("run", CreateRun(AdapterSpec(8, 1)))
+    client.do("run", SaveState(saves / "one@3"))
+    assert {path.name for path in saves.iterdir()} == {"one@3", of_another.name}
