@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # a client that samples from a shared sampler has a block of so many numbers of its own
 CLONE_BLOCK = 1_000_000_000
 MOST_AT_ONCE = 1000
+# who waits for a worker that is not there is told after this long
+NO_WORKER_AFTER_S = 3.0
 
 NUMBER = """
 WITH locked AS (
@@ -48,6 +50,13 @@ WHERE o.target = %s AND o.completion > %s
 ORDER BY o.completion LIMIT %s
 """
 
+_SAMPLER = """
+SELECT b.pool,
+       EXISTS (SELECT FROM operations_worker w WHERE w.pool = b.pool AND w.alive_until > now())
+FROM runs_sampler s JOIN catalog_basemodel b ON b.id = s.base_model_id
+WHERE s.id = %s AND s.team_id = %s
+"""
+
 _FORGET = """
 DELETE FROM operations_result r USING operations_operation o
 WHERE r.operation_id = o.id AND o.target = %s AND o.seq = ANY(%s) AND o.completion IS NOT NULL
@@ -62,6 +71,21 @@ class Completion:
     size: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class News:
+    """What a client's poll finds.
+
+    Attributes:
+        found: its samples that were finished after the cursor.
+        cursor: where the next poll goes on.
+        pool_unserved: the pool that no worker serves, if that is why nothing was found.
+    """
+
+    found: list[Completion]
+    cursor: int
+    pool_unserved: str | None = None
+
+
 def number(conn: Connection, samples: list[tuple[int, str]]) -> None:
     """Give samples that have just been finished, (operation id, sampler id), their numbers."""
     if samples:
@@ -71,40 +95,42 @@ def number(conn: Connection, samples: list[tuple[int, str]]) -> None:
 
 async def wait(
     *, caller: Caller, sampler_id: str, clone: int, after: int, timeout_s: float
-) -> tuple[list[Completion], int]:
-    """Samples of one client that were finished after the cursor, and the new cursor.
+) -> News:
+    """Samples of one client that were finished after the cursor.
 
-    Waits until there is one, up to `timeout_s` seconds; an empty list then.
+    Waits until there is one, up to `timeout_s` seconds; without a worker up to `NO_WORKER_AFTER_S`.
 
     Raises:
         NotFound: no such sampler in the caller's team.
     """
-    deadline = time.monotonic() + timeout_s
+    started = time.monotonic()
+    news = News([], after)
     with hub.current().waiter(sampler_id) as changed:
         while True:
             changed.clear()
-            found, after = await _look(caller, sampler_id, clone, after)
-            remaining = deadline - time.monotonic()
-            if found or remaining <= 0:
-                return found, after
+            before, news = news.cursor, await _look(caller, sampler_id, clone, news.cursor)
+            patience = min(timeout_s, NO_WORKER_AFTER_S) if news.pool_unserved else timeout_s
+            remaining = started + patience - time.monotonic()
+            if news.found or remaining <= 0:
+                return news
+            if news.cursor > before:
+                continue  # those were other clients'; more may follow
             try:
                 await asyncio.wait_for(changed.wait(), min(remaining, hub.RECHECK_S))
             except TimeoutError:
                 continue
 
 
-async def _look(
-    caller: Caller, sampler_id: str, clone: int, after: int
-) -> tuple[list[Completion], int]:
+async def _look(caller: Caller, sampler_id: str, clone: int, after: int) -> News:
     async with database.connection() as conn:
-        await _require_sampler(conn, caller, sampler_id)
+        unserved = await _require_sampler(conn, caller, sampler_id)
         rows = await (await conn.execute(_FINISHED, (sampler_id, after, MOST_AT_ONCE))).fetchall()
     found = [
         Completion(request_id, size if state == "done" else None)
         for request_id, state, _, size in rows
         if int(request_id.rpartition(":")[2]) // CLONE_BLOCK == clone
     ]
-    return found, rows[-1][2] if rows else after
+    return News(found, rows[-1][2] if rows else after, unserved)
 
 
 async def forget(*, caller: Caller, sampler_id: str, request_ids: list[str]) -> None:
@@ -145,12 +171,12 @@ async def join(*, caller: Caller, sampler_id: str) -> int:
     return row[0]
 
 
-async def _require_sampler(conn: database.Connection, caller: Caller, sampler_id: str) -> None:
-    row = await (
-        await conn.execute(
-            "SELECT 1 FROM runs_sampler WHERE id = %s AND team_id = %s",
-            (sampler_id, caller.team_id),
-        )
-    ).fetchone()
+async def _require_sampler(
+    conn: database.Connection, caller: Caller, sampler_id: str
+) -> str | None:
+    """The sampler's pool if no worker serves it; raises NotFound for another team's sampler."""
+    row = await (await conn.execute(_SAMPLER, (sampler_id, caller.team_id))).fetchone()
     if row is None:
         raise NotFound(f"there is no sampler {sampler_id}")
+    pool, worker_alive = row
+    return None if worker_alive else pool

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from accounts.keys import Caller
 
 RECHECK_S = hub.RECHECK_S
-# who waits for a worker that is not there is told after this long
-NO_WORKER_AFTER_S = 3.0
 
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
@@ -285,7 +283,7 @@ async def announce(
 async def wait_result(*, caller: Caller, request_id: str, timeout_s: float) -> Outcome:
     """The outcome of an operation, waited for up to `timeout_s` seconds.
 
-    When no worker is there to do it, the wait ends after `NO_WORKER_AFTER_S`: whoever waits should
+    When no worker is there to do it, the wait ends after 3 s: whoever waits should
     hear of that.
 
     Raises:
@@ -314,7 +312,7 @@ async def wait_sized(
             outcome = await _look(request_id, (at_most, *address, caller.team_id))
             patience = timeout_s
             if isinstance(outcome, Pending) and outcome.reason:
-                patience = min(timeout_s, NO_WORKER_AFTER_S)
+                patience = min(timeout_s, completions.NO_WORKER_AFTER_S)
             remaining = started + patience - time.monotonic()
             if not isinstance(outcome, Pending) or remaining <= 0:
                 return outcome
@@ -322,6 +320,11 @@ async def wait_sized(
                 await asyncio.wait_for(changed.wait(), min(remaining, RECHECK_S))
             except TimeoutError:
                 continue
+
+
+def no_worker(pool: str) -> str:
+    """What they are told who wait for a worker."""
+    return f"no worker is serving the pool {pool!r} at the moment"
 
 
 async def _look(request_id: str, values: tuple[Any, ...]) -> Outcome | Sized:
@@ -340,5 +343,5 @@ async def _look(request_id: str, values: tuple[Any, ...]) -> Outcome | Sized:
     if state == Operation.State.DONE:
         return Failed(retention.missing_result(request_id), "user")
     if not worker_alive:
-        return Pending("paused_capacity", f"no worker is serving the pool {pool!r} at the moment")
+        return Pending("paused_capacity", no_worker(pool))
     return Pending("active", "")

@@ -265,6 +265,8 @@ class Completions(Answer):
 
     completions: list[EndedSample]
     cursor: int
+    queue_state: Literal["paused_capacity"] | UnsetType = UNSET
+    queue_state_reason: str | UnsetType = UNSET
 
 
 class Cancelled(Answer):

@@ -166,6 +166,8 @@ FIELDS: dict[type, dict[str, str]] = {
     answers.Completions: {
         "completions": "Which samples; `retrieve_future` gives each result.",
         "cursor": "Send it as `prev_cursor` for those that end later.",
+        "queue_state": "Only where nothing ends because no worker serves the model.",
+        "queue_state_reason": "The same in words.",
     },
     answers.Cancelled: {"cancelled": "False: it had ended already, or is not to be given up."},
     answers.Joined: {"client_counter": "The number, from 1."},

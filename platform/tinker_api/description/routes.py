@@ -185,7 +185,7 @@ RESULTS: dict[str, Route] = {
     "POST retrieve_futures": Route(
         takes=schemas.RetrieveFutures,
         gives=answers.Completions,
-        more="Held for up to 25 s, or until there is news.",
+        more="Held for up to 25 s, or until there is news; where no worker serves the model, 3 s.",
     ),
     "POST cancel_future": Route(takes=schemas.CancelFuture, gives=answers.Cancelled),
 }

@@ -72,14 +72,18 @@ async def retrieve_futures(call: Call) -> HttpResponse:
             sampler_id=target.sampling_session_id,
             request_ids=wanted.retrieved_request_ids,
         )
-    found, cursor = await completions.wait(
+    news = await completions.wait(
         caller=call.caller,
         sampler_id=target.sampling_session_id,
         clone=target.cloned_sampler_id or 0,
         after=wanted.prev_cursor or 0,
         timeout_s=HOLD_S if wanted.timeout is None else min(wanted.timeout, HOLD_S),
     )
-    return reply({"completions": [_completion(item) for item in found], "cursor": cursor})
+    answer = {"completions": [_completion(item) for item in news.found], "cursor": news.cursor}
+    if not news.found and news.pool_unserved is not None:
+        answer["queue_state"] = "paused_capacity"
+        answer["queue_state_reason"] = operations.no_worker(news.pool_unserved)
+    return reply(answer)
 
 
 def _completion(item: Completion) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from operations import pressure
+from operations import completions, pressure
 from operations.models import Operation, Result
 from tests.platform.tinker_api.conftest import PROTOBUF, Api
 from tests.platform.tinker_api.test_sampling import sample_body
@@ -89,6 +89,21 @@ async def test_clients_that_share_a_sampler_hear_of_their_own(api: Api, hand: Ha
     for clone, seq in ((0, 1), (2, 2_000_000_001)):
         reply = await poll(api, sampler, target={"cloned_sampler_id": clone}, timeout=0)
         assert [item["request_id"] for item in reply["completions"]] == [f"{sampler}:{seq}"]
+
+
+async def test_samples_of_many_other_clients_are_passed_over_at_once(
+    api: Api, hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(completions, "MOST_AT_ONCE", 2)
+    sampler = await api.sampler(await api.session())
+    await ask(api, sampler, *range(7))
+    finish(hand)
+    await ask(api, sampler, 2_000_000_001)
+    finish(hand)
+    started = time.monotonic()
+    reply = await poll(api, sampler, target={"cloned_sampler_id": 2})
+    assert [item["request_id"] for item in reply["completions"]] == [f"{sampler}:2000000001"]
+    assert time.monotonic() - started < 2
 
 
 async def test_results_that_were_fetched_may_go(api: Api, hand: Hand) -> None:
@@ -271,4 +286,7 @@ async def test_without_a_worker_the_wait_is_short(api: Api, hand: Hand) -> None:
     assert reply.status_code == 408
     assert reply.json()["queue_state"] == "paused_capacity"
     assert "no worker" in reply.json()["queue_state_reason"]
+    assert 2 < time.monotonic() - started < 15
+    started = time.monotonic()
+    assert await poll(api, sampler) == {"completions": [], "cursor": 0, **reply.json()}
     assert 2 < time.monotonic() - started < 15
