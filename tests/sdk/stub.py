@@ -22,6 +22,8 @@ from tinsmith import wire
 JSON = "application/json"
 SESSION = "11111111-2222-3333-4444-555555555555"
 BASE_MODEL = "stub/tiny"
+POLL_S = 2.0
+SEQ_BLOCK = 10**9
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,9 @@ class Stub:
         self.results: dict[str, Answer] = {}
         self.order: list[tuple[int, str]] = []  # (seq, what) as accepted, without re-sends
         self.config: dict[str, Any] = {}
+        self.dynamic_config: dict[str, Any] = {}
+        self.ended: list[str] = []  # samples, in the order in which session polls tell of them
+        self.joined = 0
         self.tokenizer_files: dict[str, str] = {}
         self._scripts: dict[str, list[Answer]] = defaultdict(list)
         self._taken: set[str] = set()
@@ -120,6 +125,12 @@ class Stub:
         """The calls of a route, oldest first."""
         return [call for call in self.calls if call.path == path]
 
+    def end(self, name: str, result: Answer | None = None) -> None:
+        """A sample whose result was "not yet" so far has one, and session polls tell of it."""
+        if result is not None:
+            self.results[name] = result
+        self.ended.append(name)
+
     # ---- the protocol
 
     def handle(self, call: Call) -> Answer:
@@ -140,11 +151,13 @@ class Stub:
         route: Callable[[Call], Answer] | None = getattr(self, f"_{name}", None)
         if route is None:
             return Answer(404, {"detail": "Not Found"})
+        if name == "retrieve_futures":  # holds the request, so not the lock
+            return route(call)
         with self._lock:
             return route(call)
 
     def _client(self, call: Call) -> Answer:
-        return Answer(body=self.config)
+        return Answer(body=self.config if call.path == "client/config" else self.dynamic_config)
 
     def _create_session(self, call: Call) -> Answer:
         return Answer(body={"session_id": SESSION})
@@ -218,7 +231,35 @@ class Stub:
             ).tobytes()
         result = Answer(body=message.SerializeToString(), content_type=wire.PROTOBUF)
         ids = [f"{sampler}:{seq}:{index}" for index in range(count)]
+        name = f"{sampler}:{seq}"
+        if name not in self.results:
+            self.ended.append(name)
         return self._accept(sampler, seq, "asample", result, sample_sequence_ids=ids)
+
+    def _join_sampling_session(self, call: Call) -> Answer:
+        self.joined += 1
+        return Answer(body={"client_counter": self.joined})
+
+    def _cancel_future(self, call: Call) -> Answer:
+        name = call.json()["request_id"]
+        if self.results[name].status == 408:
+            self.end(name, Answer(body={"error": "the request was cancelled", "category": "user"}))
+        return Answer(body={})
+
+    def _retrieve_futures(self, call: Call) -> Answer:
+        wanted = call.json()
+        clone = wanted["target"]["cloned_sampler_id"]
+        until = time.monotonic() + min(wanted.get("timeout", POLL_S), POLL_S)
+        while True:
+            cursor = len(self.ended)
+            news = [
+                {"state": "finished", "request_id": name}
+                for name in self.ended[wanted["prev_cursor"] : cursor]
+                if int(name.rpartition(":")[2]) // SEQ_BLOCK == clone
+            ]
+            if news or time.monotonic() >= until:
+                return Answer(body={"completions": news, "cursor": cursor})
+            time.sleep(0.005)
 
     def _models(self, call: Call) -> Answer:
         return Answer(body={"files": self.tokenizer_files})

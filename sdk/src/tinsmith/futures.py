@@ -17,7 +17,7 @@ class APIFuture(Generic[T]):
 
     ``future.result()`` waits in plain code, ``await future`` in asynchronous code; both may be
     called any number of times. Giving up waiting (a timeout, a cancelled task) leaves the request
-    running.
+    running; of samples see `SampleFuture`.
 
     >>> import tinsmith
     >>> fwd = training.forward_backward(data, "cross_entropy")
@@ -69,7 +69,10 @@ class APIFuture(Generic[T]):
         return self.future().done()
 
     def cancel(self) -> bool:
-        """Stop waiting for good. A request the server already has is still done there."""
+        """Stop waiting for good. A request the server already has is still done there.
+
+        Samples are the exception: the server is told to stop drawing.
+        """
         return self.future().cancel()
 
     def cancelled(self) -> bool:
@@ -90,6 +93,26 @@ class APIFuture(Generic[T]):
 
     def __await__(self) -> Generator[Any, None, T]:
         return self.result_async().__await__()
+
+
+class SampleFuture(APIFuture[T]):
+    """Of a sample: whoever gives up waiting in asynchronous code, by a timeout or as a cancelled
+    task, gives up the sample, and the server stops drawing it.
+
+    ``result(timeout)`` of plain code leaves it running, so that one may ask again.
+    """
+
+    async def result_async(self, timeout: float | None = None) -> T:
+        """Like `result`, for asynchronous code; gives up the sample when the time is over."""
+        try:
+            return await super().result_async(timeout)
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+        except TimeoutError:
+            if not self.cancel():
+                raise
+            raise TimeoutError(f"no sample within {timeout} s; it was given up") from None
 
 
 AwaitableConcurrentFuture = APIFuture

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import itertools
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tinsmith import codec, errors, tokenizers
-from tinsmith.futures import APIFuture
+from tinsmith import codec, errors, sample_request, tokenizers
+from tinsmith.futures import APIFuture, SampleFuture
 from tinsmith.ready import Ready
-from tinsmith.session import Session, encode_json
+from tinsmith.sample_results import SampleResults
+from tinsmith.session import Accepted, Session, encode_json
 from tinsmith.settings import resolve
 from tinsmith.transport import RetryConfig
-from tinsmith.types.inputs import (
-    DmelChunk,
-    EncodedTextChunk,
-    ImageAssetPointerChunk,
-    ImageChunk,
-    ModelInput,
-)
+from tinsmith.types.inputs import ModelInput
 from tinsmith.types.params import SamplingParams
 from tinsmith.types.results import GetSamplerResponse, SampleResponse
 from tinsmith.types.tensor import TensorData
@@ -32,18 +28,26 @@ from tinsmith.waiting import PATIENCE_S, Waiting
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-T = TypeVar("T")
-
-SEQ_BLOCK = 1_000_000_000  # copies of a client in other processes number their requests in blocks
+SEQ_BLOCK = 1_000_000_000  # the clients of one sampler number their requests in blocks
 MAX_RESUBMISSIONS = 5
 
 
 @dataclass(frozen=True)
 class SamplerRef:
-    """Which sampler it is; the base model's name where it is known."""
+    """Which sampler it is.
+
+    Attributes:
+        base_model: its name, where it is known.
+        clone: which of the sampler's clients this one is: 0 is whoever made the sampler.
+    """
 
     sampler_id: str
     base_model: str | None = None
+    clone: int = 0
+
+
+class _Joined(msgspec.Struct):
+    client_counter: int
 
 
 class SamplingClient(Ready[SamplerRef]):
@@ -51,7 +55,8 @@ class SamplingClient(Ready[SamplerRef]):
 
     Made by ``ServiceClient.create_sampling_client`` or
     ``TrainingClient.save_weights_and_get_sampling_client``. It can be pickled and sent to other
-    processes.
+    processes. A sample that is given up (``cancel()``, or a cancelled ``await``) is stopped on the
+    server too.
 
     >>> sampler = service.create_sampling_client(base_model="tinsmith/nano-qwen3")
     >>> prompt = ModelInput.from_ints(sampler.get_tokenizer().encode("one two"))
@@ -67,7 +72,6 @@ class SamplingClient(Ready[SamplerRef]):
         *,
         retry_config: RetryConfig | None = None,
         record_stability_info: bool = False,
-        first_seq: int = 0,
     ) -> None:
         """Not for direct use: the methods named above make clients."""
 
@@ -78,7 +82,8 @@ class SamplingClient(Ready[SamplerRef]):
         self._session = session
         self._retry = retry_config
         self._record = record_stability_info
-        self._next_seq = first_seq
+        self._numbers = itertools.count()
+        self._results: SampleResults | None = None
         self._sampler: GetSamplerResponse | None = None
 
     # ---- sampling
@@ -122,27 +127,19 @@ class SamplingClient(Ready[SamplerRef]):
         >>> [sequence.stop_reason in ("stop", "length") for sequence in answer.sequences]
         [True, True, True, True]
         """
-        if target_prompt_logprobs is not None and (
-            target_prompt_logprobs.dtype != "int64" or len(target_prompt_logprobs.shape or ()) != 2
-        ):
-            raise ValueError(
-                "target_prompt_logprobs must be int64 of shape [prompt length - 1, K], "
-                f"not {target_prompt_logprobs!r}"
-            )
-        body: dict[str, Any] = {
-            "num_samples": num_samples,
-            "prompt": {"chunks": [_chunk(chunk) for chunk in prompt.chunks]},
-            "sampling_params": _params(sampling_params),
-            "prompt_logprobs": include_prompt_logprobs,
-            "topk_prompt_logprobs": topk_prompt_logprobs,
-            "topk_sample_logprobs": topk_sample_logprobs,
-            "target_prompt_logprobs": target_prompt_logprobs and _tensor(target_prompt_logprobs),
-            "prompt_alt_tokens_k": prompt_alt_tokens_k,
-            "prompt_logprobs_last_n": prompt_logprobs_last_n,
-            "record_stability_info": self._record,
-            "type": "sample",
-        }
-        return self._session.run(self._sample(body))
+        body = sample_request.encode(
+            prompt,
+            num_samples,
+            sampling_params,
+            prompt_logprobs=include_prompt_logprobs,
+            topk_prompt_logprobs=topk_prompt_logprobs,
+            topk_sample_logprobs=topk_sample_logprobs,
+            target_prompt_logprobs=target_prompt_logprobs,
+            prompt_alt_tokens_k=prompt_alt_tokens_k,
+            prompt_logprobs_last_n=prompt_logprobs_last_n,
+            record_stability_info=self._record,
+        )
+        return SampleFuture(self._session.run(self._sample(body)).future())
 
     async def sample_async(
         self,
@@ -156,19 +153,17 @@ class SamplingClient(Ready[SamplerRef]):
         prompt_alt_tokens_k: int = 0,
         prompt_logprobs_last_n: int | None = None,
     ) -> SampleResponse:
-        """`sample`, waited for. Cancelling the wait gives up the request."""
-        return await _or_give_up(
-            self.sample(
-                prompt,
-                num_samples,
-                sampling_params,
-                include_prompt_logprobs,
-                topk_prompt_logprobs,
-                topk_sample_logprobs,
-                target_prompt_logprobs,
-                prompt_alt_tokens_k,
-                prompt_logprobs_last_n,
-            )
+        """`sample`, waited for."""
+        return await self.sample(
+            prompt,
+            num_samples,
+            sampling_params,
+            include_prompt_logprobs,
+            topk_prompt_logprobs,
+            topk_sample_logprobs,
+            target_prompt_logprobs,
+            prompt_alt_tokens_k,
+            prompt_logprobs_last_n,
         )
 
     def compute_logprobs(
@@ -196,35 +191,45 @@ class SamplingClient(Ready[SamplerRef]):
                 raise errors.APIResponseValidationError("the server sent no prompt logprobs")
             return logprobs
 
-        return self._session.run(pick())
+        return SampleFuture(self._session.run(pick()).future())
 
     async def compute_logprobs_async(
         self, prompt: ModelInput, prompt_logprobs_last_n: int | None = None
     ) -> list[float | None]:
         """`compute_logprobs`, waited for."""
-        return await _or_give_up(self.compute_logprobs(prompt, prompt_logprobs_last_n))
+        return await self.compute_logprobs(prompt, prompt_logprobs_last_n)
 
     async def _sample(self, body: dict[str, Any]) -> SampleResponse:
-        sampler = (await self._created).sampler_id
-        body["sampling_session_id"] = sampler
+        ref = await self._created
+        body["sampling_session_id"] = ref.sampler_id
+        if self._results is None:
+            self._results = SampleResults(self._session, ref.sampler_id, ref.clone)
         async with self._session.sample_slots:
             for attempt in range(MAX_RESUBMISSIONS + 1):
-                body["seq_id"] = self._next_seq
-                self._next_seq += 1
-                accepted = await self._session.submit(
-                    "asample", encode_json(body), retry=self._retry
-                )
+                body["seq_id"] = ref.clone * SEQ_BLOCK + next(self._numbers)
+                submitting = self._session.submit("asample", encode_json(body), retry=self._retry)
+                submission = asyncio.ensure_future(submitting)
                 try:
-                    reply = await self._session.result(
-                        accepted.request_id, target=sampler, kind="sample", binary=True
-                    )
+                    return await self._drawn(submission, self._results)
                 except errors.GoneError:
-                    # The result was lost before we had it: a sample may be drawn again
-                    if attempt == MAX_RESUBMISSIONS:
+                    # A result lost before we had it: a sample may be drawn again
+                    if submission.exception() or attempt == MAX_RESUBMISSIONS:
                         raise
-                    continue
-                return codec.decode_sample(reply.body, accepted.sample_sequence_ids)
         raise AssertionError("the loop returns or raises")
+
+    async def _drawn(
+        self, submission: asyncio.Task[Accepted], results: SampleResults
+    ) -> SampleResponse:
+        """What comes of one submission. Whoever stops waiting for that gives it up."""
+        try:
+            with results.expecting():
+                # Not cut off half-way, for a request that has no name cannot be given up
+                accepted = await asyncio.shield(submission)
+                reply = await results.fetch(accepted.request_id)
+        except asyncio.CancelledError:
+            self._session.give_up(submission)
+            raise
+        return codec.decode_sample(reply.body, accepted.sample_sequence_ids)
 
     # ---- what it is
 
@@ -243,18 +248,11 @@ class SamplingClient(Ready[SamplerRef]):
         ``ServiceClient.create_sampling_client`` is the usual way.
         """
         if sampling_session_id is not None:
-            known = SamplerRef(sampling_session_id, base_model)
-
-            async def found() -> SamplerRef:
-                await holder.open()
-                return known
-
             client = SamplingClient(
                 holder,
-                found,
+                lambda: _join(holder, sampling_session_id, base_model),
                 retry_config=retry_config,
                 record_stability_info=record_stability_info,
-                first_seq=_own_block(),
             )
         else:
             from tinsmith.samplers import new_sampling_client
@@ -340,71 +338,19 @@ def _restore(state: dict[str, Any], api_key: str | None) -> SamplingClient:
         _joined[key] = Session(settings, session_id=state["session_id"])
     session = _joined[key]
 
-    async def found() -> SamplerRef:
-        await session.open()
-        return SamplerRef(state["sampler_id"], state["base_model"])
-
     return SamplingClient(
         session,
-        found,
+        lambda: _join(session, state["sampler_id"], state["base_model"]),
         record_stability_info=state["record_stability_info"],
-        first_seq=_own_block(),
     )
 
 
-def _own_block() -> int:
-    """Where a copy of a client begins to number: every copy has a block of its own."""
-    return SEQ_BLOCK * random.SystemRandom().randint(1, SEQ_BLOCK)
-
-
-async def _or_give_up(future: APIFuture[T]) -> T:
-    try:
-        return await future
-    except asyncio.CancelledError:
-        future.cancel()
-        raise
-
-
-def _params(params: SamplingParams) -> dict[str, Any]:
-    """As JSON: an absent stop means the model's end tokens, an empty one means none."""
-    body = {
-        name: value for name, value in msgspec.structs.asdict(params).items() if value is not None
-    }
-    stop = body.get("stop")
-    if stop is not None and not isinstance(stop, str):
-        body["stop"] = [part if isinstance(part, str) else int(part) for part in stop]
-    return body
-
-
-def _chunk(chunk: Any) -> dict[str, Any]:
-    """A chunk as JSON."""
-    if isinstance(chunk, EncodedTextChunk):
-        tokens = chunk.tokens
-        listed = tokens.tolist() if hasattr(tokens, "tolist") else list(tokens)
-        return {"tokens": listed, "type": "encoded_text"}
-    if isinstance(chunk, ImageChunk):
-        body: dict[str, Any] = {
-            "type": "image",
-            "data": base64.b64encode(chunk.data).decode(),
-            "format": chunk.format,
-            "expected_tokens": chunk.expected_tokens,
-        }
-    elif isinstance(chunk, DmelChunk):
-        body = {"type": "dmel", "dmel": base64.b64encode(chunk.dmel).decode()}
-    elif isinstance(chunk, ImageAssetPointerChunk):
-        body = msgspec.structs.asdict(chunk)
+async def _join(session: Session, sampler_id: str, base_model: str | None) -> SamplerRef:
+    """A sampler that others use too: the server says how this client is numbered, or chance."""
+    await session.open()
+    if not session.config.sample_join_sampling_session:
+        clone = random.SystemRandom().randint(1, SEQ_BLOCK)
     else:
-        raise TypeError(f"a prompt is made of chunks, not of {type(chunk).__name__}")
-    return {name: value for name, value in body.items() if value is not None}
-
-
-def _tensor(tensor: TensorData) -> dict[str, Any]:
-    """A tensor as JSON."""
-    body = {
-        "data": tensor.data,
-        "dtype": tensor.dtype,
-        "shape": tensor.shape,
-        "sparse_crow_indices": tensor.sparse_crow_indices,
-        "sparse_col_indices": tensor.sparse_col_indices,
-    }
-    return {name: value for name, value in body.items() if value is not None}
+        body = {"sampling_session_id": sampler_id, "type": "join_sampling_session"}
+        clone = (await session.post("join_sampling_session", body, _Joined)).client_counter
+    return SamplerRef(sampler_id, base_model, clone)

@@ -21,12 +21,14 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from tinsmith import background, batches, errors
+from tinsmith import background, errors
 from tinsmith._version import __version__
 from tinsmith.futures import APIFuture
+from tinsmith.giving_up import GivingUp
+from tinsmith.server_config import ClientConfig
 from tinsmith.settings import Settings, from_environment
 from tinsmith.transport import Reply, RetryConfig, Transport
-from tinsmith.waiting import Waiting, WaitingHook, WaitingLog
+from tinsmith.waiting import Haste, Waiting, WaitingHook, WaitingLog
 from tinsmith.wire import PROTOBUF
 
 log = logging.getLogger("tinsmith")
@@ -37,11 +39,9 @@ FinishReason = Literal["success", "errored", "interrupted"]
 HEARTBEAT_S = 10.0
 HEARTBEAT_WARNING_S = 120.0
 POLL_TIMEOUT_S = 45.0
-MAX_SAMPLES_IN_FLIGHT = 1000
 FINISH_BUDGET_S = 3.0
 LAST_WORDS_S = 10.0  # for metrics and rollouts that were not sent yet
 DEFAULT_PROJECT = "default"  # every team has it
-_HASTE_S = 0.1  # a poll that comes back empty-handed faster than this did not wait
 
 
 @dataclass(frozen=True)
@@ -53,15 +53,6 @@ class Description:
     display_name: str | None = None
 
 
-class ClientConfig(msgspec.Struct, frozen=True):
-    """Limits the server names; it may leave out any of them."""
-
-    fwdbwd_max_chunk_len: int = batches.MAX_DATUMS
-    fwdbwd_max_chunk_bytes_count: int = batches.MAX_BYTES
-    parallel_fwdbwd_chunks: bool = True
-    sample_max_concurrent_requests: int = MAX_SAMPLES_IN_FLIGHT
-
-
 class _SessionCreated(msgspec.Struct):
     session_id: str
     info_message: str | None = None
@@ -69,7 +60,7 @@ class _SessionCreated(msgspec.Struct):
     error_message: str | None = None
 
 
-class _Accepted(msgspec.Struct):
+class Accepted(msgspec.Struct):
     """Reply to a submitted request."""
 
     request_id: str
@@ -100,6 +91,7 @@ class Session:
         self._opening: asyncio.Task[str] | None = None
         self._heartbeat: asyncio.Task[None] | None = None
         self._sample_slots: asyncio.Semaphore | None = None
+        self._giving_up: GivingUp | None = None
         self._ended: str | None = None
         self._closing: APIFuture[None] | None = None
         self._running: set[Any] = set()
@@ -292,14 +284,16 @@ class Session:
         *,
         content_type: str = "application/json",
         retry: RetryConfig | None = None,
-    ) -> _Accepted:
+    ) -> Accepted:
         """Hand in a request; its result is waited for with `result`."""
-        return await self.post(path, body, _Accepted, content_type=content_type, retry=retry)
+        return await self.post(path, body, Accepted, content_type=content_type, retry=retry)
 
     async def result(
-        self, request_id: str, *, target: str, kind: str, binary: bool = False
+        self, request_id: str, *, target: str, kind: str, binary: bool = False, ended: bool = False
     ) -> Reply:
         """Wait for a submitted request, as long as it takes.
+
+        ``ended`` says that the server has told of its end: it answers at once then.
 
         Raises:
             RequestFailedError: the request failed.
@@ -309,16 +303,15 @@ class Session:
         body = msgspec.json.encode({"request_id": request_id, "allow_metadata_only": False})
         accept = PROTOBUF if binary else "application/json"
         started = time.monotonic()
-        hasty = 0
+        haste = Haste()
         while True:
-            asked = time.monotonic()
             reply = await self.transport.call(
                 "POST",
                 "retrieve_future",
                 body,
                 accept=accept,
                 timeout_s=POLL_TIMEOUT_S,
-                poll=True,
+                poll=not ended,
             )
             if reply.status != 408 and reply.content_type == PROTOBUF:
                 return reply
@@ -330,16 +323,26 @@ class Session:
                         "not as protobuf; it is too old for this client"
                     )
                 return reply
-            now = time.monotonic()
-            self.waiting.notice(Waiting(target, kind, state[0], state[1], seconds=now - started))
-            # Nobody should answer "not yet" at once, but a proxy might
-            hasty = hasty + 1 if now - asked < _HASTE_S else 0
-            if hasty:
-                await asyncio.sleep(min(0.02 * 2.0 ** min(hasty, 10), 2.0))
+            seconds = time.monotonic() - started
+            self.waiting.notice(Waiting(target, kind, state[0], state[1], seconds))
+            await haste.pause()
+
+    async def poll(self, path: str, body: Mapping[str, Any], kind: type[T]) -> T | None:
+        """A long poll's reply as a ``kind``; None when the server has no news."""
+        reply = await self.transport.call(
+            "POST", path, encode_json(body), timeout_s=POLL_TIMEOUT_S, poll=True
+        )
+        return None if reply.status == 408 else decode(reply, kind, path)
+
+    def give_up(self, submission: asyncio.Future[Accepted]) -> None:
+        """Have the server stop what was submitted, a sample; nobody waits for that."""
+        if self._giving_up is None:
+            self._giving_up = GivingUp(self)
+        self._giving_up.give_up(submission)
 
     @property
     def sample_slots(self) -> asyncio.Semaphore:
-        """Bounds the samples in flight, so that polls do not use up the sockets."""
+        """Bounds the samples in flight: their memory here, and sockets where each has a poll."""
         if self._sample_slots is None:
             self._sample_slots = asyncio.Semaphore(self.config.sample_max_concurrent_requests)
         return self._sample_slots

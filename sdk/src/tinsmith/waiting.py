@@ -1,7 +1,8 @@
-"""Tells the user why a request waits, without filling the screen."""
+"""Waiting for a server: telling the user why, and not asking it in a rush."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -12,6 +13,8 @@ log = logging.getLogger("tinsmith")
 
 PATIENCE_S = 5.0
 LOG_INTERVAL_S = 60.0
+HASTE_S = 0.1  # a poll that comes back empty-handed faster than this did not wait
+LONGEST_PAUSE_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -63,3 +66,19 @@ class WaitingLog:
             waiting.seconds,
             waiting.reason or waiting.state,
         )
+
+
+class Haste:
+    """Slows down polls that come back without news at once: no server should, but a proxy might."""
+
+    def __init__(self) -> None:
+        self._asked = time.monotonic()
+        self._count = 0
+
+    async def pause(self, *, empty: bool = True) -> None:
+        """Between two polls: how long depends on how often the last ones were hasty."""
+        hasty = empty and time.monotonic() - self._asked < HASTE_S
+        self._count = self._count + 1 if hasty else 0
+        if hasty:
+            await asyncio.sleep(min(0.02 * 2.0 ** min(self._count, 10), LONGEST_PAUSE_S))
+        self._asked = time.monotonic()
