@@ -16,6 +16,7 @@ import sys
 import sysconfig
 import tempfile
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,17 @@ RELEASES = (PUBLIC, *OLDER, OURS)
 
 def _install(requirement: str) -> str:
     """A virtual environment with the requirement, as any user would make it; never with torch."""
-    folder = CACHE / requirement.replace("==", "-")
+
+    def fill(folder: Path) -> None:
+        pip_install(folder, requirement, *ALSO)
+        assert not list(folder.glob("lib/*/site-packages/torch")), "a client brought torch"
+
+    return virtual_environment(requirement, fill)
+
+
+def virtual_environment(name: str, fill: Callable[[Path], None]) -> str:
+    """The Python of the environment of that name; `fill` installs into it when it is new."""
+    folder = CACHE / name.replace("==", "-")
     python = folder / "bin" / "python"
     CACHE.mkdir(parents=True, exist_ok=True)
     (CACHE.parent / ".gitignore").write_text("*\n")
@@ -63,11 +74,15 @@ def _install(requirement: str) -> str:
         if not (folder / "complete").exists():
             shutil.rmtree(folder, ignore_errors=True)
             subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-            install = [str(python), "-m", "pip", "install", "--quiet", requirement, *ALSO]
-            subprocess.run(install, check=True)
-            assert not list(folder.glob("lib/*/site-packages/torch")), "a client brought torch"
+            fill(folder)
             (folder / "complete").touch()
     return str(python)
+
+
+def pip_install(folder: Path, *arguments: str) -> None:
+    """`pip install` in a virtual environment."""
+    command = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", *arguments]
+    subprocess.run(command, check=True)
 
 
 class ClientError(AssertionError):
@@ -82,6 +97,7 @@ class Client:
     url: str
     api_key: str
     with_torch: bool = False
+    folder: Path | None = None
     _process: subprocess.Popen[str] | None = field(default=None, init=False, repr=False)
     _answers: queue.Queue[str] = field(default_factory=queue.Queue, init=False, repr=False)
 
@@ -132,7 +148,8 @@ class Client:
             stdout=subprocess.PIPE,
             stderr=self._stderr,
             text=True,
-            env=_environment(self.url, self.api_key),
+            cwd=self.folder,
+            env=user_environment(self.url, self.api_key, self.folder),
         )
         threading.Thread(target=_collect, args=(self._process, self._answers), daemon=True).start()
         return self._process
@@ -142,8 +159,8 @@ class Client:
         return self._stderr.read().decode(errors="replace")[-4000:]
 
 
-def _environment(url: str, api_key: str) -> dict[str, str]:
-    """What a user sets, and nothing of the tests' own."""
+def user_environment(url: str, api_key: str, home: Path | None = None) -> dict[str, str]:
+    """What a user sets, and nothing of the tests' own; `home` keeps what the user has away."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -154,6 +171,7 @@ def _environment(url: str, api_key: str) -> dict[str, str]:
         "TINKER_API_KEY": api_key,
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",
+        **({"HOME": str(home)} if home else {}),
     }
 
 

@@ -1,0 +1,177 @@
+"""The public cookbook in a Python of its own: its recipes as commands, and what they ask a hub for.
+
+Its code is what `pip` brings; a user's two variables lead it here. Its recipes load data sets and
+tokenizers from a hub by name. Offline they find folders of those names where they run.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import random
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import REPOSITORY, LiveStack
+from tests.contract.clients import (
+    PUBLIC,
+    Release,
+    pip_install,
+    user_environment,
+    virtual_environment,
+)
+
+NANO = REPOSITORY / "gpu_workers" / "nano" / "nano-qwen3"
+# a name that the cookbook has a renderer for; here it is the nano model's
+MODEL = "Qwen/Qwen3-4B-Instruct-2507"
+RENDERER = "qwen3_instruct"
+# the build without a GPU; rl_loop grades with pylatexenc, of the cookbook's extra `math-rl`
+ALSO = ("torch==2.13.0", "pylatexenc")
+# for the tokens of two families of models alone; 0.6.1 asks for a release the registry has not
+LEFT_OUT = "tml-renderers"
+COMMAND_WITHIN_S = 180.0
+RANK = 8
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class CookbookRelease(Release):
+    """A release of the cookbook beside the newest public client."""
+
+    def python(self) -> str:
+        """The interpreter that has both."""
+        assert self.requirement is not None
+        return virtual_environment(self.requirement, self._fill)
+
+    def _fill(self, folder: Path) -> None:
+        assert self.requirement is not None
+        assert PUBLIC.requirement is not None
+        pip_install(folder, "--no-deps", self.requirement)
+        pip_install(folder, PUBLIC.requirement, *ALSO, *_needs(folder))
+
+
+COOKBOOK = CookbookRelease("tinker", "tinker-cookbook==0.6.1")
+
+
+def _needs(folder: Path) -> list[str]:
+    """What the cookbook itself asks for, without its extras and what is left out."""
+    packages = [str(path) for path in folder.glob("lib/*/site-packages")]
+    (found,) = importlib.metadata.distributions(name="tinker-cookbook", path=packages)
+    return [
+        line
+        for line in found.requires or []
+        if "extra ==" not in line and not line.startswith(LEFT_OUT)
+    ]
+
+
+def furnish(folder: Path) -> None:
+    """Give a folder the tokenizer and the data sets that recipes load by name."""
+    tokenizer = folder / MODEL
+    tokenizer.parent.mkdir(parents=True)
+    tokenizer.symlink_to(NANO)
+    chats = folder / "HuggingFaceH4" / "no_robots"
+    problems = folder / "openai" / "gsm8k"
+    choose = random.Random(0)
+    _write(chats / "train.jsonl", [{"messages": _chat(choose)} for _ in range(128)])
+    _write(chats / "test.jsonl", [{"messages": _chat(choose)} for _ in range(8)])
+    _name_splits(chats, "default", "train", "test")
+    answers = [f"One of both. #### {number % 2 + 1}" for number in range(12)]
+    rows = [{"question": "One or two?", "answer": answer} for answer in answers]
+    _write(problems / "train.jsonl", rows)
+    _name_splits(problems, "main", "train")
+
+
+def _chat(choose: random.Random) -> list[dict[str, str]]:
+    """Questions that both answers are right to, so that RL on them finds good and bad answers."""
+    metals = ["tin", "lead", "zinc", "iron", "gold", "brass"]
+    messages = []
+    for _ in range(4):
+        words = " ".join(choose.sample(metals, 3))
+        messages.append({"role": "user", "content": f"{words}: one or two?"})
+        answer = f"\\boxed{{{choose.choice((1, 2))}}}"
+        messages.append({"role": "assistant", "content": answer})
+    return messages
+
+
+def _write(path: Path, rows: list[Row]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _name_splits(folder: Path, config: str, *splits: str) -> None:
+    """The card of a data set: what its one configuration is called, and where its splits are."""
+    files = "".join(f"  - split: {name}\n    path: {name}.jsonl\n" for name in splits)
+    card = f"---\nconfigs:\n- config_name: {config}\n  data_files:\n{files}---\n"
+    (folder / "README.md").write_text(card)
+
+
+@dataclass
+class Recipes:
+    """Runs the cookbook's own modules as commands in a furnished folder."""
+
+    stack: LiveStack
+    folder: Path
+
+    def run(self, module: str, log_path: str, **options: Any) -> list[Row]:
+        """The metrics that a recipe has logged when it ends, which has to be with success."""
+        process = self._start(module, log_path, options)
+        assert process.wait(COMMAND_WITHIN_S) == 0, self._output(log_path)
+        return self.metrics(log_path)
+
+    def kill_once(
+        self, happened: Callable[[], bool], module: str, log_path: str, **options: Any
+    ) -> None:
+        """Start a recipe and kill it when something has happened."""
+        process = self._start(module, log_path, options)
+        try:
+            deadline = time.monotonic() + COMMAND_WITHIN_S
+            while not happened():
+                assert process.poll() is None, self._output(log_path)
+                assert time.monotonic() < deadline, self._output(log_path)
+                time.sleep(0.02)
+        finally:
+            process.kill()
+            process.wait()
+
+    def metrics(self, log_path: str) -> list[Row]:
+        """What a run has logged, step by step."""
+        return _rows(self.folder / log_path / "metrics.jsonl")
+
+    def checkpoints(self, log_path: str) -> list[Row]:
+        """What a run has saved, the last one last."""
+        return _rows(self.folder / log_path / "checkpoints.jsonl")
+
+    def go_on_from(self, checkpoint: Row, log_path: str) -> None:
+        """Let a run that has not begun start with the weights of another one."""
+        start = {"name": "start", "batch": 0, "state_path": checkpoint["state_path"]}
+        _write(self.folder / log_path / "checkpoints.jsonl", [start])
+
+    def _start(self, module: str, log_path: str, options: Row) -> subprocess.Popen[bytes]:
+        given = {"model_name": MODEL, "lora_rank": RANK, "log_path": log_path} | options
+        command = [COOKBOOK.python(), "-m", f"tinker_cookbook.recipes.{module}"]
+        command += [f"{name}={value}" for name, value in given.items()]
+        with (self.folder / f"{log_path}.out").open("ab") as output:
+            return subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env=user_environment(self.stack.url, self.stack.api_key, self.folder),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def _output(self, log_path: str) -> str:
+        return (self.folder / f"{log_path}.out").read_text(errors="replace")[-6000:]
+
+
+def _rows(path: Path) -> list[Row]:
+    """The rows of a file, none while there is no file; a last line may be half written."""
+    if not path.exists():
+        return []
+    lines = path.read_text().splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
