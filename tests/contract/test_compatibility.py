@@ -17,6 +17,7 @@ import tinsmith
 from tests.conftest import REPOSITORY, LiveStack
 from tests.contract.clients import OURS, PUBLIC, Client
 from tests.contract.conftest import BASE_MODEL
+from tests.contract.cookbook import COOKBOOK, LEFT_OUT
 
 PAGE = REPOSITORY / "docs" / "compatibility.md"
 REFUSED_ON_PURPOSE = {
@@ -31,6 +32,12 @@ REMARKS = {
     "loss of one's own, by create_custom_loss": "runs in the client; uploaded graphs are refused",
 }
 ADDED = ("log", "log_rollouts", "get_run_metrics", "get_run_rollouts", "download_checkpoint")
+COOKBOOK_RUNS = (
+    "`recipes.sl_loop` and `recipes.rl_loop`, the tutorials, as commands",
+    "`recipes.chat_sl.train` as a command: killed, resumed, evaluated, with rolling checkpoints",
+    "`rl.train`: synchronous, with a KL penalty, streamed, and asynchronous off-policy",
+    "`preference.train_dpo` and `distillation.train_on_policy`",
+)
 
 Row = dict[str, Any]
 
@@ -109,6 +116,18 @@ def _page(old: str) -> str:
             "| option | outcome | since |",
             "|---|---|---|",
             *options,
+            "",
+            "## The public cookbook",
+            "",
+            f"The training code of `{COOKBOOK.requirement}` runs unchanged, with",
+            "`TINKER_BASE_URL` and `TINKER_API_KEY` set. `tests/contract/test_cookbook.py` runs,",
+            "offline and on a nano model that has the name of one the cookbook knows:",
+            "",
+            *[f"- {ran}" for ran in COOKBOOK_RUNS],
+            "",
+            f"It is installed without `{LEFT_OUT}`, which only models with tokens of its own need:",
+            "the registry lacks the release asked for. Recipes find data sets and tokenizers",
+            "offline in folders of their names where they run.",
             "",
             "## Beyond the public client",
             "",
