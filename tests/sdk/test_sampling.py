@@ -92,7 +92,23 @@ def test_too_many_requests_are_sent_again_under_the_same_number(
     sampler.sample(PROMPT, 1, PARAMS).result(5)
     assert [call.json()["seq_id"] for call in stub.of("asample")] == [0, 0, 0]
     times = [call.at for call in stub.of("asample")]
-    assert times[1] - times[0] >= 0.02
+    assert times[2] - times[1] >= 0.02
+
+
+def test_a_full_server_is_asked_by_one_at_a_time(
+    stub: Stub, sampler: tinsmith.SamplingClient
+) -> None:
+    busy = Answer(429, {"detail": "busy"}, headers={"Retry-After-Ms": "50"})
+    stub.script("asample", *[busy] * 60)
+    futures = [sampler.sample(PROMPT, 1, PARAMS) for _ in range(20)]
+    for future in futures:
+        future.result(20)
+    calls = stub.of("asample")
+    assert len(calls) == 60 + 20
+    # each knows at first hand that the server is full, then they stand in line
+    assert calls[59].at - calls[20].at > 35 * 0.05
+    assert calls[79].at - calls[60].at < 1.0
+    assert sorted(seq for seq, _ in stub.order) == list(range(1, 20))  # and number 0
 
 
 def test_a_sample_whose_result_was_lost_is_drawn_again(

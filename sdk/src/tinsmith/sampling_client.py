@@ -207,8 +207,7 @@ class SamplingClient(Ready[SamplerRef]):
         async with self._session.sample_slots:
             for attempt in range(MAX_RESUBMISSIONS + 1):
                 body["seq_id"] = ref.clone * SEQ_BLOCK + next(self._numbers)
-                submitting = self._session.submit("asample", encode_json(body), retry=self._retry)
-                submission = asyncio.ensure_future(submitting)
+                submission = asyncio.ensure_future(self._submit(encode_json(body)))
                 try:
                     return await self._drawn(submission, self._results)
                 except errors.GoneError:
@@ -216,6 +215,13 @@ class SamplingClient(Ready[SamplerRef]):
                     if submission.exception() or attempt == MAX_RESUBMISSIONS:
                         raise
         raise AssertionError("the loop returns or raises")
+
+    async def _submit(self, body: bytes) -> Accepted:
+        session = self._session
+        return await session.turnstile.submit(
+            lambda retry: session.submit("asample", body, retry=retry),
+            self._retry or session.transport.retry,
+        )
 
     async def _drawn(
         self, submission: asyncio.Task[Accepted], results: SampleResults

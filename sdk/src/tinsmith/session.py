@@ -28,6 +28,7 @@ from tinsmith.giving_up import GivingUp
 from tinsmith.server_config import ClientConfig
 from tinsmith.settings import Settings, from_environment
 from tinsmith.transport import Reply, RetryConfig, Transport
+from tinsmith.turnstile import Turnstile
 from tinsmith.waiting import Haste, Waiting, WaitingHook, WaitingLog
 from tinsmith.wire import PROTOBUF
 
@@ -92,6 +93,7 @@ class Session:
         self._heartbeat: asyncio.Task[None] | None = None
         self._sample_slots: asyncio.Semaphore | None = None
         self._giving_up: GivingUp | None = None
+        self.turnstile = Turnstile()
         self._ended: str | None = None
         self._closing: APIFuture[None] | None = None
         self._running: set[Any] = set()
