@@ -1,4 +1,4 @@
-"""A proxy that loses replies: the server has acted, the client does not learn of it."""
+"""A proxy that counts replies and can lose some: the server has acted, the client does not know."""
 
 from __future__ import annotations
 
@@ -13,30 +13,38 @@ HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
 
 
 class LossyProxy(ThreadingHTTPServer):
-    """Forwards to `upstream`; of each address's replies, every `lose_every`-th is lost at first."""
+    """Forwards to `upstream`; of each address's replies, every `lose_every`-th is lost at first.
+
+    Zero loses none. `answered` counts replies by last part of the address and status.
+    """
 
     daemon_threads = True
     request_queue_size = 256
 
-    def __init__(self, upstream: str, lose_every: int) -> None:
+    def __init__(self, upstream: str, lose_every: int = 0) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.upstream = urlsplit(upstream)
         self.lose_every = lose_every
         self.seen: Counter[str] = Counter()
         self.lost: Counter[str] = Counter()
+        self.answered: Counter[tuple[str, int]] = Counter()
         self.lock = threading.Lock()
         threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def handle_error(self, *arguments: object) -> None:
+        """Say nothing of clients that have hung up."""
 
     @property
     def url(self) -> str:
         """Where clients connect."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
-    def loses(self, address: str) -> bool:
-        """Whether this reply is to be lost; never two in a row of one address."""
+    def loses(self, address: str, status: int) -> bool:
+        """Count a reply; whether it is to be lost, which never two in a row of one address are."""
         with self.lock:
             self.seen[address] += 1
-            lost = self.seen[address] % self.lose_every == 1
+            self.answered[address, status] += 1
+            lost = bool(self.lose_every) and self.seen[address] % self.lose_every == 1
             self.lost[address] += lost
             return lost
 
@@ -55,7 +63,7 @@ class _Handler(BaseHTTPRequestHandler):
             content = reply.read()
         finally:
             connection.close()
-        if self.server.loses(self.path.rpartition("/")[2]):
+        if self.server.loses(self.path.rpartition("/")[2], reply.status):
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
             return
