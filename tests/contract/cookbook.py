@@ -25,9 +25,11 @@ from tests.contract.clients import (
     virtual_environment,
 )
 
-NANO = REPOSITORY / "gpu_workers" / "nano" / "nano-qwen3"
-# a name that the cookbook has a renderer for; here it is the nano model's
+NANO = REPOSITORY / "gpu_workers" / "nano"
+# a name that the cookbook has a renderer for; here it is a nano model's
 MODEL = "Qwen/Qwen3-4B-Instruct-2507"
+UNTIED_MODEL = "tinsmith/nano-llama3"
+HELD = {MODEL: NANO / "nano-qwen3", UNTIED_MODEL: NANO / "nano-llama3"}
 RENDERER = "qwen3_instruct"
 # the build without a GPU; rl_loop grades with pylatexenc, of the cookbook's extra `math-rl`
 ALSO = ("torch==2.13.0", "pylatexenc")
@@ -70,10 +72,10 @@ def _needs(folder: Path) -> list[str]:
 
 
 def furnish(folder: Path) -> None:
-    """Give a folder the tokenizer and the data sets that recipes load by name."""
-    tokenizer = folder / MODEL
-    tokenizer.parent.mkdir(parents=True)
-    tokenizer.symlink_to(NANO)
+    """Give a folder the models and the data sets that recipes load by name."""
+    for name, held in HELD.items():
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).symlink_to(held)
     chats = folder / "HuggingFaceH4" / "no_robots"
     problems = folder / "openai" / "gsm8k"
     choose = random.Random(0)

@@ -36,7 +36,8 @@ COOKBOOK_RUNS = (
     "`recipes.sl_loop` and `recipes.rl_loop`, the tutorials, as commands",
     "`recipes.chat_sl.train` as a command: killed, resumed, evaluated, with rolling checkpoints",
     "`rl.train`: synchronous, with a KL penalty, streamed, and asynchronous off-policy",
-    "`preference.train_dpo` and `distillation.train_on_policy`",
+    "`preference.train_dpo`, `distillation.train_on_policy` and `distillation.train_off_policy`",
+    "`weights.download`, `weights.build_lora_adapter` and `weights.build_hf_model`",
 )
 
 Row = dict[str, Any]
@@ -128,6 +129,10 @@ def _page(old: str) -> str:
             f"It is installed without `{LEFT_OUT}`, which only models with tokens of its own need:",
             "the registry lacks the release asked for. Recipes find data sets and tokenizers",
             "offline in folders of their names where they run.",
+            "",
+            "Where a base model's head is also its embedding, `build_hf_model` refuses adapters with a",
+            "trained head (`train_unembed`, the default): merged, they would change the embedding, too.",
+            "Serve these as adapters, or train with `train_unembed=False`.",
             "",
             "## Beyond the public client",
             "",

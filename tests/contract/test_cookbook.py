@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import httpx
 import pytest
@@ -23,7 +22,16 @@ from tests.conftest import (
     wait_ready,
 )
 from tests.contract.clients import Client
-from tests.contract.cookbook import COOKBOOK, MODEL, NANO, RENDERER, Recipes, Row, furnish
+from tests.contract.cookbook import (
+    COOKBOOK,
+    HELD,
+    MODEL,
+    RENDERER,
+    UNTIED_MODEL,
+    Recipes,
+    Row,
+    furnish,
+)
 
 CHAT = {"batch_size": 8, "learning_rate": 1e-2}
 STEPS = 16
@@ -34,7 +42,7 @@ NAMES = {"base_model": MODEL, "renderer_name": RENDERER}
 def stack() -> Iterator[LiveStack]:
     """A platform that offers the nano model under a name that the cookbook knows."""
     folder = make_folder()
-    process = start_up(folder, "--model", f"{MODEL}={NANO}")
+    process = start_up(folder, "--model", f"{MODEL}={HELD[MODEL]}")
     try:
         yield wait_ready(process, folder)
         assert stop_up(process) == 0, (folder / "up.log").read_text()
@@ -186,9 +194,34 @@ def test_dpo(cookbook: Client, recipes: Recipes) -> None:
     _finite(rows, "test/nll")
 
 
-def test_distillation(taught: Row, cookbook: Client, recipes: Recipes) -> None:
-    student: dict[str, Any] = {"student_path": taught["state_path"]}
-    cookbook.run("cookbook_distillation.distill", **NAMES, log_path="distilled", **student)
-    distances = _finite(recipes.metrics("distilled"), "teacher_kl")
+def test_on_policy_distillation(taught: Row, cookbook: Client, recipes: Recipes) -> None:
+    student = {"log_path": "on policy", "student_path": taught["state_path"]}
+    cookbook.run("cookbook_distillation.on_policy", **NAMES, **student)
+    distances = _finite(recipes.metrics("on policy"), "teacher_kl")
     assert len(distances) == 4
     assert distances[-1] < distances[0]
+
+
+def test_off_policy_distillation(taught: Row, cookbook: Client, recipes: Recipes) -> None:
+    teacher = {"log_path": "off policy", "teacher_path": taught["sampler_path"]}
+    chats = "HuggingFaceH4/no_robots/train.jsonl"
+    cookbook.run("cookbook_distillation.off_policy", **NAMES, **teacher, chats=chats)
+    losses = _finite(recipes.metrics("off policy"), "train/loss:sum")
+    assert len(losses) == 4
+    assert losses[-1] < 0.8 * losses[0]
+
+
+# a head that is also the embedding cannot take an adapter's change for itself alone
+@pytest.mark.parametrize(("base_model", "train_unembed"), [(UNTIED_MODEL, True), (MODEL, False)])
+def test_merged_weights(
+    cookbook: Client, recipes: Recipes, base_model: str, train_unembed: bool
+) -> None:
+    seen = cookbook.run(
+        "cookbook_weights.merged",
+        base_model=base_model,
+        train_unembed=train_unembed,
+        folder=str(recipes.folder / "merged" / base_model),
+    )
+    assert seen["after"] < 0.9 * seen["before"]
+    assert seen["merged"] == pytest.approx(seen["after"], rel=1e-4)
+    assert seen["adapter"] == ["adapter_config.json", "adapter_model.safetensors"]
