@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import LiveStack, make_folder, remove_folder, start_up, stop_up, wait_ready
 from tests.contract.clients import OLDER, OURS, PUBLIC, RELEASES, Client, Release
-from tests.contract.conftest import BASE_MODEL
+from tests.contract.conftest import BASE_MODEL, Administrator
 from tests.faults.proxy import LossyProxy
 
 OPEN_AT_ONCE = 4
@@ -142,3 +142,13 @@ def test_releases_before_session_polls_go_on_as_they_did(
         assert drawn["first"] == drawn["again"]
         assert seen.answers("retrieve_future") == 32
         assert seen.proxy.seen["retrieve_futures"] == 0
+
+
+def test_one_poll_says_that_nobody_serves_the_samples(narrow_stack: LiveStack) -> None:
+    unserved = Administrator(narrow_stack).add_unserved_model()
+    for seen in watch(OURS, narrow_stack):
+        (notice,) = seen.client.run("pressure.unserved", base_model=unserved)
+        assert (notice["kind"], notice["state"]) == ("sample", "paused_capacity")
+        assert notice["reason"].startswith("no worker is serving the pool")
+        assert 5 < notice["seconds"] < 20
+        assert seen.answers("retrieve_future", 408) == 0

@@ -75,7 +75,14 @@ class Reply:
 
 
 class Transport:
-    """The way to one server. ``user_agent`` names this package's release."""
+    """The way to one server. ``user_agent`` names this package's release.
+
+    The API key goes with every request. Servers offer a short-lived token (JWT) for it, which the
+    public client then sends instead; here that would bring nothing. The server looks the key up
+    either way, so that revoking it ends its tokens at once, and whoever reads the connection has
+    the key from the exchange. It would cost a request at the start and one every few minutes, and
+    one more way to fail. So only ``whoami`` asks for a token, for what is written in it.
+    """
 
     def __init__(self, settings: Settings, retry: RetryConfig, user_agent: str) -> None:
         self.settings = settings

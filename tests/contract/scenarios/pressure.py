@@ -101,3 +101,20 @@ def copies(kit: Kit, base_model: str, count: int) -> list[list[list[int]]]:
     return [
         [list(future.result(WAIT_S).sequences[0].tokens) for future in some] for some in futures
     ]
+
+
+def unserved(kit: Kit, base_model: str) -> list[dict[str, Any]]:
+    """What our client is told of samples that no worker is there to draw."""
+    heard: list[Any] = []
+    service = kit.service(on_waiting=heard.append)
+    sampler = done(service.create_sampling_client(base_model=base_model))
+    futures = [sampler.sample(kit.prompt(PROMPT), 1, kit.params(max_tokens=2)) for _ in range(3)]
+    until = time.monotonic() + WAIT_S
+    while not heard and time.monotonic() < until:
+        time.sleep(0.1)
+    for future in futures:
+        future.cancel()
+    return [
+        {"kind": item.kind, "state": item.state, "reason": item.reason, "seconds": item.seconds}
+        for item in heard[:1]
+    ]
