@@ -31,6 +31,7 @@ LASTS_S = 50.0
 MAX_OPERATIONS = 1024
 MAX_BYTES = 96 * 1024 * 1024
 MAX_CLAIM = 128
+RETRY_S = 1.0
 
 
 class Capacity:
@@ -40,8 +41,9 @@ class Capacity:
         self._lock = threading.Lock()
         self._operations = 0
         self._bytes = 0
+        self._unsettled = 0
         self._was_full = False
-        self._emptiness_wanted = False
+        self._end_wanted = False
         self.freed = Wakeup()
 
     def left(self) -> tuple[int, int]:
@@ -51,25 +53,34 @@ class Capacity:
             self._was_full = min(left) <= 0
             return max(0, left[0]), max(0, left[1])
 
-    def is_whole(self) -> bool:
-        """Whether nothing is in the process; if something is, `freed` wakes once nothing is."""
+    def all_settled_or_wake(self) -> bool:
+        """Whether all there was has its outcome in the log; else `freed` wakes once it has."""
         with self._lock:
-            self._emptiness_wanted = self._operations > 0
-            return not self._emptiness_wanted
+            self._end_wanted = self._unsettled > 0
+            return not self._end_wanted
 
     def take(self, operation: Claimed) -> None:
         """An operation is in the process."""
         with self._lock:
             self._operations += 1
+            self._unsettled += 1
             self._bytes += len(operation.body)
 
     def give_back(self, operation: Claimed) -> None:
-        """It has left."""
+        """The engine is through with it; its outcome is on the way into the log."""
         with self._lock:
             self._operations -= 1
             self._bytes -= len(operation.body)
-            wake = self._was_full or (self._emptiness_wanted and not self._operations)
-            self._was_full = False
+            wake, self._was_full = self._was_full, False
+        if wake:
+            self.freed.wake()
+
+    def settle(self, count: int) -> None:
+        """So many have their outcome in the log, or need none."""
+        with self._lock:
+            self._unsettled -= count
+            wake = self._end_wanted and not self._unsettled
+            self._end_wanted &= not wake
         if wake:
             self.freed.wake()
 
@@ -104,12 +115,14 @@ class Drain:
         self._worker = worker
         self._running = threading.Lock()
         self._asked = threading.Event()
-        # suspects wait: what is in hand is finished first, then each of them is done alone
+        # suspects wait: what is in hand is finished first, then they are done, apart from others
         self._quarantine = False
 
-    def wake(self) -> None:
-        """Have the loop notice that the worker is stopping."""
+    def wait_until_over(self, timeout_s: float) -> None:
+        """Have the loop notice that the worker is stopping, and wait for its end."""
         self._worker.capacity.freed.wake()
+        if self._running.acquire(timeout=timeout_s):
+            self._running.release()
 
     def run(self) -> None:
         """Take work until nothing has come for a while, or the Celery thread is due back."""
@@ -117,12 +130,16 @@ class Drain:
         if not self._running.acquire(blocking=False):
             return
         self._asked.clear()
-        again = False
+        # unless it ends in good order: there may be claimed work that never got here
+        again = True
         try:
             with database.connect() as conn:
                 conn.execute(f"LISTEN {hub.WORK_CHANNEL}")
                 conn.execute(f"LISTEN {hub.CANCEL_CHANNEL}")
                 again = self._loop(conn, time.monotonic() + LASTS_S)
+        except psycopg.OperationalError as error:
+            log.error("the drain lost the database and begins anew: %s", error)
+            self._worker.stopping.wait(RETRY_S)
         finally:
             self._running.release()
             # rung while this drain was ending: that ring found the lock taken
@@ -159,10 +176,11 @@ class Drain:
     def _take_changes(self, conn: psycopg.Connection) -> None:
         """Free what ended sessions held, take up new runs and those of dead workers."""
         worker = self._worker
+        worker.forget_if_lapsed(conn)
         worker.release_ended(conn)
         for run in claims.adopt(conn, worker_id=worker.id, pool=worker.pool, limit=MAX_CLAIM):
             worker.restore(conn, run)
-        self._quarantine = claims.has_suspects(conn, pool=worker.pool)
+        self._quarantine = claims.has_suspects(conn, worker_id=worker.id, pool=worker.pool)
 
     def _take(self, conn: psycopg.Connection) -> bool:
         """Claim all there is room for and hand it over; whether there was any.
@@ -172,10 +190,13 @@ class Drain:
         """
         worker = self._worker
         took = False
-        while self._quarantine and worker.capacity.is_whole():
-            self._quarantine = bool(self._claim(conn, limit=1, max_bytes=MAX_BYTES, suspects=True))
+        while self._quarantine and worker.capacity.all_settled_or_wake():
+            self._quarantine = any(
+                self._claim(conn, limit=MAX_CLAIM, max_bytes=MAX_BYTES, group=group)
+                for group in claims.GROUPS
+            )
             took |= self._quarantine
-        while not self._quarantine:
+        while not self._quarantine and not worker.stopping.is_set():
             operations, max_bytes = worker.capacity.left()
             if not operations or not max_bytes:
                 break

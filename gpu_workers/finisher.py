@@ -32,7 +32,7 @@ class Ended:
     """An operation that the engine is through with: its result or what it raised.
 
     `answer`, `effect` and `used` turn the result into what the log and the ledger keep; they run
-    on this thread, so that the engine's is free.
+    on this thread, so that the engine's is free. `writes` is the key of the files it writes.
     """
 
     operation_id: int
@@ -41,6 +41,7 @@ class Ended:
     answer: Callable[..., Answer]
     effect: Callable[..., Effect] | None = None
     used: Callable[[Any], list[Used]] | None = None
+    writes: str | None = None
 
 
 Job = Callable[[psycopg.Connection], None]
@@ -92,7 +93,8 @@ class Finisher:
                 try:
                     conn = conn or database.connect()
                     self._write_or_fail(conn, outcomes)
-                    self._afterwards(conn, outcomes, jobs)
+                    written, outcomes = outcomes, []
+                    self._afterwards(conn, written, jobs)
                     break
                 except psycopg.OperationalError as error:
                     log.error("outcomes could not be written, trying again: %s", error)
@@ -148,7 +150,7 @@ class Finisher:
                 return batch, [], False
 
     def _outcome(self, ended: Ended) -> Outcome:
-        outcome = Outcome(ended.operation_id, ended.request_id)
+        outcome = Outcome(ended.operation_id, ended.request_id, writes=ended.writes)
         try:
             if isinstance(ended.result, BaseException):
                 raise ended.result

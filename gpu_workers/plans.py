@@ -39,7 +39,8 @@ class Plan:
 
     `work` is done in order; the result of the last makes the answer. `used` goes into the ledger.
     `changes_run` is False for operations that a replay may leave out; `snapshot_after` asks for a
-    recovery copy at once, because a replay could not do the work again later.
+    recovery copy at once, because a replay could not do the work again later. `writes` is the store
+    key of the files that it writes.
     """
 
     work: list[RunWork]
@@ -48,6 +49,7 @@ class Plan:
     used: Callable[[Any], list[Used]] | None = None
     changes_run: bool = True
     snapshot_after: bool = False
+    writes: str | None = None
 
 
 def spec_of(run: AdoptedRun) -> AdapterSpec:
@@ -74,6 +76,7 @@ def _create_run(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan:
 def _create_run_from_checkpoint(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan:
     body = bodies.decode(operation.body, schemas.CreateFromCheckpoint)
     load = _load(conn, run, body.path, body.weights_access_token, optimizer=bool(body.optimizer))
+    load.creates = True
     return Plan(
         [CreateRun(spec_of(run)), load],
         lambda _: answers.json(type="load_weights", path=body.path, model_id=run.id),
@@ -161,6 +164,7 @@ def _save_weights(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan
         effect,
         used=_one_checkpoint,
         changes_run=False,
+        writes=key,
     )
 
 
@@ -188,6 +192,7 @@ def _save_weights_for_sampler(conn: Connection, run: AdoptedRun, operation: Clai
         effect,
         used=_one_checkpoint,
         changes_run=False,
+        writes=key,
     )
 
 
@@ -217,6 +222,7 @@ def _save_weights_external(conn: Connection, run: AdoptedRun, operation: Claimed
         effect,
         used=_one_checkpoint,
         changes_run=False,
+        writes=key,
     )
 
 
@@ -239,7 +245,7 @@ def _publish_ephemeral(run: AdoptedRun, operation: Claimed, number: int, *, infl
         if not runs.make_ephemeral(
             conn, sampler_id=sampler_id, run_id=run.id, number=number, key=key, seq=seq
         ):
-            raise Conflict(f"the session has a sampler {sampler_id} already", unneeded_key=key)
+            raise Conflict(f"the session has a sampler {sampler_id} already")
 
     return Plan(
         [PublishSampler(key, store.path(key))],
@@ -248,6 +254,7 @@ def _publish_ephemeral(run: AdoptedRun, operation: Claimed, number: int, *, infl
         ),
         lambda _: write,
         changes_run=False,
+        writes=key,
     )
 
 
@@ -289,8 +296,7 @@ def _checkpoint_effect(
             raise Conflict(
                 f"there is a checkpoint {address} already; "
                 "choose another name"
-                + (" or pass overwrite" if address.segment == "weights" else ""),
-                unneeded_key=key,
+                + (" or pass overwrite" if address.segment == "weights" else "")
             )
 
     return effect

@@ -13,7 +13,7 @@ import psycopg
 
 from checkpoints import expiry, leftovers
 from core import database
-from operations import recordings, retention
+from operations import recordings, retention, workers
 
 log = logging.getLogger(__name__)
 
@@ -38,20 +38,26 @@ class Upkeep(threading.Thread):
         conn: psycopg.Connection | None = None
         while not self._until.wait(EVERY_S):
             try:
-                conn = conn or database.connect()
+                if conn is None or conn.broken:
+                    conn = database.connect()
                 self._task(conn)
-            except psycopg.Error as error:
-                log.error("the %s found the database away: %s", self.name, error)
-                conn = None
+            except psycopg.OperationalError as error:
+                log.error("the %s found the database away or busy: %s", self.name, error)
             except Exception:
                 log.exception("the %s failed", self.name)
         if conn is not None:
             conn.close()
+
+    def wait_until_over(self, timeout_s: float) -> None:
+        """Wait for the end of the turn under way, once `until` is set."""
+        if self.is_alive():
+            self.join(timeout_s)
 
 
 def sweep(conn: psycopg.Connection) -> None:
     """Delete what is past its time, then the files that nobody needs."""
     expiry.expire(conn)
     recordings.forget_old(conn)
+    workers.forget_old(conn)
     retention.forget_results(conn)
     leftovers.delete_due(conn)

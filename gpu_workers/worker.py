@@ -28,7 +28,6 @@ from gpu_workers.engine.types import (
     CreateRun,
     EngineStopped,
     LoadState,
-    PublishSampler,
     SampleCancelled,
     SaveState,
     UserError,
@@ -46,9 +45,10 @@ from runs import lifecycle
 log = logging.getLogger(__name__)
 
 CONVICTED_MESSAGE = (
-    f"{CONVICTED} workers died while they did this, the last one with nothing else in hand, so it "
-    "is given up; most likely it takes more memory than there is: send less at once"
+    f"{CONVICTED} workers died while they did this, the last one with no other operation in hand, "
+    "so it is given up; most likely it takes more memory than there is: send less at once"
 )
+STOPS_WITHIN_S = 10.0
 
 
 class Worker:
@@ -69,6 +69,7 @@ class Worker:
         self.capacity = Capacity()
         self.finisher = Finisher(self.id, applied=self._applied, on_written=self._on_written)
         self.stopping = threading.Event()
+        self._lapsed = threading.Event()
         self._upkeep = [
             Upkeep("pulse", self.pulse_now, until=self.stopping),
             Upkeep("sweep", sweep, until=self.stopping),
@@ -106,10 +107,12 @@ class Worker:
         if self.stopping.is_set():
             return
         self.stopping.set()
-        self._drain.wake()
+        self._drain.wait_until_over(STOPS_WITHIN_S)
         self._engines.stop()
         self._streamer.stop()
         self.finisher.stop()
+        for upkeep in self._upkeep:
+            upkeep.wait_until_over(STOPS_WITHIN_S)
         self._sign_off()
         shutil.rmtree(self._scratch, ignore_errors=True)
 
@@ -144,9 +147,20 @@ class Worker:
             doorbell.ring(pool)
 
     def renew(self, conn: psycopg.Connection) -> None:
-        """Renew the lease; had it run out, forget all runs, for others may have moved them on."""
+        """Renew the lease; had it run out, have the drain take up all runs anew.
+
+        Others may have moved them on. What is claimed and what is given back are the drain's alone,
+        so that neither happens in the middle of the other.
+        """
         if not workers.renew(conn, worker_id=self.id, report=self.report()):
             log.error("the worker's lease had run out: its runs are restored from their snapshots")
+            self._lapsed.set()
+            self._call_for_work(conn, {self.pool})
+
+    def forget_if_lapsed(self, conn: psycopg.Connection) -> None:
+        """What follows a lease that had run out; for the drain's thread."""
+        if self._lapsed.is_set():
+            self._lapsed.clear()
             self._forget(conn, list(self._runs))
 
     def reconcile(self, conn: psycopg.Connection) -> None:
@@ -214,13 +228,20 @@ class Worker:
         self.finisher.call(give_up)
 
     def begin(self, conn: psycopg.Connection, operation: Claimed) -> None:
-        """Hand a claimed operation to its engine; what is wrong with it ends it."""
+        """Hand a claimed operation to its engine; what is wrong with it ends it.
+
+        Raises:
+            psycopg.OperationalError: the database is away; the operation is not in hand.
+        """
         self.capacity.take(operation)
         try:
             if operation.kind == "sample":
                 self._begin_sample(operation)
             else:
                 self._begin_on_run(conn, operation)
+        except psycopg.OperationalError:
+            self._let_go(operation)
+            raise
         except Exception as error:
             self._ended(operation, answers.json, None, error)
 
@@ -228,8 +249,8 @@ class Worker:
         progress = self._runs.get(operation.target)
         if progress is None or operation.seq != progress.last_submitted + 1:
             # an answer of the log was lost on its way: take the run up anew
-            self.capacity.give_back(operation)
             self._forget(conn, [operation.target])
+            self._let_go(operation)
             return
         run = progress.run
         try:
@@ -249,12 +270,10 @@ class Worker:
             if len(results) == len(plan.work):
                 failures = [item for item in results if isinstance(item, BaseException)]
                 outcome = failures[0] if failures else result
-                self._ended(operation, plan.answer, plan.effect, outcome, plan.used)
+                self._ended(
+                    operation, plan.answer, plan.effect, outcome, plan.used, writes=plan.writes
+                )
 
-        for work in plan.work:
-            if isinstance(work, SaveState | PublishSampler):
-                # what a crashed attempt at the same operation left
-                shutil.rmtree(work.directory, ignore_errors=True)
         # in one hold: a snapshot taken in between would claim an operation that it does not contain
         with self._order:
             progress.submitted(operation.seq)
@@ -300,18 +319,32 @@ class Worker:
         self._engines.get(run.base_model).submit(run.id, work, team=str(run.team_id), done=done)
 
     def _ended(
-        self, operation: Claimed, answer: Any, effect: Any, result: object, used: Any = None
+        self,
+        operation: Claimed,
+        answer: Any,
+        effect: Any,
+        result: object,
+        used: Any = None,
+        *,
+        writes: str | None = None,
     ) -> None:
-        self.capacity.give_back(operation)
         request_id = f"{operation.target}:{operation.seq}"
         self._cancels.pop(request_id, None)
         if isinstance(result, EngineStopped):
+            self._let_go(operation)
             return
         self._streamer.ended(request_id)
-        if not isinstance(result, SampleCancelled):
-            self.finisher.put(Ended(operation.id, request_id, result, answer, effect, used))
-        else:
+        if isinstance(result, SampleCancelled):
             self._samples.discard(request_id)
+            self._let_go(operation)
+            return
+        self.capacity.give_back(operation)
+        self.finisher.put(Ended(operation.id, request_id, result, answer, effect, used, writes))
+
+    def _let_go(self, operation: Claimed) -> None:
+        """An operation leaves without an outcome."""
+        self.capacity.give_back(operation)
+        self.capacity.settle(1)
 
     # --- after operations ended ---------------------------------------------------------------
 
@@ -329,6 +362,7 @@ class Worker:
 
     def _on_written(self, request_ids: list[str]) -> None:
         self._samples.difference_update(request_ids)
+        self.capacity.settle(len(request_ids))
         for target in {request_id.rpartition(":")[0] for request_id in request_ids}:
             progress = self._runs.get(target)
             if progress is not None and progress.snapshot_due():

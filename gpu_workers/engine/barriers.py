@@ -101,7 +101,7 @@ class Barriers:
                 try:
                     self._serve_one(barrier, run, run.row)
                 except Exception as error:
-                    if isinstance(barrier.payload.work, CreateRun):
+                    if _makes_the_run(barrier.payload.work):
                         run.broken = error  # half made: nothing may be built on it
                     self._scheduler.release(run.id)  # should it be held already, for a load
                     self._end(barrier, error)
@@ -171,6 +171,8 @@ class Barriers:
         layout, spec = row.layout, row.spec
 
         def write() -> int:
+            if work.directory.exists():
+                return peft_io.size(work.directory)
             return peft_io.save(
                 work.directory,
                 layout,
@@ -209,6 +211,8 @@ class Barriers:
             return  # answered when it was dropped
         self._scheduler.release(run.id)
         if isinstance(result, Exception):
+            if _makes_the_run(barrier.payload.work):
+                run.broken = result
             self._end(barrier, result)
             return
         try:
@@ -219,3 +223,7 @@ class Barriers:
             self._end(barrier, error)
         else:
             self._end(barrier, None)
+
+
+def _makes_the_run(work: RunWork) -> bool:
+    return isinstance(work, CreateRun) or (isinstance(work, LoadState) and work.creates)

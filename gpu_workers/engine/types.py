@@ -98,7 +98,10 @@ class OptimStep:
 
 @dataclass(slots=True)
 class SaveState:
-    """Write PEFT files to `directory`, which must not exist; `optimizer.safetensors` if asked.
+    """Write PEFT files to `directory`, and `optimizer.safetensors` if asked.
+
+    A directory that is there already is what an earlier attempt at the same has written, whole: it
+    stays as it is.
 
     `gradient` adds the gradients not yet stepped on, so that `LoadState(restore=True)` continues
     exactly where this was saved. With `encrypt_for`, all files are encrypted for those keys, have
@@ -117,16 +120,22 @@ class LoadState:
 
     `optimizer` False resets Adam. Gradients not yet stepped on are dropped, unless `restore` is
     True: then gradient, moments and step counter become exactly what SaveState(gradient=True) saw.
+    With `creates` the run is nothing without these weights: if they cannot be had, all later work
+    on it fails for the same reason.
     """
 
     directory: Path
     optimizer: bool
     restore: bool = False
+    creates: bool = False
 
 
 @dataclass(slots=True)
 class PublishSampler:
-    """Freeze the run's weights as `version`, ready to sample from; write them to `directory`."""
+    """Freeze the run's weights as `version`, ready to sample from; write them to `directory`.
+
+    A directory that is there already stays as it is, as for `SaveState`.
+    """
 
     version: str
     directory: Path

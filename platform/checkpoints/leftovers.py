@@ -14,7 +14,7 @@ AT_ONCE = 200
 # a sample that reads a key in the moment of its replacement is claimed no later than this after it
 CLAIMED_WITHIN_S = 60
 
-# whether a sampler of a session that holds its things samples from the files under a key
+# whether a sampler of a session that still holds its things samples from the files under a key
 SAMPLED_FROM = """EXISTS (SELECT FROM runs_sampler s JOIN runs_session e ON e.id = s.session_id
                   WHERE s.weights_key = {key} AND e.released_at IS NULL)"""
 
@@ -22,6 +22,7 @@ _DUE = f"""
 SELECT l.key FROM checkpoints_leftover l
 WHERE l.not_before <= now()
   AND NOT EXISTS (SELECT FROM checkpoints_checkpoint c WHERE c.key = l.key)
+  AND NOT EXISTS (SELECT FROM runs_trainingrun r WHERE r.snapshot_key = l.key)
   AND NOT {SAMPLED_FROM.format(key="l.key")}
   AND NOT EXISTS (SELECT FROM operations_operation o JOIN runs_sampler s ON s.id = o.target
                   WHERE s.run_id = l.inflight_run_id AND o.kind = 'sample'
@@ -31,7 +32,7 @@ ORDER BY l.not_before LIMIT %s FOR UPDATE OF l SKIP LOCKED
 
 
 def leave(conn: Connection, *keys: str) -> None:
-    """Note files to be deleted once no checkpoint and no sampler names them."""
+    """Note files to be deleted once no checkpoint, run or sampler names them."""
     conn.execute(
         "INSERT INTO checkpoints_leftover (key) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING",
         (list(keys),),

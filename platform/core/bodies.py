@@ -7,26 +7,27 @@ too long. For a large one the key is looked at first and room is waited for (cor
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
 from core import encodings
-from core.admission import LARGE_BYTES
+from core.admission import LARGE_BYTES, Room
 from core.errors import ApiError, BadRequest
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
-# waits until there is room for so many bytes of the caller's
-Hold = Callable[[int], Awaitable[None]]
 
 # of a body that is refused, this much is read: the ids stand at its beginning
 BEGINNING_BYTES = 64 * 1024
 BEGINNING_WITHIN_S = 1.0
 # packed bodies up to this are read before it is known how large they are
 SMALL_PACKED_BYTES = encodings.IN_PLACE_BYTES // 16
-CHUNK_WITHIN_S = 30.0
+# a body that has room must come within this and what it needs at the slowest rate
+GRACE_S = 30.0
+SLOWEST_BYTES_PER_S = 128 * 1024
 
 
 class ClientGone(Exception):
@@ -34,7 +35,7 @@ class ClientGone(Exception):
 
 
 class TooSlow(ApiError):
-    """A body stopped coming while it held room that others wait for."""
+    """A body comes too slowly for the room it holds, which others wait for."""
 
     status = 408
 
@@ -53,67 +54,73 @@ def header(scope: Scope, wanted: bytes) -> str:
     return next(values, b"").decode("latin-1")
 
 
-async def read(scope: Scope, receive: Receive, limit: int, hold: Hold) -> Body:
-    """The body of a request, unpacked.
+async def read(scope: Scope, receive: Receive, limit: int, room: Room) -> Body:
+    """The body of a request, unpacked; a large one has room until that is closed.
 
     Raises:
         ClientGone: before it was complete. BadRequest, UnsupportedMediaType: it is not packed as it
-            says. TooSlow: it stopped coming. And what `hold` raises.
+            says. TooSlow: it stopped coming. And what the room raises.
     """
     encoding = header(scope, b"content-encoding").strip().lower()
     encoding = "" if encoding == "identity" else encoding
     length = header(scope, b"content-length")
     declared = int(length) if length.isdigit() else 0
     if declared > limit:
-        beginning = await _unpack_beginning(await _beginning(receive), encoding)
-        return Body(beginning, _refusal(declared, limit))
-    reading = _Reading(declared, encoding, limit, hold)
+        beginning = await _beginning(receive)
+        return _refuse(beginning, encoding, declared, limit)
+    reading = _Reading(declared, encoding, limit, room)
     while reading.more and reading.size <= limit:
         await reading.take(receive)
     if reading.size > limit:
-        beginning = await _unpack_beginning(reading.chunks[0], encoding)
-        return Body(beginning, _refusal(reading.size, limit))
-    return await reading.unpack()
+        return _refuse(reading.beginning(), encoding, reading.size, limit)
+    body = await reading.unpack()
+    room.settle(len(body.content))
+    return body
 
 
 class _Reading:
     """One body on its way in."""
 
-    def __init__(self, declared: int, encoding: str, limit: int, hold: Hold) -> None:
-        self._declared, self._encoding, self._limit, self._hold = declared, encoding, limit, hold
-        self._holding = False
-        self.chunks: list[bytes] = []
+    def __init__(self, declared: int, encoding: str, limit: int, room: Room) -> None:
+        self._declared, self._encoding, self._limit, self._room = declared, encoding, limit, room
+        self._read = io.BytesIO()
+        self._deadline: float | None = None
         self.size, self.more = 0, True
+
+    def beginning(self) -> bytes:
+        """What came first."""
+        return bytes(self._read.getbuffer()[:BEGINNING_BYTES])
 
     async def take(self, receive: Receive) -> None:
         """The next chunk, and room for the whole as soon as it is clear that it is large."""
         try:
-            async with asyncio.timeout(CHUNK_WITHIN_S if self._holding else None):
+            async with asyncio.timeout_at(self._deadline):
                 chunk, self.more = await _next_chunk(receive)
         except TimeoutError:
-            raise TooSlow(f"nothing came of the body for {CHUNK_WITHIN_S:.0f} s") from None
-        self.chunks.append(chunk)
+            raise TooSlow("the body comes too slowly; others wait for the room it takes") from None
+        self._read.write(chunk)
         self.size += len(chunk)
-        known = max(self._declared, self.size)
-        if known > (SMALL_PACKED_BYTES if self._encoding else LARGE_BYTES):
-            await self._make_room(self._declared or self._limit)
+        if self._deadline is None and (size := self._expected()) > LARGE_BYTES:
+            await self._room.take(size)
+            now = asyncio.get_running_loop().time()
+            self._deadline = now + GRACE_S + size / SLOWEST_BYTES_PER_S
 
-    async def _make_room(self, size: int) -> None:
-        """Hold room for a body of `size` bytes and for what it unpacks to, if that is much."""
-        if self._encoding:
-            size += self._unpacks_to()
-        if not self._holding and size > LARGE_BYTES:
-            await self._hold(size)
-            self._holding = True
+    def _expected(self) -> int:
+        """How large it will be, as far as one can tell, together with what it unpacks to."""
+        size = self._declared or (self._limit if self.size > LARGE_BYTES else self.size)
+        if not self._encoding:
+            return size
+        told = self.size >= encodings.TELLING_BYTES or not self.more
+        return size + (self._says() or 0) if told else 0
 
-    def _unpacks_to(self) -> int:
-        """As the body says itself; the limit if it says nothing."""
-        said = encodings.unpacked_size(self.chunks[0], self._encoding)
-        return self._limit if said is None else min(said, self._limit)
+    def _says(self) -> int | None:
+        """What a packed body unpacks to by its own words, up to the limit."""
+        said = encodings.unpacked_size(self.beginning(), self._encoding)
+        return None if said is None else min(said, self._limit)
 
     async def unpack(self) -> Body:
-        """What came, unpacked up to the limit or to the size that it says it has."""
-        body = b"".join(self.chunks)
+        """What came, unpacked up to the limit."""
+        body = self._read.getvalue()
         if not self._encoding:
             return Body(body)
         if len(body) <= SMALL_PACKED_BYTES:
@@ -122,28 +129,37 @@ class _Reading:
             opened, complete = encodings.unpack(body, self._encoding, first)
             if complete:
                 return Body(opened)
-            await self._make_room(len(body))
-        size = self._unpacks_to()
-        opened, complete = await asyncio.to_thread(encodings.unpack, body, self._encoding, size)
+        if (said := self._says()) is not None:
+            opened, complete = await self._unpack_up_to(said)
+            if complete or said == self._limit:
+                return self._unpacked(opened, complete=complete)
+            del opened
+        await self._room.take_unknown(len(body) + self._limit)
+        opened, complete = await self._unpack_up_to(self._limit)
+        return self._unpacked(opened, complete=complete)
+
+    async def _unpack_up_to(self, size: int) -> tuple[bytes, bool]:
+        body = self._read.getvalue()
+        return await asyncio.to_thread(encodings.unpack, body, self._encoding, size)
+
+    def _unpacked(self, opened: bytes, *, complete: bool) -> Body:
         if complete:
             return Body(opened)
-        if size < self._limit:
-            raise BadRequest(f"the body unpacks to more than the {size} bytes that it says")
-        return Body(opened[:BEGINNING_BYTES], _refusal(len(opened), self._limit))
+        return Body(opened[:BEGINNING_BYTES], _too_large(len(opened), self._limit))
 
 
-async def _unpack_beginning(beginning: bytes, encoding: str) -> bytes:
-    """The beginning of a body that is too large; it was cut, so it may end anywhere."""
-    if not encoding:
-        return beginning[:BEGINNING_BYTES]
-    try:
-        opened, _ = encodings.unpack(beginning[:BEGINNING_BYTES], encoding, BEGINNING_BYTES)
-    except BadRequest:
-        return b""
-    return opened[:BEGINNING_BYTES]
+def _refuse(beginning: bytes, encoding: str, size: int, limit: int) -> Body:
+    """A body that is too large: its beginning, which was cut, so it may end anywhere."""
+    opened = beginning[:BEGINNING_BYTES]
+    if encoding:
+        try:
+            opened, _ = encodings.unpack(opened, encoding, BEGINNING_BYTES)
+        except BadRequest:
+            opened = b""
+    return Body(opened[:BEGINNING_BYTES], _too_large(size, limit))
 
 
-def _refusal(size: int, limit: int) -> str:
+def _too_large(size: int, limit: int) -> str:
     return (
         f"the request body has {size} bytes or more, this server takes {limit}; "
         "send the data in several requests"

@@ -20,6 +20,8 @@ from core.errors import BadRequest, UnsupportedMediaType
 PACK_FROM_BYTES = 64 * 1024
 # bodies below this are opened and packed where they are; larger ones in a thread
 IN_PLACE_BYTES = 256 * 1024
+# a frame of zstd begins with a header of so many bytes at most
+TELLING_BYTES = 18
 _READ = 1024 * 1024
 _WORTH = 0.9
 
@@ -33,22 +35,23 @@ def unpack(body: bytes, encoding: str, limit: int) -> tuple[bytes, bool]:
     """
     if encoding in ("", "identity"):
         return body, True
-    parts: list[bytes] = []
-    size = 0
+    opened = io.BytesIO()
     try:
         with _reader(body, encoding) as reader:
             while part := reader.read(_READ):
-                parts.append(part)
-                size += len(part)
-                if size > limit:
-                    return b"".join(parts), False
+                opened.write(part)
+                if opened.tell() > limit:
+                    return opened.getvalue(), False
     except (zstandard.ZstdError, OSError, EOFError, zlib.error, MemoryError) as error:
         raise BadRequest(f"the body is not valid {encoding}: {error}") from None
-    return b"".join(parts), True
+    return opened.getvalue(), True
 
 
 def unpacked_size(beginning: bytes, encoding: str) -> int | None:
     """How large a packed body says it is, in bytes; None when it says nothing.
+
+    Args:
+        beginning: `TELLING_BYTES` of it at least, or all of it.
 
     Raises:
         BadRequest: that is no packed body at all.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack, aclosing
+from contextlib import aclosing, closing
 from io import BytesIO
 from typing import Any
 
@@ -19,6 +19,7 @@ from django.http import Http404, HttpResponse
 from django.urls import resolve
 
 from core import admission, bodies, encodings
+from core.admission import Room
 from core.bodies import ClientGone, Message, Receive, Scope
 from core.endpoint import TOO_LARGE_ATTRIBUTE, Refuse, as_api_error
 from core.errors import ApiError, BadRequest, NotFound
@@ -53,7 +54,7 @@ class Lane:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request."""
-        async with AsyncExitStack() as room:
+        with closing(Room(admission.bodies, lambda: self._who_asks(scope))) as room:
             try:
                 request = await self._read(scope, receive, room)
             except ClientGone:
@@ -66,9 +67,9 @@ class Lane:
                 refused = as_api_error(error, f"{scope['method']} {scope['path']}")
                 await _send(self._refuse(refused), send)
                 return
-            await _until_hung_up(self._serve(request, send), receive)
+            await _until_hung_up(self._serve(request, send, room), receive)
 
-    async def _serve(self, request: ASGIRequest, send: Send) -> None:
+    async def _serve(self, request: ASGIRequest, send: Send, room: Room) -> None:
         """Send the response of the view that the URL names."""
         try:
             match = resolve(request.path_info)
@@ -77,18 +78,14 @@ class Lane:
             return
         request.resolver_match = match
         response = await match.func(request, *match.args, **match.kwargs)
+        room.close()
         await _pack(request, response)
         await _send(response, send)
 
-    async def _read(self, scope: Scope, receive: Receive, room: AsyncExitStack) -> ASGIRequest:
+    async def _read(self, scope: Scope, receive: Receive, room: Room) -> ASGIRequest:
         """The request with its body, or with the beginning of one that is too large."""
-
-        async def hold(size: int) -> None:
-            team = await self._who_asks(scope)
-            await room.enter_async_context(admission.bodies.hold(team, size))
-
         limit = settings.MAX_BODY_BYTES if self._limit is None else self._limit
-        body = await bodies.read(scope, receive, limit, hold)
+        body = await bodies.read(scope, receive, limit, room)
         if body.refusal is not None or bodies.header(scope, b"content-encoding"):
             # the length that is declared is not that of these bytes
             scope = _without(scope, b"content-encoding", b"content-length")

@@ -5,8 +5,9 @@ without gaps. Samples belong to nobody until claimed. Among everything that is r
 turns, so that one team's thousand requests do not stand before another's one.
 
 When a worker dies, what it had in hand goes back, and each piece has one more death to its name.
-A piece with two is a suspect: it is claimed alone, so that a third death convicts it and nobody
-else. A convicted operation is still claimed, in its turn, for the worker to fail.
+Pieces with two are suspects. They are claimed apart from all others, in groups that get smaller
+with every death (`GROUPS`), the last time alone: so the one that kills is found, and the others
+lose time only, and not much. What is convicted is still claimed, for the worker to fail.
 """
 
 from __future__ import annotations
@@ -17,7 +18,22 @@ from dataclasses import dataclass
 from psycopg import Connection
 from psycopg.rows import class_row
 
-from operations.models import SUSPECT
+from operations.models import CONVICTED, SUSPECT
+from operations.workers import MARGIN_S
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Operations that may be in hand together, by how many deaths they have to their names."""
+
+    least_deaths: int
+    most_deaths: int
+    size: int | None = None
+
+
+UNSUSPECTED = Group(0, SUSPECT - 1)
+# of suspects; the sizes before the last keep many suspects from taking as long as one by one
+GROUPS = (Group(2, 2, 32), Group(3, 3, 4), Group(CONVICTED - 1, 2**15 - 1, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +72,12 @@ class Claimed:
     weights_key: str | None = None
 
 
-_ADOPT = """
+_ALIVE = "EXISTS (SELECT FROM operations_worker WHERE id = %(worker)s AND alive_until > now())"
+
+_ADOPT = f"""
 WITH due AS (
     SELECT r.id FROM runs_trainingrun r JOIN runs_session s ON s.id = r.session_id
-    WHERE r.worker_id IS NULL AND s.ended_at IS NULL AND r.id IN (
+    WHERE {_ALIVE} AND r.worker_id IS NULL AND s.ended_at IS NULL AND r.id IN (
         SELECT target FROM operations_operation
         WHERE pool = %(pool)s AND state = 'queued' AND kind <> 'sample')
     ORDER BY r.created_at LIMIT %(limit)s
@@ -78,19 +96,18 @@ WITH of_runs AS (
     SELECT o.id, o.seq, o.team_id, o.cost, r.claimed_seq,
            row_number() OVER by_run AS nth,
            max(o.id) OVER by_run AS ripe,
-           bool_or(o.deaths = {SUSPECT}) OVER by_run AS suspect
+           bool_and(o.deaths BETWEEN %(least_deaths)s AND %(most_deaths)s) OVER by_run AS wanted
     FROM operations_operation o
     JOIN runs_trainingrun r ON r.id = o.target AND r.worker_id = %(worker)s
-    WHERE o.pool = %(pool)s AND o.state = 'queued' AND o.seq > r.claimed_seq
+    WHERE {_ALIVE} AND o.pool = %(pool)s AND o.state = 'queued' AND o.seq > r.claimed_seq
     WINDOW by_run AS (PARTITION BY o.target ORDER BY o.seq)
 ), ready AS (
     SELECT id, seq, team_id, cost, ripe FROM of_runs
-    WHERE seq = claimed_seq + nth
-      AND CASE WHEN %(suspects)s THEN suspect AND nth = 1 ELSE NOT suspect END
+    WHERE seq = claimed_seq + nth AND wanted
     UNION ALL
     SELECT id, 0, team_id, cost, id FROM operations_operation
-    WHERE pool = %(pool)s AND state = 'queued' AND kind = 'sample'
-      AND (deaths = {SUSPECT}) = %(suspects)s
+    WHERE {_ALIVE} AND pool = %(pool)s AND state = 'queued' AND kind = 'sample'
+      AND deaths BETWEEN %(least_deaths)s AND %(most_deaths)s
 ), turns AS (
     SELECT *, row_number() OVER (PARTITION BY team_id ORDER BY ripe, seq) AS turn FROM ready
 ), affordable AS (
@@ -128,6 +145,15 @@ WHERE o.target = %s AND o.seq > %s AND o.seq <= %s AND o.state = 'done'
 ORDER BY o.seq
 """
 
+# operations before runs: whoever finishes them locks them in that order too
+_LOCK_BEHIND = """
+SELECT behind.id FROM runs_trainingrun r CROSS JOIN LATERAL (
+    SELECT o.id FROM operations_operation o
+    WHERE o.target = r.id AND o.seq > r.applied_seq AND o.state <> 'queued'
+    ORDER BY o.seq FOR UPDATE) behind
+WHERE {which}
+"""
+
 _RELEASE_RUNS = """
 WITH released AS (
     UPDATE runs_trainingrun r SET worker_id = NULL, claimed_seq = r.applied_seq
@@ -136,7 +162,8 @@ WITH released AS (
     UPDATE operations_operation o
     SET state = 'queued', worker_id = NULL, error = NULL, error_category = NULL,
         deaths = o.deaths + CASE o.state WHEN 'running' THEN %(deaths)s ELSE 0 END
-    FROM released r WHERE o.target = r.id AND o.seq > r.applied_seq AND o.state <> 'queued'
+    FROM released r
+    WHERE o.id = ANY(%(behind)s) AND o.target = r.id AND o.seq > r.applied_seq
     RETURNING o.id
 )
 SELECT count(*) FROM behind
@@ -148,8 +175,9 @@ SET state = 'queued', worker_id = NULL, deaths = o.deaths + %(deaths)s
 WHERE {which} AND o.state = 'running' AND o.kind = 'sample'
 """
 
-_OF_THE_DEAD = """worker_id IN (
-    SELECT id FROM operations_worker WHERE pool = %(pool)s AND alive_until <= now())"""
+_OF_THE_DEAD = f"""worker_id IN (
+    SELECT id FROM operations_worker
+    WHERE pool = %(pool)s AND alive_until <= now() - make_interval(secs => {MARGIN_S}))"""
 
 
 def adopt(conn: Connection, *, worker_id: uuid.UUID, pool: str, limit: int) -> list[AdoptedRun]:
@@ -167,33 +195,37 @@ def claim(
     pool: str,
     limit: int,
     max_bytes: int,
-    suspects: bool = False,
+    group: Group = UNSUSPECTED,
 ) -> list[Claimed]:
-    """Take operations, fair between teams; a run's come in seq order.
+    """Take operations, fair between teams; a run's come in seq order. A dead worker gets none.
 
     Args:
         limit: at most so many. max_bytes: stop once the bodies taken reach this; a single larger
-            one is still taken. suspects: take suspects and nothing else, rather than all but them.
+            one is still taken. group: which, and how many of them, may be taken together.
     """
     values = {
         "worker": worker_id,
         "pool": pool,
-        "limit": limit,
+        "limit": min(limit, group.size or limit),
         "max_bytes": max_bytes,
-        "suspects": suspects,
+        "least_deaths": group.least_deaths,
+        "most_deaths": group.most_deaths,
     }
     with conn.cursor(row_factory=class_row(Claimed)) as cursor:
         return cursor.execute(_CLAIM, values, binary=True).fetchall()
 
 
-def has_suspects(conn: Connection, *, pool: str) -> bool:
-    """Whether operations wait that have to be claimed alone."""
+def has_suspects(conn: Connection, *, worker_id: uuid.UUID, pool: str) -> bool:
+    """Whether suspects wait that this worker may claim."""
     row = conn.execute(
         f"""
-        SELECT EXISTS (SELECT FROM operations_operation
-                       WHERE pool = %s AND state = 'queued' AND deaths = {SUSPECT})
+        SELECT EXISTS (
+            SELECT FROM operations_operation o
+            WHERE o.pool = %s AND o.state = 'queued' AND o.deaths >= {SUSPECT}
+              AND (o.kind = 'sample' OR EXISTS (
+                  SELECT FROM runs_trainingrun r WHERE r.id = o.target AND r.worker_id = %s)))
         """,
-        (pool,),
+        (pool, worker_id),
     ).fetchone()
     return row is not None and row[0]
 
@@ -218,10 +250,16 @@ def hand_back(conn: Connection, *, worker_id: uuid.UUID) -> int:
 
 def _release(conn: Connection, of_workers: str, **values: object) -> int:
     with conn.transaction():
-        runs = conn.execute(_RELEASE_RUNS.format(which=f"r.{of_workers}"), values).fetchone()
         samples = conn.execute(_RELEASE_SAMPLES.format(which=f"o.{of_workers}"), values)
-    assert runs is not None
-    return runs[0] + samples.rowcount
+        return samples.rowcount + _release_runs(conn, f"r.{of_workers}", values)
+
+
+def _release_runs(conn: Connection, which: str, values: dict[str, object]) -> int:
+    locked = conn.execute(_LOCK_BEHIND.format(which=which), values).fetchall()
+    behind = [operation_id for (operation_id,) in locked]
+    row = conn.execute(_RELEASE_RUNS.format(which=which), values | {"behind": behind}).fetchone()
+    assert row is not None
+    return row[0]
 
 
 def is_waiting(conn: Connection, *, pool: str) -> bool:
@@ -262,7 +300,9 @@ def lost(
 
 def release_runs(conn: Connection, *, worker_id: uuid.UUID, run_ids: list[str]) -> None:
     """Give runs back so that any worker may adopt them again."""
-    conn.execute(
-        _RELEASE_RUNS.format(which="r.id = ANY(%(runs)s) AND r.worker_id = %(worker)s"),
-        {"runs": run_ids, "worker": worker_id, "deaths": 0},
-    )
+    with conn.transaction():
+        _release_runs(
+            conn,
+            "r.id = ANY(%(runs)s) AND r.worker_id = %(worker)s",
+            {"runs": run_ids, "worker": worker_id, "deaths": 0},
+        )

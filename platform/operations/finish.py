@@ -21,15 +21,7 @@ from usage.services import Used
 
 
 class Conflict(Exception):
-    """An effect cannot be recorded; the message goes to the user as the operation's failure.
-
-    Args:
-        unneeded_key: the store key of the files that the operation wrote in vain.
-    """
-
-    def __init__(self, message: str, *, unneeded_key: str) -> None:
-        super().__init__(message)
-        self.unneeded_key = unneeded_key
+    """An effect cannot be recorded; the message goes to the user as the operation's failure."""
 
 
 Effect = Callable[[Connection], None]
@@ -40,7 +32,8 @@ class Outcome:
     """What became of an operation: a result to send, or an error and its category.
 
     `effect` writes the rows that the operation brings forth (a checkpoint, a sampler) in the same
-    transaction; it may raise `Conflict`. `used` goes into the ledger.
+    transaction; it may raise `Conflict`. `used` goes into the ledger. `writes` is the store key of
+    the files that it wrote, which nobody needs if it fails.
     """
 
     operation_id: int
@@ -51,6 +44,7 @@ class Outcome:
     category: str | None = None
     effect: Effect | None = field(default=None, repr=False)
     used: list[Used] = field(default_factory=list)
+    writes: str | None = None
 
     def fail(self, message: str, category: str) -> None:
         """Turn the outcome into a failure."""
@@ -100,6 +94,7 @@ def record(
         written = _finish(conn, worker_id, outcomes)
         new = [outcome for outcome in outcomes if outcome.operation_id in written]
         _store_results(conn, new)
+        _leave_files(conn, outcomes, written)
         usage.record(
             conn,
             [
@@ -136,7 +131,22 @@ def _apply_effect(conn: Connection, outcome: Outcome) -> None:
             outcome.effect(conn)
     except Conflict as conflict:
         outcome.fail(str(conflict), "user")
-        leftovers.leave(conn, conflict.unneeded_key)
+
+
+def _leave_files(conn: Connection, outcomes: list[Outcome], written: set[int]) -> None:
+    """Leave to the sweep what failed operations wrote, those too that had been failed meanwhile."""
+    with_files = [outcome for outcome in outcomes if outcome.writes is not None]
+    lost = [outcome.operation_id for outcome in with_files if outcome.operation_id not in written]
+    failed = {outcome.operation_id for outcome in with_files if outcome.error is not None}
+    if lost:
+        failed -= set(lost)
+        rows = conn.execute(
+            "SELECT id FROM operations_operation WHERE id = ANY(%s) AND state = 'failed'", (lost,)
+        )
+        failed |= {operation_id for (operation_id,) in rows}
+    keys = [outcome.writes for outcome in with_files if outcome.operation_id in failed]
+    if keys:
+        leftovers.leave(conn, *(key for key in keys if key is not None))
 
 
 def _finish(conn: Connection, worker_id: uuid.UUID, outcomes: list[Outcome]) -> set[int]:
@@ -204,7 +214,7 @@ def record_snapshot(
             (run_id, seq, key, worker_id, seq),
         ).fetchone()
         unneeded = key if row is None else row[0]
-        if unneeded is not None:
+        if unneeded is not None and (row is None or unneeded != key):
             leftovers.leave(conn, unneeded)
         if row is None:
             return

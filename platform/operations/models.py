@@ -12,8 +12,8 @@ from django.db.models.functions import Now
 
 from accounts.models import Team
 
-# deaths of workers after which an operation is claimed alone, and after which it is given up
-SUSPECT, CONVICTED = 2, 3
+# deaths of workers from which on an operation is claimed apart from others, and given up
+SUSPECT, CONVICTED = 2, 5
 
 
 class Worker(models.Model):
@@ -104,7 +104,7 @@ class Operation(models.Model):
             ),
             models.Index(
                 fields=["pool"],
-                condition=Q(state="queued", deaths=SUSPECT),
+                condition=Q(state="queued", deaths__gte=SUSPECT),
                 name="operation_suspects",
             ),
             models.Index(fields=["team", "-id"], name="operation_by_team"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from datetime import timedelta
 
 from django.utils import timezone
 from psycopg import Connection
@@ -12,6 +13,9 @@ from psycopg.types.json import Jsonb
 from operations.models import Worker
 
 ALIVE_S = 30
+# a worker counts as dead this long after its lease: what it did in time is in the log by then
+MARGIN_S = 1
+KEPT_DAYS = 7
 
 
 def any_alive(pool: str) -> bool:
@@ -27,7 +31,8 @@ def dead_ids(conn: Connection) -> set[str]:
 
 def forget_all() -> None:
     """Declare every worker dead: for a launcher that knows that none of them runs."""
-    Worker.objects.update(alive_until=timezone.now(), lingering=False)
+    longer_ago = timezone.now() - timedelta(seconds=MARGIN_S)
+    Worker.objects.update(alive_until=longer_ago, lingering=False)
 
 
 def register(
@@ -94,6 +99,24 @@ def set_lingering(conn: Connection, *, worker_id: uuid.UUID, lingering: bool) ->
 def retire(conn: Connection, *, worker_id: uuid.UUID) -> None:
     """Take a worker out at once, so that others may adopt its runs."""
     conn.execute(
-        "UPDATE operations_worker SET alive_until = now(), lingering = false WHERE id = %s",
-        (worker_id,),
+        """
+        UPDATE operations_worker SET alive_until = now() - make_interval(secs => %s),
+            lingering = false
+        WHERE id = %s
+        """,
+        (MARGIN_S, worker_id),
+    )
+
+
+def forget_old(conn: Connection) -> None:
+    """Forget workers that died long ago, once nothing is in their hands."""
+    conn.execute(
+        """
+        DELETE FROM operations_worker w
+        WHERE w.alive_until < now() - make_interval(days => %s)
+          AND NOT EXISTS (SELECT FROM runs_trainingrun r WHERE r.worker_id = w.id)
+          AND NOT EXISTS (SELECT FROM operations_operation o
+                          WHERE o.worker_id = w.id AND o.state = 'running')
+        """,
+        (KEPT_DAYS,),
     )

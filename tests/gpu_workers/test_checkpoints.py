@@ -139,6 +139,26 @@ def test_a_checkpoint_of_another_shape_is_refused_and_changes_nothing(bench: Ben
     assert results(careless)[2] == results(calm)[1]
 
 
+def test_a_run_that_could_not_be_made_of_a_checkpoint_does_nothing_else(bench: Bench) -> None:
+    """It would be untrained, which nobody asked for."""
+    log = bench.log
+    bench.start()
+    team = log.team("a")
+    source = log.run(team)
+    create(log, source)
+    log.submit(source, 1, "save_weights_for_sampler", body(source, 1, path="w"))
+    bench.finish(source)
+    run = log.run(team)
+    wanted = {"path": Checkpoint.objects.get().path, "optimizer": True}
+    fields = {"session_id": run.session_id, "model_seq_id": 0, **wanted}
+    log.submit(run, 0, "create_run_from_checkpoint", json.dumps(fields).encode())
+    step(log, run, 1)
+    bench.finish(run)
+    failed = Operation.objects.filter(target=run.id)
+    assert set(failed.values_list("state", "error_category")) == {("failed", "user")}
+    assert all("optimizer" in str(item.error) for item in failed)
+
+
 def test_the_sweep_deletes_expired_checkpoints(bench: Bench) -> None:
     log = bench.log
     bench.start()

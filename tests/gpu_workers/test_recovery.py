@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 
 import pytest
+from psycopg import OperationalError
 
 from checkpoints import store
 from checkpoints.models import Checkpoint
 from gpu_workers import drain, plans, progress
-from gpu_workers.engine.types import ForwardBackward
+from gpu_workers.engine.types import ForwardBackward, SaveState
 from gpu_workers.worker import Worker
-from operations import workers
+from operations import claims, finish, workers
 from operations.claims import AdoptedRun
-from operations.models import CONVICTED, SUSPECT, Operation, Result
+from operations.models import CONVICTED, Operation, Result
 from runs.models import Sampler, Session, TrainingRun
-from tests.gpu_workers.bench import Bench, batch, body, create, results, step
+from tests.gpu_workers.bench import WITHIN_S, Bench, batch, body, create, results, step
 
 
 def test_a_crash_costs_time_and_nothing_else(bench: Bench, monkeypatch) -> None:
@@ -175,10 +177,52 @@ def test_a_lease_that_ran_out_ends_no_session(
     assert not Session.objects.filter(ended_at__isnull=False).exists()
 
 
+def test_a_save_that_is_done_again_keeps_its_files(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was done and used, the one before it not: both are done again, its files never go."""
+    log = bench.log
+    run = log.run(log.team("a"))
+    create(log, run)
+    real, held_back = Worker._submit, ["slow"]
+
+    def submit(worker: Worker, run: AdoptedRun, work: object, done: object) -> None:
+        is_save = isinstance(work, SaveState)
+        if not (is_save and any(name in str(work.directory) for name in held_back)):
+            real(worker, run, work, done)
+
+    monkeypatch.setattr(Worker, "_submit", submit)
+    first = bench.start()
+    log.submit(run, 1, "save_weights", body(run, 1, path="slow"))
+    log.submit(run, 2, "save_weights", body(run, 2, path="quick"))
+    bench.wait(Checkpoint.objects.filter(name="quick").exists, "the second save")
+    weights = store.path(Checkpoint.objects.get().key) / "adapter_model.safetensors"
+    before = weights.stat()
+    bench.crash(first)
+    held_back.append("quick")
+    second = bench.start()
+    wait_until_in_hand(bench, second, run, 2)
+    assert weights.exists()
+    bench.crash(second)
+    held_back.clear()
+    bench.start()
+    bench.finish(run)
+    assert (weights.stat().st_ino, weights.stat().st_mtime_ns) == (
+        before.st_ino,
+        before.st_mtime_ns,
+    )
+    assert {item.name for item in Checkpoint.objects.all()} == {"slow", "quick"}
+
+
+def wait_until_in_hand(bench: Bench, worker: Worker, run: TrainingRun, seq: int) -> None:
+    in_hand = Operation.objects.filter(target=run.id, seq=seq, state="running", worker_id=worker.id)
+    bench.wait(in_hand.exists, f"the taking up of {run.id}:{seq}")
+
+
 def test_an_operation_that_kills_workers_is_tried_alone_and_then_given_up(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two workers die while they have it and another team's in hand, the third with it alone."""
+    """Workers die while they have it and another team's in hand, the last one with it alone."""
     log = bench.log
     deadly, harmless = log.run(log.team("a"), seed=4), log.run(log.team("b"), seed=4)
     real = Worker._submit
@@ -192,7 +236,7 @@ def test_an_operation_that_kills_workers_is_tried_alone_and_then_given_up(
     for run in (deadly, harmless):
         create(log, run)
         step(log, run, 1)
-    for _ in range(SUSPECT):
+    for _ in range(CONVICTED - 1):
         worker = bench.start()
         wait_until_in_hand(bench, worker, deadly, 1)
         wait_until_in_hand(bench, worker, harmless, 1)
@@ -207,16 +251,12 @@ def test_an_operation_that_kills_workers_is_tried_alone_and_then_given_up(
     bench.finish(harmless)
 
     given_up = Operation.objects.get(target=deadly.id, seq=1)
-    assert (given_up.state, given_up.error_category, given_up.deaths) == ("failed", "user", 3)
+    found = (given_up.state, given_up.error_category, given_up.deaths)
+    assert found == ("failed", "user", CONVICTED)
     assert "send less at once" in str(given_up.error)
     others = Operation.objects.exclude(id=given_up.id)
     assert {(item.state, item.deaths < CONVICTED) for item in others} == {("done", True)}
     assert len(others) == 5
-
-
-def wait_until_in_hand(bench: Bench, worker: Worker, run: TrainingRun, seq: int) -> None:
-    in_hand = Operation.objects.filter(target=run.id, seq=seq, state="running", worker_id=worker.id)
-    bench.wait(in_hand.exists, f"the taking up of {run.id}:{seq}")
 
 
 def test_a_worker_that_leaves_in_good_order_counts_against_nothing(
@@ -235,3 +275,86 @@ def test_a_worker_that_leaves_in_good_order_counts_against_nothing(
     bench.start()
     bench.finish(run)
     assert set(Operation.objects.values_list("state", "deaths")) == {("done", 0)}
+
+
+def test_a_suspect_is_begun_when_the_one_before_it_is_in_the_log(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the death of the second would convict the first."""
+    monkeypatch.setattr(drain, "LASTS_S", 1.0)
+    log = bench.log
+    runs = [log.run(log.team(name)) for name in ("a", "b")]
+    worker = bench.start()
+    for run in runs:
+        create(log, run)
+        bench.finish(run)
+    bench.pause(worker)
+    for run in runs:
+        log.submit(run, 1, "forward_backward", batch(run, 1, seed=1))
+    Operation.objects.filter(seq=1).update(deaths=CONVICTED - 1)
+    written, real = threading.Event(), finish.record
+
+    def slow(*arguments: object, **named: object) -> object:
+        assert written.wait(WITHIN_S)
+        return real(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(finish, "record", slow)
+    bench.adopt(worker)
+    capacity = drain.MAX_OPERATIONS, drain.MAX_BYTES
+    in_hand = Operation.objects.filter(state="running")
+    bench.wait(lambda: in_hand.exists() and worker.capacity.left() == capacity, "the first one")
+    time.sleep(0.3)
+    assert in_hand.count() == 1
+    written.set()
+    for run in runs:
+        bench.finish(run)
+    assert set(Operation.objects.values_list("state", flat=True)) == {"done"}
+
+
+def test_a_worker_that_stops_in_the_middle_of_a_claim_leaves_nothing_behind(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = bench.log
+    worker = bench.start()
+    sampler = log.sampler(log.team("a"))
+    claiming, real = threading.Event(), claims.claim
+
+    def slow(*arguments: object, **named: object) -> object:
+        if not claiming.is_set():
+            claiming.set()
+            time.sleep(0.5)
+        return real(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(claims, "claim", slow)
+    log.append(sampler, *range(500))
+    log.conn.execute("SELECT pg_notify('tinsmith_work', 'default work')")
+    assert claiming.wait(WITHIN_S)
+    worker.stop()
+    claims.recover(log.conn, pool=log.pool)
+    states = Operation.objects.exclude(state__in=["done", "failed"])
+    assert set(states.values_list("state", "deaths")) == {("queued", 0)}
+
+
+def test_what_the_database_interrupts_is_taken_up_anew(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An operation whose planning loses the database neither fails nor leaks capacity."""
+    monkeypatch.setattr(drain, "RETRY_S", 0.1)
+    log = bench.log
+    run = log.run(log.team("a"))
+    real, interruptions = plans.plan, [2, 1]
+
+    def plan(*arguments: object) -> plans.Plan:
+        if interruptions:
+            interruptions.pop()
+            raise OperationalError("terminating connection due to administrator command")
+        return real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(plans, "plan", plan)
+    create(log, run)
+    step(log, run, 1)
+    worker = bench.start()
+    bench.finish(run)
+    assert set(Operation.objects.values_list("state", "deaths")) == {("done", 0)}
+    bench.wait(lambda: worker.capacity.all_settled_or_wake(), "the way back")
+    assert worker.capacity.left() == (drain.MAX_OPERATIONS, drain.MAX_BYTES)

@@ -104,13 +104,17 @@ class Log:
             self.conn, worker_id=worker_id, pool=self.pool, limit=limit, max_bytes=max_bytes
         )
 
-    def claim_suspect(self, worker_id: uuid.UUID) -> list[claims.Claimed]:
-        """Claim as a drain does that has nothing in hand."""
-        return claims.claim(
-            self.conn,
-            worker_id=worker_id,
-            pool=self.pool,
-            limit=1,
-            max_bytes=10**9,
-            suspects=True,
+    def claim_suspects(self, worker_id: uuid.UUID) -> list[claims.Claimed]:
+        """Claim as a drain does that has nothing in hand: one group, or nothing."""
+        found = (
+            claims.claim(
+                self.conn,
+                worker_id=worker_id,
+                pool=self.pool,
+                limit=1000,
+                max_bytes=10**9,
+                group=group,
+            )
+            for group in claims.GROUPS
         )
+        return next(filter(None, found), [])

@@ -88,7 +88,6 @@ def save(
             _write_tensors(draft / OPTIMIZER, _optimizer_tensors(layout, state), encrypt_for)
         text = json.dumps(_config(spec, base_name), indent=2, sort_keys=True) + "\n"
         _write_bytes(draft / CONFIG, text.encode(), encrypt_for)
-        size = sum(path.stat().st_size for path in draft.iterdir())
         if durable:
             for path in (*draft.iterdir(), draft):
                 _flush(path)
@@ -98,7 +97,12 @@ def save(
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
-    return size
+    return size(directory)
+
+
+def size(directory: Path) -> int:
+    """The bytes of a folder's files."""
+    return sum(path.stat().st_size for path in directory.iterdir())
 
 
 def _write_tensors(

@@ -15,7 +15,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="operation",
             index=models.Index(
-                condition=models.Q(("deaths", 2), ("state", "queued")),
+                condition=models.Q(("deaths__gte", 2), ("state", "queued")),
                 fields=["pool"],
                 name="operation_suspects",
             ),

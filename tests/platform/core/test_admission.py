@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from core.admission import Budget
+from core.admission import LARGE_BYTES, Budget, Room
 
 
 class Bodies:
@@ -22,9 +22,12 @@ class Bodies:
         leave = asyncio.Event()
 
         async def stay() -> None:
-            async with self.budget.hold(team, size):
+            turn = await self.budget.take(team, size)
+            try:
                 self.inside[name] = leave
                 await leave.wait()
+            finally:
+                self.budget.give_back(turn)
             del self.inside[name]
 
         self.tasks[name] = asyncio.create_task(stay())
@@ -70,6 +73,12 @@ async def test_whoever_waits_for_the_total_is_not_overtaken(bodies: Bodies) -> N
     assert await bodies.go("a") == {"b", "c"}
 
 
+async def test_a_team_that_is_full_holds_up_nobody_else(bodies: Bodies) -> None:
+    assert await bodies.come("a", team=1, size=60)
+    assert not await bodies.come("b", team=1, size=60)
+    assert await bodies.come("c", team=2, size=40)
+
+
 async def test_a_body_above_its_teams_share_comes_alone(bodies: Bodies) -> None:
     assert await bodies.come("huge", team=1, size=5000)
     assert not await bodies.come("small", team=1, size=1)
@@ -86,3 +95,36 @@ async def test_whoever_gives_up_leaves_nothing_behind(bodies: Bodies) -> None:
     assert await bodies.come("c", team=1, size=60)
     assert await bodies.come("d", team=2, size=40)
     assert not await bodies.come("e", team=3, size=1)
+
+
+async def team_one() -> int:
+    return 1
+
+
+async def test_bodies_of_unknown_size_come_one_by_one_and_always_go_on() -> None:
+    """Each has room for its packed bytes already: waiting for more must not block them all."""
+    budget = Budget(total=100, per_team=60)
+    first, second = Room(budget, team_one), Room(budget, team_one)
+    for room in (first, second):
+        await room.take(30)
+    await asyncio.wait_for(first.take_unknown(1000), 1)
+    waiting = asyncio.create_task(second.take_unknown(1000))
+    await settle()
+    assert not waiting.done()
+    first.close()
+    await asyncio.wait_for(waiting, 1)
+    second.close()
+    turn = await asyncio.wait_for(budget.take(2, 60), 1)
+    assert turn.size == 60
+
+
+async def test_what_proves_small_gives_its_room_back_at_once() -> None:
+    budget = Budget(total=10 * LARGE_BYTES, per_team=8 * LARGE_BYTES)
+    small, large = Room(budget, team_one), Room(budget, team_one)
+    await small.take_unknown(100 * LARGE_BYTES)
+    small.settle(LARGE_BYTES)
+    await asyncio.wait_for(large.take_unknown(100 * LARGE_BYTES), 1)
+    large.settle(2 * LARGE_BYTES)
+    turn = await asyncio.wait_for(budget.take(1, 6 * LARGE_BYTES), 1)
+    budget.give_back(turn)
+    large.close()

@@ -5,28 +5,34 @@ from __future__ import annotations
 import asyncio
 import gzip
 import os
-from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 import zstandard
 
 from core import bodies
+from core.admission import Budget, Room
 from core.bodies import Body, Message, TooSlow
-from core.errors import BadRequest, Unauthorized
+from core.errors import Unauthorized
 
 LIMIT = 8 * 2**20
 CHUNK = 64 * 1024
 LARGE = os.urandom(2 * 2**20)
 
 
-class Upload:
-    """A request whose body comes in chunks; it records what it held and what was read by then."""
+class Upload(Room):
+    """A request whose body comes in chunks; it records what it took and what was read by then."""
 
-    def __init__(self, content: bytes, encoding: str = "", *, declared: bool = True) -> None:
-        self._chunks = [content[at : at + CHUNK] for at in range(0, len(content), CHUNK)] or [b""]
+    def __init__(
+        self, content: bytes, encoding: str = "", *, declared: bool = True, chunk: int = CHUNK
+    ) -> None:
+        super().__init__(Budget(), self._who_asks_us)
+        self._chunks = [content[at : at + chunk] for at in range(0, len(content), chunk)] or [b""]
         self.chunks_come = len(self._chunks)
         self.read = 0
-        self.held: list[tuple[int, int]] = []
+        self.took: list[tuple[int, int]] = []
+        self.took_unknown: list[int] = []
+        self.settled: int | None = None
         headers = [(b"content-encoding", encoding.encode())] if encoding else []
         if declared:
             headers.append((b"content-length", str(len(content)).encode()))
@@ -39,11 +45,24 @@ class Upload:
         more = self.read < len(self._chunks)
         return {"type": "http.request", "body": self._chunks[self.read - 1], "more_body": more}
 
-    async def hold(self, size: int) -> None:
-        self.held.append((size, self.read))
+    async def _who_asks_us(self) -> int:
+        return 1
+
+    async def take(self, size: int) -> None:
+        self.took.append((size, self.read))
+        await super().take(size)
+
+    async def take_unknown(self, most: int) -> None:
+        self.took_unknown.append(most)
+        await super().take_unknown(most)
+
+    def settle(self, size: int) -> None:
+        self.settled = size
+        super().settle(size)
 
     async def come(self) -> Body:
-        return await bodies.read(self.scope, self.receive, LIMIT, self.hold)
+        with closing(self):
+            return await bodies.read(self.scope, self.receive, LIMIT, self)
 
 
 async def test_small_bodies_wait_for_nobody() -> None:
@@ -54,66 +73,81 @@ async def test_small_bodies_wait_for_nobody() -> None:
         Upload(zstandard.compress(os.urandom(300_000)), "zstd"),
     ):
         assert len((await upload.come()).content) >= 100_000
-        assert upload.held == []
+        assert (upload.took, upload.took_unknown) == ([], [])
 
 
 async def test_a_large_body_is_let_in_after_its_first_chunk() -> None:
     upload = Upload(LARGE)
     assert (await upload.come()).content == LARGE
-    assert upload.held == [(len(LARGE), 1)]
+    assert upload.took == [(len(LARGE), 1)]
 
 
 async def test_one_that_hides_its_length_counts_for_the_limit_once_it_is_large() -> None:
     upload = Upload(LARGE, declared=False)
     assert (await upload.come()).content == LARGE
-    assert upload.held == [(LIMIT, 2**20 // CHUNK + 1)]
+    assert upload.took == [(LIMIT, 2**20 // CHUNK + 1)]
 
 
-def packed_bodies() -> Iterator[tuple[str, bytes, int]]:
-    packed = zstandard.compress(LARGE)
-    yield "zstd", packed, len(packed) + len(LARGE)
-    silent = zstandard.ZstdCompressor(write_content_size=False).compress(LARGE)
-    yield "zstd", silent, len(silent) + LIMIT
-    packed = gzip.compress(LARGE)
-    yield "gzip", packed, len(packed) + LIMIT
-    # small enough to be read at once, and yet not small
-    zeros = zstandard.compress(bytes(len(LARGE)))
-    yield "zstd", zeros, len(zeros) + len(LARGE)
+SILENT = zstandard.ZstdCompressor(write_content_size=False).compress(LARGE)
+SAYING = zstandard.compress(LARGE)
+ZEROS = zstandard.compress(bytes(len(LARGE)))
+FRAMES = zstandard.compress(LARGE[: 2**19]) + zstandard.compress(LARGE[2**19 :])
 
 
-@pytest.mark.parametrize(("encoding", "packed", "counts"), list(packed_bodies()))
+@pytest.mark.parametrize(
+    ("encoding", "packed", "counts", "unknown"),
+    [
+        ("zstd", SAYING, len(SAYING) + len(LARGE), False),
+        ("zstd", SILENT, len(SILENT), True),
+        ("gzip", gzip.compress(LARGE), len(gzip.compress(LARGE)), True),
+        # small enough to be read at once, and yet not small
+        ("zstd", ZEROS, len(ZEROS) + len(LARGE), False),
+        # says the size of its first part only
+        ("zstd", FRAMES, len(FRAMES) + 2**19, True),
+    ],
+)
 async def test_a_packed_body_counts_for_what_it_unpacks_to(
-    encoding: str, packed: bytes, counts: int
+    encoding: str, packed: bytes, counts: int, unknown: bool
 ) -> None:
     upload = Upload(packed, encoding)
     assert len((await upload.come()).content) == len(LARGE)
-    assert upload.held == [(counts, 1)]
+    assert upload.took == [(counts, 1)]
+    assert upload.took_unknown == ([len(packed) + LIMIT] if unknown else [])
+    assert upload.settled == len(LARGE)
 
 
-async def test_a_packed_body_that_says_less_than_it_holds_is_refused() -> None:
-    first = zstandard.compress(os.urandom(30_000))
-    upload = Upload(first + zstandard.compress(LARGE), "zstd")
-    with pytest.raises(BadRequest, match="more than the 30000 bytes that it says"):
-        await upload.come()
+async def test_a_packed_body_may_begin_with_the_smallest_chunks() -> None:
+    upload = Upload(SAYING[:200_000], "zstd", chunk=4)
+    upload._chunks.append(SAYING[200_000:])
+    upload.chunks_come += 1
+    assert (await upload.come()).content == LARGE
 
 
-async def test_a_body_that_stops_coming_gives_its_room_back(
+async def test_a_small_body_that_unpacks_to_much_waits_for_its_turn() -> None:
+    upload = Upload(gzip.compress(bytes(4 * 2**20)), "gzip")
+    assert len((await upload.come()).content) == 4 * 2**20
+    assert len(upload.took_unknown) == 1
+
+
+async def test_a_body_that_comes_too_slowly_gives_its_room_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(bodies, "CHUNK_WITHIN_S", 0.05)
+    monkeypatch.setattr(bodies, "GRACE_S", 0.05)
+    monkeypatch.setattr(bodies, "SLOWEST_BYTES_PER_S", len(LARGE) * 20)
     upload = Upload(LARGE)
     upload.chunks_come = 1
     with pytest.raises(TooSlow):
         await upload.come()
-    assert upload.held == [(len(LARGE), 1)]
+    assert upload.took == [(len(LARGE), 1)]
 
 
-async def test_a_large_body_without_a_key_is_not_read() -> None:
+async def test_a_large_body_without_a_key_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     upload = Upload(LARGE)
 
-    async def hold(size: int) -> None:
+    async def nobody() -> int:
         raise Unauthorized("no key")
 
+    monkeypatch.setattr(upload, "_who_asks", nobody)
     with pytest.raises(Unauthorized):
-        await bodies.read(upload.scope, upload.receive, LIMIT, hold)
+        await upload.come()
     assert upload.read == 1

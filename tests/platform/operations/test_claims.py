@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 from django.utils import timezone
 
@@ -14,7 +16,7 @@ from checkpoints.models import Leftover
 from core import database
 from operations import claims, finish, workers
 from operations.finish import Outcome
-from operations.models import SUSPECT, Operation, Payload, Result, Worker
+from operations.models import CONVICTED, SUSPECT, Operation, Payload, Result, Worker
 from runs.models import TrainingRun
 from tests.support.log import Log
 
@@ -188,31 +190,130 @@ def test_a_snapshot_ahead_of_what_is_finished_is_not_taken(log: Log) -> None:
     assert Payload.objects.count() == 2
 
 
-def test_a_suspect_is_claimed_alone_and_holds_up_its_own_run_only(log: Log) -> None:
-    team = log.team("a")
-    suspected, sampler, other = log.run(team), log.sampler(team), log.run(team)
-    log.append(suspected, 0, 1, 2)
-    log.append(sampler, 7)
-    for _ in range(SUSPECT):
+def die_with_work(log: Log, times: int) -> None:
+    """Let workers die that had claimed whatever was there, suspects too."""
+    for _ in range(times):
         worker = log.worker()
         log.claim(worker)
+        log.claim_suspects(worker)
         log.die(worker)
         claims.recover(log.conn, pool=log.pool)
-    assert claims.has_suspects(log.conn, pool=log.pool)
+
+
+def test_suspects_are_claimed_apart_and_hold_up_their_own_run_only(log: Log) -> None:
+    team = log.team("a")
+    suspected, sampler, other = log.run(team), log.sampler(team), log.run(team)
+    log.append(suspected, 0, 1)
+    log.append(sampler, 7)
+    die_with_work(log, SUSPECT)
+    log.append(suspected, 2)
     log.append(other, 0, 1)
     log.append(sampler, 8)
     worker = log.worker()
-    assert {(item.target, item.seq) for item in log.claim(worker)} == {
-        (other.id, 0),
-        (other.id, 1),
-        (sampler.id, 8),
-    }
-    alone = [log.claim_suspect(worker) for _ in range(5)]
-    assert sorted((item.target, item.seq) for found in alone for item in found) == sorted(
-        [(suspected.id, 0), (suspected.id, 1), (suspected.id, 2), (sampler.id, 7)]
-    )
-    assert [len(found) for found in alone] == [1, 1, 1, 1, 0]
-    assert not claims.has_suspects(log.conn, pool=log.pool)
+    innocent = {(other.id, 0), (other.id, 1), (sampler.id, 8)}
+    assert {(item.target, item.seq) for item in log.claim(worker)} == innocent
+    assert claims.has_suspects(log.conn, worker_id=worker, pool=log.pool)
+    together = {(item.target, item.seq) for item in log.claim_suspects(worker)}
+    assert together == {(suspected.id, 0), (suspected.id, 1), (sampler.id, 7)}
+    assert log.claim_suspects(worker) == []
+    assert not claims.has_suspects(log.conn, worker_id=worker, pool=log.pool)
+    assert seqs(log.claim(worker), suspected.id) == [2]
+
+
+def test_groups_of_suspects_shrink_until_each_is_alone(log: Log) -> None:
+    sampler, run = log.sampler(log.team("a")), log.run(log.team("b"))
+    log.append(sampler, *range(40))
+    log.append(run, 0, 1)
+    die_with_work(log, SUSPECT)
+    sizes = []
+    for _ in range(CONVICTED - SUSPECT):
+        worker = log.worker()
+        claimed = log.claim_suspects(worker)
+        sizes.append(len(claimed))
+        log.die(worker)
+        claims.recover(log.conn, pool=log.pool)
+        # the others are done meanwhile
+        others = Operation.objects.exclude(id__in=[item.id for item in claimed])
+        others.filter(kind="sample").update(state="done")
+    assert sizes == [32, 4, 1]
+    assert Operation.objects.filter(deaths=CONVICTED).count() == 1
+
+
+def test_what_is_convicted_does_not_hide_suspects_behind_it(log: Log) -> None:
+    run = log.run(log.team("a"))
+    log.append(run, 0, 1)
+    worker = log.worker()
+    claims.adopt(log.conn, worker_id=worker, pool=log.pool, limit=1)
+    Operation.objects.filter(seq=0).update(deaths=CONVICTED)
+    Operation.objects.filter(seq=1).update(deaths=SUSPECT)
+    assert log.claim(worker) == []
+    assert seqs(log.claim_suspects(worker), run.id) == [0]
+    assert seqs(log.claim_suspects(worker), run.id) == [1]
+
+
+def test_a_worker_looks_for_suspects_that_are_its_own_to_claim(log: Log) -> None:
+    run = log.run(log.team("a"))
+    log.append(run, 0)
+    holder, other = log.worker(), log.worker()
+    claims.adopt(log.conn, worker_id=holder, pool=log.pool, limit=1)
+    Operation.objects.update(deaths=SUSPECT)
+    assert claims.has_suspects(log.conn, worker_id=holder, pool=log.pool)
+    assert not claims.has_suspects(log.conn, worker_id=other, pool=log.pool)
+
+
+def test_a_dead_worker_claims_nothing(log: Log) -> None:
+    team = log.team("a")
+    run, sampler = log.run(team), log.sampler(team)
+    worker = log.worker()
+    log.append(run, 0, 1)
+    assert len(log.claim(worker, limit=1)) == 1
+    log.append(sampler, 0)
+    log.append(log.run(team), 0)
+    log.die(worker)
+    assert log.claim(worker) == []
+    assert TrainingRun.objects.filter(worker_id=worker).count() == 1
+
+
+def test_a_release_and_a_finish_at_once_do_not_lock_each_other_out(log: Log) -> None:
+    """Both touch operations and runs; in opposite orders one of them would be thrown out."""
+    run = log.run(log.team("a"))
+    worker = log.worker()
+    log.append(run, *range(400))
+
+    def finish_all_at_once(claimed: list[claims.Claimed]) -> None:
+        with database.connect() as conn:
+            outcomes = [
+                Outcome(item.id, f"{item.target}:{item.seq}", "application/json", b"{}")
+                for item in claimed
+            ]
+            applied = {run.id: claimed[-1].seq}
+            finish.record(conn, worker_id=worker, outcomes=outcomes, applied=applied)
+
+    with ThreadPoolExecutor(1) as threads:
+        for attempt in range(20):
+            finishing = threads.submit(finish_all_at_once, log.claim(worker, limit=20))
+            time.sleep(attempt * 0.0005)
+            claims.release_runs(log.conn, worker_id=worker, run_ids=[run.id])
+            finishing.result()
+            TrainingRun.objects.update(worker_id=None)
+    finished = Operation.objects.filter(state="done").count()
+    assert finished == TrainingRun.objects.get().applied_seq + 1
+
+
+def test_workers_that_died_long_ago_are_forgotten_once_their_work_is_not_theirs(log: Log) -> None:
+    run = log.run(log.team("a"))
+    log.append(run, 0)
+    holder, idle, lately = log.worker(), log.worker(), log.worker()
+    log.claim(holder)
+    for worker in (holder, idle, lately):
+        log.die(worker)
+    long_ago = timezone.now() - timedelta(days=workers.KEPT_DAYS + 1)
+    Worker.objects.exclude(id=lately).update(alive_until=long_ago)
+    workers.forget_old(log.conn)
+    assert set(Worker.objects.values_list("id", flat=True)) == {holder, lately}
+    claims.recover(log.conn, pool=log.pool)
+    workers.forget_old(log.conn)
+    assert set(Worker.objects.values_list("id", flat=True)) == {lately}
 
 
 def test_only_what_was_in_hand_counts_a_death(log: Log) -> None:
