@@ -137,7 +137,17 @@ class TrainingRun(models.Model):
                 name="run_seqs_ordered",
             ),
         ]
-        indexes = [models.Index(fields=["team", "-created_at"], name="run_by_team")]
+        indexes = [
+            models.Index(fields=["team", "-created_at"], name="run_by_team"),
+            models.Index(
+                fields=["worker_id"], condition=Q(worker_id__isnull=False), name="run_by_worker"
+            ),
+            models.Index(
+                fields=["snapshot_key"],
+                condition=Q(snapshot_key__isnull=False),
+                name="run_by_snapshot",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.id
