@@ -122,7 +122,11 @@ class Recipes:
     def run(self, module: str, log_path: str, **options: Any) -> list[Row]:
         """The metrics that a recipe has logged when it ends, which has to be with success."""
         process = self._start(module, log_path, options)
-        assert process.wait(COMMAND_WITHIN_S) == 0, self._output(log_path)
+        try:
+            process.wait(COMMAND_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        assert process.wait() == 0, self._output(log_path)
         return self.metrics(log_path)
 
     def kill_once(
