@@ -8,6 +8,7 @@ only its own run meanwhile.
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -171,8 +172,9 @@ class Barriers:
         layout, spec = row.layout, row.spec
 
         def write() -> int:
-            if work.directory.exists():
+            if peft_io.is_saved(work.directory, encrypted=bool(encrypt_for)):
                 return peft_io.size(work.directory)
+            shutil.rmtree(work.directory, ignore_errors=True)
             return peft_io.save(
                 work.directory,
                 layout,

@@ -100,6 +100,12 @@ def save(
     return size(directory)
 
 
+def is_saved(directory: Path, *, encrypted: bool) -> bool:
+    """Whether a folder holds an adapter, for the holders of keys or for everybody."""
+    suffix = sealed.SUFFIX if encrypted else ""
+    return all((directory / f"{name}{suffix}").exists() for name in (CONFIG, WEIGHTS))
+
+
 def size(directory: Path) -> int:
     """The bytes of a folder's files."""
     return sum(path.stat().st_size for path in directory.iterdir())
