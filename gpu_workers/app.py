@@ -41,15 +41,15 @@ app.conf.update(
 
 @worker_ready.connect
 def _start(sender: Any, **_: object) -> None:
-    from gpu_workers import worker
+    from gpu_workers import this_process
 
-    started = worker.start(settings.WORKER_POOL)
+    started = this_process.start(settings.WORKER_POOL)
     # work on a run that this worker holds rings here: no other worker could do it
     sender.add_task_queue(queue_of(started.pool, started.id))
 
 
 @worker_shutting_down.connect
 def _stop(**_: object) -> None:
-    from gpu_workers import worker
+    from gpu_workers import this_process
 
-    worker.stop()
+    this_process.stop()

@@ -115,7 +115,8 @@ class Drain:
         self._worker = worker
         self._running = threading.Lock()
         self._asked = threading.Event()
-        # suspects wait: what is in hand is finished first, then they are done, apart from others
+        self._suspects_wait = False
+        # what is in hand is finished first, then suspects are done, apart from others
         self._quarantine = False
 
     def wait_until_over(self, timeout_s: float) -> None:
@@ -130,6 +131,9 @@ class Drain:
         if not self._running.acquire(blocking=False):
             return
         self._asked.clear()
+        if self._worker.stopping.is_set():
+            self._running.release()
+            return
         # unless it ends in good order: there may be claimed work that never got here
         again = True
         try:
@@ -139,6 +143,9 @@ class Drain:
                 again = self._loop(conn, time.monotonic() + LASTS_S)
         except psycopg.OperationalError as error:
             log.error("the drain lost the database and begins anew: %s", error)
+            self._worker.stopping.wait(RETRY_S)
+        except Exception:
+            log.exception("the drain failed and begins anew")
             self._worker.stopping.wait(RETRY_S)
         finally:
             self._running.release()
@@ -180,7 +187,12 @@ class Drain:
         worker.release_ended(conn)
         for run in claims.adopt(conn, worker_id=worker.id, pool=worker.pool, limit=MAX_CLAIM):
             worker.restore(conn, run)
-        self._quarantine = claims.has_suspects(conn, worker_id=worker.id, pool=worker.pool)
+        self._look_for_suspects(conn)
+
+    def _look_for_suspects(self, conn: psycopg.Connection) -> None:
+        worker = self._worker
+        self._suspects_wait = claims.has_suspects(conn, worker_id=worker.id, pool=worker.pool)
+        self._quarantine = self._suspects_wait
 
     def _take(self, conn: psycopg.Connection) -> bool:
         """Claim all there is room for and hand it over; whether there was any.
@@ -188,8 +200,18 @@ class Drain:
         Not claimed are only operations announced from now on, or those that `capacity.freed` will
         wake us for.
         """
+        took_any = took = self._take_a_round(conn)
+        # suspects may stand behind what was taken: it is waited for
+        while took and self._suspects_wait and self._worker.capacity.all_settled_or_wake():
+            took = self._take_a_round(conn)
+        return took_any
+
+    def _take_a_round(self, conn: psycopg.Connection) -> bool:
+        """Claim suspects, as far as they may be done now, or else all others."""
         worker = self._worker
         took = False
+        if self._suspects_wait and worker.capacity.all_settled_or_wake():
+            self._look_for_suspects(conn)
         while self._quarantine and worker.capacity.all_settled_or_wake():
             self._quarantine = any(
                 self._claim(conn, limit=MAX_CLAIM, max_bytes=MAX_BYTES, group=group)

@@ -126,11 +126,20 @@ class Finisher:
         except Exception:
             log.exception("a batch of %d outcomes could not be written", len(outcomes))
             if len(outcomes) == 1:
-                outcomes[0].fail(INTERNAL_ERROR, "server")
-                self._write(conn, outcomes)
+                self._write_failure(conn, outcomes[0])
             else:
                 for outcome in outcomes:
                     self._write_or_fail(conn, [outcome])
+
+    def _write_failure(self, conn: psycopg.Connection, outcome: Outcome) -> None:
+        """Fail an operation whose outcome cannot be written; others must go on in any case."""
+        outcome.fail(INTERNAL_ERROR, "server")
+        try:
+            self._write(conn, [outcome])
+        except psycopg.OperationalError:
+            raise
+        except Exception:
+            log.exception("%s could not even be failed", outcome.request_id)
 
     def _next(self) -> tuple[list[Ended], list[Job], bool]:
         """Wait for something, then take all there is; jobs end a batch to keep their place."""

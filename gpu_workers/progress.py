@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from gpu_workers.engine.types import UserError
 from operations.claims import AdoptedRun
 
 SNAPSHOT_EVERY_OPERATIONS = 128
@@ -22,6 +23,17 @@ class RunProgress:
     snapshot_at: float = field(default_factory=time.monotonic)
     snapshot_under_way: bool = False
     snapshot_wanted: bool = False
+    # why operation 0 failed: there is nothing then for others to work on
+    not_created: str | None = None
+
+    def require_created(self) -> None:
+        """Refuse work on a run that could not be created.
+
+        Raises:
+            UserError: it could not.
+        """
+        if self.not_created is not None:
+            raise UserError(f"the run was not created: {self.not_created}")
 
     def submitted(self, seq: int) -> None:
         """An operation has gone to the engine."""

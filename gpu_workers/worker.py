@@ -85,14 +85,7 @@ class Worker:
         self.finisher.start()
         with database.connect() as conn:
             workers.retire_gone(conn, host=socket.gethostname())
-            workers.register(
-                conn,
-                worker_id=self.id,
-                pool=self.pool,
-                host=socket.gethostname(),
-                pid=os.getpid(),
-                models=models,
-            )
+            self._register(conn)
             dead = workers.dead_ids(conn)
         for folder in self._scratch.parent.iterdir():
             if folder.name in dead:
@@ -101,6 +94,17 @@ class Worker:
             upkeep.start()
         doorbell.ring(self.pool)
         log.info("worker %s serves the pool %s: %s", self.id, self.pool, ", ".join(models))
+
+    def _register(self, conn: psycopg.Connection) -> None:
+        """Enter the worker into the log, unless it is there: old ones are forgotten."""
+        workers.register(
+            conn,
+            worker_id=self.id,
+            pool=self.pool,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            models=sorted(self._engines.running()),
+        )
 
     def stop(self) -> None:
         """Leave the log at once; what is under way waits for another worker."""
@@ -153,6 +157,7 @@ class Worker:
         so that neither happens in the middle of the other.
         """
         if not workers.renew(conn, worker_id=self.id, report=self.report()):
+            self._register(conn)
             log.error("the worker's lease had run out: its runs are restored from their snapshots")
             self._lapsed.set()
             self._call_for_work(conn, {self.pool})
@@ -191,28 +196,42 @@ class Worker:
     # --- runs ---------------------------------------------------------------------------------
 
     def restore(self, conn: psycopg.Connection, run: AdoptedRun) -> None:
-        """Bring an adopted run to where the log says it is: its snapshot, then what came after."""
+        """Bring an adopted run to where the log says it is: its snapshot, then what came after.
+
+        Raises:
+            psycopg.OperationalError: the database is away. The run is not among ours then, so that
+                `reconcile` gives it back.
+        """
         self._drop(run.id)
         progress = RunProgress(run, last_submitted=run.applied_seq)
         with self._order:
-            self._runs[run.id] = progress
-            if run.applied_seq < 0:
-                return
-            done = functools.partial(self._restored, run.id)
-            if run.snapshot_key is not None:
-                directory = store.path(run.snapshot_key)
-                self._submit(run, CreateRun(plans.spec_of(run)), done)
-                self._submit(run, LoadState(directory, optimizer=True, restore=True), done)
             try:
-                for operation in claims.replayable(conn, run):
-                    plan = plans.plan(conn, run, operation)
-                    if plan.changes_run:
-                        for work in plan.work:
-                            self._submit(run, work, done)
-                        progress.since_snapshot += 1
-            except UserError as error:
-                # what it once loaded has been deleted before a recovery copy held it
+                self._bring_back(conn, progress)
+            except psycopg.OperationalError:
+                raise
+            except Exception as error:
+                # for one, what it once loaded has been deleted before a recovery copy held it
                 self._restored(run.id, error)
+            self._runs[run.id] = progress
+
+    def _bring_back(self, conn: psycopg.Connection, progress: RunProgress) -> None:
+        run = progress.run
+        if run.applied_seq < 0:
+            return
+        done = functools.partial(self._restored, run.id)
+        if run.snapshot_key is not None:
+            directory = store.path(run.snapshot_key)
+            self._submit(run, CreateRun(plans.spec_of(run)), done)
+            self._submit(run, LoadState(directory, optimizer=True, restore=True), done)
+        else:
+            progress.not_created = claims.creation_error(conn, run_id=run.id)
+        if progress.not_created is None:
+            for operation in claims.replayable(conn, run):
+                plan = plans.plan(conn, run, operation)
+                if plan.changes_run:
+                    for work in plan.work:
+                        self._submit(run, work, done)
+                    progress.since_snapshot += 1
         log.info("run %s is taken up after operation %d", run.id, run.applied_seq)
 
     def _restored(self, run_id: str, result: object) -> None:
@@ -255,13 +274,18 @@ class Worker:
         run = progress.run
         try:
             _refuse_convicted(operation)
+            progress.require_created()
             plan = plans.plan(conn, run, operation)
             engine = self._engines.get(run.base_model)
             for work in plan.work:
                 engine.validate(work)
-        except Exception:
+        except psycopg.OperationalError:
+            raise
+        except Exception as error:
             with self._order:
                 progress.submitted(operation.seq)
+                if operation.seq == 0:
+                    progress.not_created = str(error)
             raise
         results: list[object] = []
 
@@ -414,32 +438,3 @@ class Worker:
 def _refuse_convicted(operation: Claimed) -> None:
     if operation.deaths >= CONVICTED:
         raise UserError(CONVICTED_MESSAGE)
-
-
-_current: Worker | None = None
-_starting = threading.Lock()
-
-
-def start(pool: str) -> Worker:
-    """This process's worker, started on the first call."""
-    global _current
-    with _starting:
-        if _current is None:
-            worker = Worker(pool)
-            worker.start()
-            _current = worker
-        return _current
-
-
-def current(pool: str) -> Worker:
-    """This process's worker; a doorbell for another pool is a mistake in the queues."""
-    worker = start(pool)
-    if worker.pool != pool:
-        raise ValueError(f"this worker serves {worker.pool!r}, not {pool!r}")
-    return worker
-
-
-def stop() -> None:
-    """Stop this process's worker, if it was started."""
-    if _current is not None:
-        _current.stop()

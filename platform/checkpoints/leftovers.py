@@ -39,6 +39,12 @@ def leave(conn: Connection, *keys: str) -> None:
     )
 
 
+def leave_unnamed(conn: Connection, keys: list[str]) -> None:
+    """Note those of these files that no checkpoint names."""
+    rows = conn.execute("SELECT key FROM checkpoints_checkpoint WHERE key = ANY(%s)", (keys,))
+    leave(conn, *set(keys).difference(key for (key,) in rows))
+
+
 def leave_inflight(conn: Connection, *, run_id: str, keys: list[str]) -> None:
     """Note weights that a run's inflight samplers have just replaced; samples may be using them."""
     conn.execute(

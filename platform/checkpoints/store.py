@@ -56,6 +56,12 @@ def session_keys(session_id: str) -> list[str]:
     return [f"samplers/{session_id}", f"snapshots/{session_id}"]
 
 
+def saved_keys(session_id: str) -> list[str]:
+    """The keys under which a session's operations have saved checkpoints, named ones or not."""
+    folder = path(f"checkpoints/{session_id}")
+    return [str(found.relative_to(root().resolve())) for found in folder.glob("train/*/*/*@*")]
+
+
 def delete(key: str) -> None:
     """Delete what a key names; nothing there is fine."""
     shutil.rmtree(path(key), ignore_errors=True)

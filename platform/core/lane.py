@@ -78,6 +78,8 @@ class Lane:
             return
         request.resolver_match = match
         response = await match.func(request, *match.args, **match.kwargs)
+        # nothing waits for it any more, and the answer may take long to send
+        _drop_body(request)
         room.close()
         await _pack(request, response)
         await _send(response, send)
@@ -93,6 +95,11 @@ class Lane:
         if body.refusal is not None:
             setattr(request, TOO_LARGE_ATTRIBUTE, body.refusal)
         return request
+
+
+def _drop_body(request: ASGIRequest) -> None:
+    request._body = b""
+    request._stream = BytesIO()
 
 
 def _without(scope: Scope, *names: bytes) -> Scope:

@@ -238,6 +238,15 @@ def replayable(conn: Connection, run: AdoptedRun) -> list[Claimed]:
         ).fetchall()
 
 
+def creation_error(conn: Connection, *, run_id: str) -> str | None:
+    """Why a run could not be created; None if it was."""
+    row = conn.execute(
+        "SELECT error FROM operations_operation WHERE target = %s AND seq = 0 AND state = 'failed'",
+        (run_id,),
+    ).fetchone()
+    return row[0] if row is not None else None
+
+
 def recover(conn: Connection, *, pool: str) -> int:
     """Put back what dead workers had in hand; returns how many operations wait again."""
     return _release(conn, _OF_THE_DEAD, deaths=1, pool=pool)

@@ -38,11 +38,12 @@ def forget_all() -> None:
 def register(
     conn: Connection, *, worker_id: uuid.UUID, pool: str, host: str, pid: int, models: list[str]
 ) -> None:
-    """Enter a worker that has loaded its models."""
+    """Enter a worker that has loaded its models; one that is known stays as it is."""
     conn.execute(
         """
         INSERT INTO operations_worker (id, pool, host, pid, alive_until, models_served)
         VALUES (%s, %s, %s, %s, now() + make_interval(secs => %s), %s)
+        ON CONFLICT (id) DO NOTHING
         """,
         (worker_id, pool, host, pid, ALIVE_S, Jsonb(models)),
     )

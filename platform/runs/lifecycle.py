@@ -127,6 +127,7 @@ def _release(conn: Connection, session_id: str) -> Released:
         "SELECT weights_key FROM runs_sampler WHERE session_id = %s AND ephemeral", (session_id,)
     ).fetchall()
     leftovers.leave(conn, *store.session_keys(session_id))
+    leftovers.leave_unnamed(conn, store.saved_keys(session_id))
     conn.execute("UPDATE runs_session SET released_at = now() WHERE id = %s", (session_id,))
     return Released(
         session_id,

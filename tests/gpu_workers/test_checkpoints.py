@@ -139,24 +139,32 @@ def test_a_checkpoint_of_another_shape_is_refused_and_changes_nothing(bench: Ben
     assert results(careless)[2] == results(calm)[1]
 
 
-def test_a_run_that_could_not_be_made_of_a_checkpoint_does_nothing_else(bench: Bench) -> None:
-    """It would be untrained, which nobody asked for."""
+@pytest.mark.parametrize("name", ["w", "gone"], ids=["by the engine", "by the plan"])
+def test_a_run_that_could_not_be_made_of_a_checkpoint_does_nothing_else(
+    bench: Bench, name: str
+) -> None:
+    """It would be untrained, which nobody asked for; nor after a restart."""
     log = bench.log
-    bench.start()
+    first = bench.start()
     team = log.team("a")
     source = log.run(team)
     create(log, source)
     log.submit(source, 1, "save_weights_for_sampler", body(source, 1, path="w"))
     bench.finish(source)
     run = log.run(team)
-    wanted = {"path": Checkpoint.objects.get().path, "optimizer": True}
-    fields = {"session_id": run.session_id, "model_seq_id": 0, **wanted}
+    path = f"tinker://{source.id}/sampler_weights/{name}"
+    fields = {"session_id": run.session_id, "model_seq_id": 0, "path": path, "optimizer": True}
     log.submit(run, 0, "create_run_from_checkpoint", json.dumps(fields).encode())
     step(log, run, 1)
     bench.finish(run)
+    bench.crash(first)
+    step(log, run, 3)
+    bench.start()
+    bench.finish(run)
     failed = Operation.objects.filter(target=run.id)
     assert set(failed.values_list("state", "error_category")) == {("failed", "user")}
-    assert all("optimizer" in str(item.error) for item in failed)
+    word = "optimizer" if name == "w" else "no checkpoint"
+    assert all(word in str(item.error) for item in failed)
 
 
 def test_the_sweep_deletes_expired_checkpoints(bench: Bench) -> None:

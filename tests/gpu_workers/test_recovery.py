@@ -7,7 +7,6 @@ import threading
 import time
 
 import pytest
-from psycopg import OperationalError
 
 from checkpoints import store
 from checkpoints.models import Checkpoint
@@ -333,28 +332,3 @@ def test_a_worker_that_stops_in_the_middle_of_a_claim_leaves_nothing_behind(
     claims.recover(log.conn, pool=log.pool)
     states = Operation.objects.exclude(state__in=["done", "failed"])
     assert set(states.values_list("state", "deaths")) == {("queued", 0)}
-
-
-def test_what_the_database_interrupts_is_taken_up_anew(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An operation whose planning loses the database neither fails nor leaks capacity."""
-    monkeypatch.setattr(drain, "RETRY_S", 0.1)
-    log = bench.log
-    run = log.run(log.team("a"))
-    real, interruptions = plans.plan, [2, 1]
-
-    def plan(*arguments: object) -> plans.Plan:
-        if interruptions:
-            interruptions.pop()
-            raise OperationalError("terminating connection due to administrator command")
-        return real(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(plans, "plan", plan)
-    create(log, run)
-    step(log, run, 1)
-    worker = bench.start()
-    bench.finish(run)
-    assert set(Operation.objects.values_list("state", "deaths")) == {("done", 0)}
-    bench.wait(lambda: worker.capacity.all_settled_or_wake(), "the way back")
-    assert worker.capacity.left() == (drain.MAX_OPERATIONS, drain.MAX_BYTES)

@@ -7,7 +7,8 @@ from typing import Any
 
 from django.http import HttpResponse
 
-from core.errors import BadRequest
+from core import admission
+from core.errors import BadRequest, TooLarge
 from operations import completions
 from operations import services as operations
 from operations.completions import Completion
@@ -26,8 +27,15 @@ ANY_SIZE = 2**31 - 1
 UNLOADED = ":unload"
 
 
+def _require_small(call: Call) -> None:
+    """Refuse a poll whose body would take room from batches while it waits."""
+    if len(call.body) > admission.LARGE_BYTES:
+        raise TooLarge(f"the body of a poll may have {admission.LARGE_BYTES} bytes at most")
+
+
 async def retrieve_future(call: Call) -> HttpResponse:
     """The result of an operation, or 408 with the reason why there is none yet."""
+    _require_small(call)
     wanted = call.json(schemas.RetrieveFuture)
     if wanted.request_id.endswith(UNLOADED):
         run_id = wanted.request_id.removesuffix(UNLOADED)
@@ -62,6 +70,7 @@ async def _result(call: Call, outcome: Finished) -> HttpResponse:
 
 async def retrieve_futures(call: Call) -> HttpResponse:
     """Which of a client's samples were finished since it asked last; their results come singly."""
+    _require_small(call)
     wanted = call.json(schemas.RetrieveFutures)
     target = wanted.target
     if target.type not in (None, "sampling_session"):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from checkpoints import leftovers, store
-from checkpoints.models import Leftover
+from checkpoints.models import Checkpoint, Leftover
 from operations import finish
 from operations.finish import Conflict, Outcome
 from operations.models import Operation
@@ -93,6 +93,22 @@ def test_a_save_that_its_session_did_not_wait_for_leaves_its_files(saves: Saves)
     before = keys()
     assert saves.record(saves.outcome(0)) == set()
     assert keys() - before == {"k0"}
+
+
+def test_an_ended_session_leaves_what_its_saves_wrote_and_nobody_named(saves: Saves) -> None:
+    """A worker died between the files and the row; the session ended before another one came."""
+    run_id = saves.run.id
+    named, unnamed = (store.checkpoint_key(run_id, "weights", name, 1) for name in ("a", "b"))
+    for key in (named, unnamed):
+        store.path(key).mkdir(parents=True)
+    Checkpoint.objects.create(
+        run=saves.run, team=saves.run.team, segment="weights", name="a", key=named, size_bytes=1
+    )
+    saves.log.conn.execute("UPDATE runs_session SET ended_at = now(), end_reason = 'success'")
+    lifecycle.release_ended(saves.log.conn, worker_id=saves.worker)
+    assert keys() == {unnamed, *store.session_keys(saves.run.session_id)}
+    leftovers.delete_due(saves.log.conn)
+    assert (store.path(named).exists(), store.path(unnamed).exists()) == (True, False)
 
 
 def test_a_save_that_another_worker_does_again_keeps_its_files(saves: Saves) -> None:

@@ -1,0 +1,128 @@
+"""The database goes away or the drain fails: all is taken up anew and nothing is skipped."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from psycopg import OperationalError
+
+from gpu_workers import drain, plans, progress
+from gpu_workers.drain import Drain
+from operations import claims
+from operations.models import SUSPECT, Operation, Worker
+from tests.gpu_workers.bench import WITHIN_S, Bench, batch, create, results, step
+
+AWAY = OperationalError("terminating connection due to administrator command")
+
+
+@pytest.fixture(autouse=True)
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drain, "RETRY_S", 0.1)
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["pipelined", "one by one"])
+def test_an_operation_whose_planning_is_interrupted_is_taken_up_anew(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, together: bool
+) -> None:
+    """It neither fails nor leaks capacity, and those behind it do not pass it."""
+    log = bench.log
+    run = log.run(log.team("a"))
+    real, interrupted = plans.plan, set()
+
+    def plan(*arguments: object) -> plans.Plan:
+        seq = arguments[2].seq  # type: ignore[attr-defined]
+        if seq in {1, 2} - interrupted:
+            interrupted.add(seq)
+            raise AWAY
+        return real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(plans, "plan", plan)
+    worker = bench.start()
+    create(log, run)
+    if not together:
+        bench.finish(run)
+    for seq in (1, 3):
+        step(log, run, seq)
+        if not together:
+            bench.finish(run)
+    bench.finish(run)
+    assert interrupted == {1, 2}
+    assert set(Operation.objects.values_list("state", "deaths")) == {("done", 0)}
+    bench.wait(worker.capacity.all_settled_or_wake, "the way back")
+    assert worker.capacity.left() == (drain.MAX_OPERATIONS, drain.MAX_BYTES)
+
+
+@pytest.mark.parametrize("snapshots", [True, False], ids=["with a snapshot", "without"])
+def test_a_run_whose_restoring_is_interrupted_is_restored_all_the_same(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, snapshots: bool
+) -> None:
+    log = bench.log
+    monkeypatch.setattr(progress, "SNAPSHOT_EVERY_OPERATIONS", 3 if snapshots else 1000)
+    team = log.team("a")
+    run, calm = log.run(team, seed=3), log.run(team, seed=3)
+    first = bench.start()
+    for each in (run, calm):
+        create(log, each)
+        for seq in range(1, 9, 2):
+            step(log, each, seq)
+        bench.finish(each)
+    step(log, calm, 9)
+    bench.finish(calm)
+    bench.crash(first)
+    real, interruptions = claims.replayable, [1]
+
+    def replayable(*arguments: object) -> object:
+        if interruptions:
+            interruptions.pop()
+            raise AWAY
+        return real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(claims, "replayable", replayable)
+    step(log, run, 9)
+    bench.start()
+    bench.finish(run)
+    assert not interruptions
+    assert results(run)[9] == results(calm)[9]
+
+
+def test_a_drain_that_fails_does_not_spin(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    failures = []
+
+    def fail(*_: object) -> None:
+        failures.append(time.monotonic())
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Drain, "_take_changes", fail)
+    bench.start()
+    time.sleep(1)
+    assert 1 <= len(failures) <= 11
+
+
+def test_a_worker_that_the_log_has_forgotten_enters_it_again(bench: Bench) -> None:
+    log = bench.log
+    worker = bench.start()
+    run = log.run(log.team("a"))
+    create(log, run)
+    bench.finish(run)
+    Worker.objects.all().delete()
+    worker.pulse_now(log.conn)
+    step(log, run, 1)
+    bench.finish(run)
+    assert set(Operation.objects.values_list("state", flat=True)) == {"done"}
+    assert Worker.objects.get().models_served == ["tinsmith/nano-qwen3"]
+
+
+def test_suspects_behind_others_are_done_without_waiting_for_the_pulse(bench: Bench) -> None:
+    log = bench.log
+    run = log.run(log.team("a"))
+    create(log, run)
+    for seq in range(1, 9):
+        log.submit(run, seq, "forward_backward", batch(run, seq, seed=seq))
+    Operation.objects.filter(seq__in=[2, 4, 6, 8]).update(deaths=SUSPECT)
+    worker = bench.start()
+    worker.pulse_now = lambda conn: None  # type: ignore[method-assign]
+    deadline = time.monotonic() + WITHIN_S / 10
+    while Operation.objects.exclude(state="done").exists():
+        assert time.monotonic() < deadline, list(Operation.objects.values_list("seq", "state"))
+        time.sleep(0.05)
