@@ -33,7 +33,7 @@ HELD = {MODEL: NANO / "nano-qwen3", UNTIED_MODEL: NANO / "nano-llama3"}
 RENDERER = "qwen3_instruct"
 # the build without a GPU; rl_loop grades with pylatexenc, of the cookbook's extra `math-rl`
 ALSO = ("torch==2.13.0", "pylatexenc")
-# for the tokens of two families of models alone; 0.6.1 asks for a release the registry has not
+# for the tokens of two families of models alone; the release that 0.6.1 asks for is hard to find
 LEFT_OUT = "tml-renderers"
 COMMAND_WITHIN_S = 180.0
 RANK = 8
