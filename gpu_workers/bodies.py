@@ -6,6 +6,8 @@ we do not know are refused, never ignored.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import msgspec
@@ -28,12 +30,19 @@ from tinker_api.operation_bodies import (
 T = TypeVar("T")
 
 
-def decode(body: bytes, schema: type[T]) -> T:
-    """A JSON body as a `schema`; what is wrong with it is a UserError."""
+@contextmanager
+def _users_fault() -> Iterator[None]:
+    """What the web process would refuse fails the operation here."""
     try:
-        return schemas.decode(body, schema)
+        yield
     except BadRequest as error:
         raise UserError(error.detail) from None
+
+
+def decode(body: bytes, schema: type[T]) -> T:
+    """A JSON body as a `schema`; what is wrong with it is a UserError."""
+    with _users_fault():
+        return schemas.decode(body, schema)
 
 
 def optim_step(body: bytes) -> OptimStep:
@@ -88,28 +97,22 @@ def save_external(body: bytes) -> SaveExternalBody:
 
 def require_plain(found: CheckpointInfo) -> None:
     """Refuse to load a checkpoint whose files are encrypted."""
-    try:
+    with _users_fault():
         encryption.require_plain(found)
-    except BadRequest as error:
-        raise UserError(error.detail) from None
 
 
 def recipients(request: SaveExternalBody) -> list[encryption.Recipient]:
     """Whom the files are encrypted for; nobody when they are not."""
     if request.age_encryption_recipients is None:
         return []
-    try:
+    with _users_fault():
         return encryption.parse_recipients(request.age_encryption_recipients)
-    except BadRequest as error:
-        raise UserError(error.detail) from None
 
 
 def as_text(user_metadata: dict[str, Any]) -> dict[str, str]:
     """A checkpoint's metadata with every value as text."""
-    try:
+    with _users_fault():
         return metadata.as_text(user_metadata)
-    except BadRequest as error:
-        raise UserError(error.detail) from None
 
 
 def tokens_of(prompt: Prompt) -> list[int]:

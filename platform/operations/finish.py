@@ -135,18 +135,18 @@ def _apply_effect(conn: Connection, outcome: Outcome) -> None:
 
 def _leave_files(conn: Connection, outcomes: list[Outcome], written: set[int]) -> None:
     """Leave to the sweep what failed operations wrote, those too that had been failed meanwhile."""
-    with_files = [outcome for outcome in outcomes if outcome.writes is not None]
-    lost = [outcome.operation_id for outcome in with_files if outcome.operation_id not in written]
-    failed = {outcome.operation_id for outcome in with_files if outcome.error is not None}
-    if lost:
-        failed -= set(lost)
+    keys = {item.operation_id: item.writes for item in outcomes if item.writes is not None}
+    if not keys:
+        return
+    failed = {item.operation_id for item in outcomes if item.error is not None} & written
+    if lost := keys.keys() - written:
         rows = conn.execute(
-            "SELECT id FROM operations_operation WHERE id = ANY(%s) AND state = 'failed'", (lost,)
+            "SELECT id FROM operations_operation WHERE id = ANY(%s) AND state = 'failed'",
+            (list(lost),),
         )
         failed |= {operation_id for (operation_id,) in rows}
-    keys = [outcome.writes for outcome in with_files if outcome.operation_id in failed]
-    if keys:
-        leftovers.leave(conn, *(key for key in keys if key is not None))
+    if unneeded := keys.keys() & failed:
+        leftovers.leave(conn, *(keys[operation_id] for operation_id in unneeded))
 
 
 def _finish(conn: Connection, worker_id: uuid.UUID, outcomes: list[Outcome]) -> set[int]:

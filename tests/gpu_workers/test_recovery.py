@@ -64,9 +64,9 @@ def test_a_crash_costs_time_and_nothing_else(bench: Bench, monkeypatch) -> None:
         assert after[seq] == expected[seq], f"operation {seq} differs after the crash"
 
 
-def test_a_worker_declared_dead_starts_over_exactly(bench: Bench) -> None:
+def one_step_behind(bench: Bench) -> tuple[TrainingRun, TrainingRun]:
+    """Two runs that are alike but for step 3, which only the second has done."""
     log = bench.log
-    worker = bench.start()
     team = log.team("a")
     run, calm = log.run(team, seed=2), log.run(team, seed=2)
     for each in (run, calm):
@@ -75,6 +75,13 @@ def test_a_worker_declared_dead_starts_over_exactly(bench: Bench) -> None:
         bench.finish(each)
     step(log, calm, 3)
     bench.finish(calm)
+    return run, calm
+
+
+def test_a_worker_declared_dead_starts_over_exactly(bench: Bench) -> None:
+    log = bench.log
+    worker = bench.start()
+    run, calm = one_step_behind(bench)
     # the lease runs out and nobody else is there; the next pulse notices
     workers.retire(log.conn, worker_id=worker.id)
     worker.pulse_now(log.conn)
@@ -159,14 +166,7 @@ def test_a_lease_that_ran_out_ends_no_session(
     monkeypatch.setattr(drain, "LASTS_S", 1.0)
     log = bench.log
     worker = bench.start()
-    team = log.team("a")
-    run, calm = log.run(team, seed=2), log.run(team, seed=2)
-    for each in (run, calm):
-        create(log, each)
-        step(log, each, 1)
-        bench.finish(each)
-    step(log, calm, 3)
-    bench.finish(calm)
+    run, calm = one_step_behind(bench)
     bench.pause(worker)
     workers.retire(log.conn, worker_id=worker.id)
     step(log, run, 3)
