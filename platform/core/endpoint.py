@@ -18,7 +18,7 @@ from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 from psycopg_pool import PoolClosed, PoolTimeout
 
-from core.errors import ApiError, NotFound, TooLarge
+from core.errors import ApiError, NotFound, TooLarge, let_go
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +132,16 @@ def make_view(
 
 
 def as_api_error(error: Exception, doing: str) -> ApiError:
-    """What to tell the caller about an exception; those that are our fault are logged."""
+    """What to tell the caller about an exception; those that are our fault are logged.
+
+    The exception keeps nothing alive afterwards.
+    """
+    refusal = _as_refusal(error, doing)
+    let_go(error)
+    return refusal
+
+
+def _as_refusal(error: Exception, doing: str) -> ApiError:
     if isinstance(error, ApiError):
         return error
     if isinstance(error, RequestDataTooBig):

@@ -58,3 +58,19 @@ class TooLarge(ApiError):
     """The body is larger than the server takes."""
 
     status = 413
+
+
+def let_go(error: BaseException) -> None:
+    """Have an error forget the way it came, for it stays while its answer is sent, or longer.
+
+    A traceback holds the frames it went through, they hold the request's body, and one of them
+    mostly holds the error: a circle that only a garbage collection would end.
+    """
+    seen: set[int] = set()
+    left: list[BaseException | None] = [error]
+    while left:
+        found = left.pop()
+        if found is not None and id(found) not in seen:
+            seen.add(id(found))
+            found.__traceback__ = None
+            left += [found.__cause__, found.__context__]

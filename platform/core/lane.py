@@ -8,6 +8,7 @@ when its client hangs up, also in the middle of a stream.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing, closing
 from io import BytesIO
@@ -22,7 +23,9 @@ from core import admission, bodies, encodings
 from core.admission import Room
 from core.bodies import ClientGone, Message, Receive, Scope
 from core.endpoint import TOO_LARGE_ATTRIBUTE, Refuse, as_api_error
-from core.errors import ApiError, BadRequest, NotFound
+from core.errors import ApiError, BadRequest, NotFound, let_go
+
+log = logging.getLogger(__name__)
 
 Send = Callable[[Message], Awaitable[None]]
 # from a request's headers to the team that asks; raises Unauthorized
@@ -67,7 +70,13 @@ class Lane:
                 refused = as_api_error(error, f"{scope['method']} {scope['path']}")
                 await _send(self._refuse(refused), send)
                 return
-            await _until_hung_up(self._serve(request, send, room), receive)
+            try:
+                await _until_hung_up(self._serve(request, send, room), receive)
+            except Exception as error:
+                # the server closes the connection: an answer may be half sent
+                log.error("%s %s broke off", scope["method"], scope["path"], exc_info=error)
+                let_go(error)
+                raise
 
     async def _serve(self, request: ASGIRequest, send: Send, room: Room) -> None:
         """Send the response of the view that the URL names."""

@@ -135,6 +135,9 @@ async def ask(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        # by its traceback, an error that is left over leads back to the queue it lies in
+        while not events.empty():
+            events.get_nowait()
 
 
 async def _ask_one(
