@@ -83,6 +83,16 @@ class RowState:
     gradient: Tensor | None
     steps: int
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All rows that there are."""
+        return [t for t in (self.master, *(self.moments or ()), self.gradient) if t is not None]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held."""
+        return sum(tensor.nbytes for tensor in self.tensors)
+
 
 class Row:
     """One run's adapter in memory. Implements lora.context.Adapter."""

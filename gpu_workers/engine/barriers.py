@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gpu_workers.engine.arena import Arena, Row, RowState
-from gpu_workers.engine.files import FileThread
+from gpu_workers.engine.files import FileThreads
 from gpu_workers.engine.lora import peft_io
 from gpu_workers.engine.lora.context import Adapter
 from gpu_workers.engine.optimizer import step_rows
@@ -72,7 +72,7 @@ class Barriers:
         arena: Arena,
         scheduler: Scheduler,
         residency: Residency,
-        files: FileThread,
+        files: FileThreads,
         publisher: Publisher,
         *,
         base_name: str,
@@ -132,20 +132,34 @@ class Barriers:
         if isinstance(work, CreateRun):
             row.initialize()
             self._end(barrier, None)
-        elif isinstance(work, SaveState):
-            self._save(barrier, row, work)
-        elif isinstance(work, PublishSampler):
-            self._publish(barrier, row, work)
+        elif isinstance(work, SaveState | PublishSampler):
+            if not self._files.has_room(run.team):
+                self._wait_for_room(run)
+            elif isinstance(work, SaveState):
+                self._save(barrier, run, row, work)
+            else:
+                self._publish(barrier, run, row, work)
         elif isinstance(work, LoadState):
             self._load(barrier, run, row, work)
         else:
             raise TypeError(f"{type(work).__name__} is no work on a run")
 
-    def _save(self, barrier: Barrier, row: Row, work: SaveState) -> None:
+    def _wait_for_room(self, run: Run) -> None:
+        """Copies of this team's rows fill what waiting files may hold: the run waits, no other."""
+
+        def go_on() -> None:
+            if not run.dropped:
+                self._scheduler.release(run.id)
+
+        self._scheduler.hold(run.id)
+        self._files.when_room(lambda: self._post(go_on))
+
+    def _save(self, barrier: Barrier, run: Run, row: Row, work: SaveState) -> None:
         state = row.snapshot(moments=work.optimizer, gradient=work.gradient)
         self._scheduler.finish(barrier)  # the run goes on; the answer follows the files
         self._write(
             barrier.payload,
+            run,
             row,
             work,
             state,
@@ -153,15 +167,16 @@ class Barriers:
             encrypt_for=work.encrypt_for,
         )
 
-    def _publish(self, barrier: Barrier, row: Row, work: PublishSampler) -> None:
+    def _publish(self, barrier: Barrier, run: Run, row: Row, work: PublishSampler) -> None:
         state = row.snapshot(moments=False, gradient=False)
         self._publisher.publish(work.version, self._arena.frozen(row.spec, state.master))
         self._scheduler.finish(barrier)
-        self._write(barrier.payload, row, work, state, optimizer=False)
+        self._write(barrier.payload, run, row, work, state, optimizer=False)
 
     def _write(
         self,
         ticket: Ticket,
+        run: Run,
         row: Row,
         work: SaveState | PublishSampler,
         state: RowState,
@@ -188,7 +203,14 @@ class Barriers:
         def written(result: int | Exception) -> None:
             ticket.answer(result if isinstance(result, Exception) else SaveResult(result))
 
-        self._files.submit(write, written)
+        self._files.submit(
+            write,
+            written,
+            run=run.id,
+            team=run.team,
+            urgent=isinstance(work, PublishSampler),
+            nbytes=state.nbytes,
+        )
 
     def _load(self, barrier: Barrier, run: Run, row: Row, work: LoadState) -> None:
         self._scheduler.hold(run.id)
@@ -206,7 +228,7 @@ class Barriers:
         def arrived(result: RowState | Exception) -> None:
             self._post(lambda: self._loaded(barrier, run, row, result))
 
-        self._files.submit(read, arrived)
+        self._files.submit(read, arrived, run=run.id, team=run.team, urgent=True)
 
     def _loaded(self, barrier: Barrier, run: Run, row: Row, result: RowState | Exception) -> None:
         if run.dropped:

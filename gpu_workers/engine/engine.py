@@ -2,8 +2,8 @@
 
 Work comes in from any thread and is answered by callbacks. The engine thread sleeps on a condition
 until there is something to do, then turns: barriers that are due, a fair cycle of passes packed
-into micro-batches, one sampling step between any two of them. Files are written and read by a
-thread of their own. docs/engine.md tells the whole story.
+into micro-batches, one sampling step between any two of them. Files are written and read by
+threads of their own. docs/engine.md tells the whole story.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 from gpu_workers.engine.arena import Arena
 from gpu_workers.engine.barriers import Barriers, Ticket
 from gpu_workers.engine.base import BaseModel, ModelInfo
-from gpu_workers.engine.files import FileThread
+from gpu_workers.engine.files import FileThreads
 from gpu_workers.engine.lora import peft_io
 from gpu_workers.engine.memory import CheckpointPlan
 from gpu_workers.engine.options import EngineOptions, default_arena_bytes
@@ -63,7 +63,7 @@ class Engine:
         self._sampler_failures = 0  # steps in a row
         self._thread = threading.Thread(target=self._main, name="engine", daemon=True)
         self._runs: dict[str, Run] = {}
-        self._files = FileThread()
+        self._files = FileThreads(options.waiting_bytes)
         self._arena = Arena(
             base.modules, options.slots, _arena_bytes(base, options), base.device, base.dtype
         )

@@ -20,7 +20,8 @@ class EngineOptions:
     A request is cut into chunks of `chunk_tokens` (this decides bits, see docs/engine.md); passes
     take up to `micro_batch_tokens`; a cycle plans up to `cycle_tokens`. `deterministic` gives every
     request passes of its own (for GPUs; CPUs need no such thing). `checkpointed_layers` overrides
-    the choice made from free memory. `base_name` is what files call the base model.
+    the choice made from free memory. `base_name` is what files call the base model. Copies of rows
+    that wait to be written take up to `waiting_file_bytes`, of one team a quarter of that.
     """
 
     park_directory: Path
@@ -37,6 +38,7 @@ class EngineOptions:
     deterministic: bool = False
     checkpointed_layers: int | None = None
     base_name: str | None = None
+    waiting_file_bytes: int | None = None
     sampler: SamplerOptions = field(default_factory=SamplerOptions)
 
     @property
@@ -58,6 +60,11 @@ class EngineOptions:
     def cycle(self) -> int:
         """Tokens planned at a time: nobody waits longer than this for a fair share."""
         return self.cycle_tokens or self.micro_batch
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Memory for copies of rows that wait to be written to files."""
+        return self.waiting_file_bytes or (512 * MIB if self.on_cpu else 8192 * MIB)
 
     @property
     def row_multiple(self) -> int:

@@ -1,24 +1,28 @@
 """Which runs are in memory: more may exist than fit, the least recently used are parked in files.
 
 A parked run comes back, bit for bit, when it is given work; nobody outside notices but for the time
-it takes. All of it is called by the engine thread; files are the file thread's business.
+it takes. All of it is called by the engine thread; files are the file threads' business.
 """
 
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
 from gpu_workers.engine.arena import Arena, Row, RowState
-from gpu_workers.engine.files import FileThread
+from gpu_workers.engine.files import FileThreads
 from gpu_workers.engine.lora import peft_io
 from gpu_workers.engine.scheduler import Scheduler
 from gpu_workers.engine.types import AdapterSpec
 
 logger = logging.getLogger(__name__)
+
+PARKING = "(parking)"
+"""The account of rows that wait to be written because their runs gave way; no team's name."""
 
 
 @dataclass(slots=True, eq=False)
@@ -43,7 +47,7 @@ class Residency:
         self,
         arena: Arena,
         scheduler: Scheduler,
-        files: FileThread,
+        files: FileThreads,
         directory: Path,
         post: Callable[[Callable[[], None]], object],
     ) -> None:
@@ -83,7 +87,7 @@ class Residency:
             self.arena.release(run.row)
             run.row = None
         if run.parked is not None:
-            self._files.remove(run.parked)
+            self._remove(run, run.parked)
             run.parked = None
 
     def _make_room(self, spec: AdapterSpec, runs: dict[str, Run]) -> bool:
@@ -91,6 +95,9 @@ class Residency:
         while not self.arena.fits(spec):
             victim = self._victim(runs)
             if victim is None:
+                return False
+            if not self._files.has_room(PARKING):
+                self._files.when_room(lambda: self._post(lambda: None))
                 return False
             self._park(victim)
         return True
@@ -124,7 +131,15 @@ class Residency:
             if isinstance(result, Exception):
                 self._post(lambda: self._keep(run, row, result))
 
-        self._files.submit(write, written)
+        self._files.submit(
+            write,
+            written,
+            run=run.id,
+            team=run.team,
+            urgent=True,
+            nbytes=state.nbytes,
+            account=PARKING,
+        )
         run.row, run.parked = None, directory
         self.arena.release(row)
         self.parkings += 1
@@ -157,7 +172,7 @@ class Residency:
             raise
 
     def _read_back(self, run: Run, row: Row, spec: AdapterSpec, directory: Path) -> None:
-        """Have the file thread fill the row from the parked run's files."""
+        """Have a file thread fill the row from the parked run's files."""
 
         def read() -> RowState:
             return peft_io.load(directory, row.layout, spec, optimizer=True, gradient=True)
@@ -165,8 +180,17 @@ class Residency:
         def arrived(result: RowState | Exception) -> None:
             self._post(lambda: self._arrived(run, row, result))
 
-        self._files.submit(read, arrived)
-        self._files.remove(directory)
+        self._files.submit(read, arrived, run=run.id, team=run.team, urgent=True)
+        self._remove(run, directory)
+
+    def _remove(self, run: Run, directory: Path) -> None:
+        """Delete a parked run's folder, after all of the run's file work before."""
+        self._files.submit(
+            lambda: shutil.rmtree(directory, ignore_errors=True),
+            run=run.id,
+            team=run.team,
+            urgent=False,
+        )
 
     def _arrived(self, run: Run, row: Row, result: RowState | Exception) -> None:
         if run.dropped or run.row is not row:
