@@ -1,9 +1,9 @@
 """The engine's file threads: reads and writes happen behind training, in turns between teams.
 
-One thread does what somebody waits for (publications, loads, runs that are parked or come back), the
-other saves, so that nobody waits behind another team's saves. A run's work is done in the order
-asked for, one piece at a time: a load sees the save before it and a parked run the state it was
-parked in. Work hurries when what is behind it in its run does.
+One thread does what somebody waits for (publications, loads, runs that are parked or come back),
+the other saves, so that nobody waits behind another team's saves. A run's work is done in the order
+asked for, one piece at a time: a load sees the save before it, a parked run the state it was parked
+in. Work hurries when what is behind it in its run does.
 """
 
 from __future__ import annotations
