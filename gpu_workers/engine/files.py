@@ -105,7 +105,7 @@ class FileThreads:
         self._max_bytes = max_bytes
         self._queue = FileQueue()
         self._held: Counter[str] = Counter()
-        self._for_room: list[Callable[[], None]] = []
+        self._for_room: list[Callable[[], object]] = []
         self._change = threading.Condition()
         self._closing = False
         self._threads = [
@@ -148,7 +148,7 @@ class FileThreads:
             own, total = self._held[account], self._held.total()
         return not own or (own < self._max_bytes // 4 and total < self._max_bytes)
 
-    def when_room(self, then: Callable[[], None]) -> None:
+    def when_room(self, then: Callable[[], object]) -> None:
         """Call `then` once some memory is given back; to be asked after `has_room` said no."""
         with self._change:
             if self._held.total():
@@ -178,7 +178,7 @@ class FileThreads:
             return item
 
     def _finish(self, item: FileWork) -> None:
-        woken: list[Callable[[], None]] = []
+        woken: list[Callable[[], object]] = []
         with self._change:
             self._queue.done(item)
             if item.nbytes:
@@ -199,7 +199,7 @@ def _run(item: FileWork) -> None:
     _call(lambda: item.then(result))
 
 
-def _call(function: Callable[[], None]) -> None:
+def _call(function: Callable[[], object]) -> None:
     try:
         function()
     except Exception:
