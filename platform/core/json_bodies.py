@@ -40,13 +40,19 @@ def decode(body: bytes, schema: type[T], *, nul_allowed: bool = False) -> T:
     if decoder is None:
         decoder = _decoders[schema] = msgspec.json.Decoder(schema)
     try:
-        if not nul_allowed and b"\\u0000" in body:
+        if not nul_allowed and holds_nul(body):
             raise BadField("the body holds a NUL character, which no field may contain")
         return decoder.decode(body or b"{}")
     except msgspec.ValidationError as error:
         raise _explain(str(error), schema) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadField(f"the body is not valid JSON: {error}") from None
+
+
+def holds_nul(body: bytes) -> bool:
+    """Whether a text in a JSON body holds a NUL character; JSON has no other way to write it."""
+    # a pair of backslashes is one backslash: what follows it, `u0000` too, is text
+    return b"\\u0000" in body and b"\\u0000" in body.replace(b"\\\\", b"--")
 
 
 def _explain(message: str, schema: type[Any]) -> BadField:
