@@ -71,6 +71,8 @@ class Failed:
 
 Outcome = Pending | Finished | Failed
 
+# The lock holds off the session's release, which would not see what is stored here; heartbeats and
+# other submits go on beside it
 _APPEND_TO_RUN = """
 WITH run AS (
     SELECT r.id, r.team_id, b.pool, s.ended_at, r.worker_id
@@ -78,6 +80,7 @@ WITH run AS (
     JOIN catalog_basemodel b ON b.id = r.base_model_id
     JOIN runs_session s ON s.id = r.session_id
     WHERE r.id = %(target)s AND r.team_id = %(team)s
+    FOR KEY SHARE OF s
 ), operation AS (
     INSERT INTO operations_operation (target, seq, team_id, pool, kind, cost)
     SELECT id, %(seq)s, team_id, pool, %(kind)s, %(cost)s FROM run WHERE ended_at IS NULL

@@ -87,7 +87,7 @@ def release_ended(conn: Connection, *, worker_id: uuid.UUID) -> list[Released]:
             WHERE s.ended_at IS NOT NULL AND s.released_at IS NULL AND NOT EXISTS (
                 SELECT FROM runs_trainingrun r JOIN operations_worker w ON w.id = r.worker_id
                 WHERE r.session_id = s.id AND w.id <> %s AND w.alive_until > now())
-            ORDER BY s.ended_at LIMIT 20 FOR UPDATE SKIP LOCKED
+            ORDER BY s.ended_at LIMIT 20 FOR NO KEY UPDATE SKIP LOCKED
             """,
             (worker_id,),
         ).fetchall()
@@ -95,6 +95,8 @@ def release_ended(conn: Connection, *, worker_id: uuid.UUID) -> list[Released]:
 
 
 def _release(conn: Connection, session_id: str) -> Released:
+    # waits for submits under way, which have a share in this lock: then all there is can be seen
+    conn.execute("SELECT FROM runs_session WHERE id = %s FOR UPDATE", (session_id,))
     failed = conn.execute(
         """
         UPDATE operations_operation o SET state = 'failed', error = %(message)s,
