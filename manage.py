@@ -6,14 +6,17 @@
     python3 manage.py test [ARGS]        ruff, mypy and pytest; ARGS go to pytest alone
     python3 manage.py COMMAND            Django's own commands
 
-Needs Python 3.11 or newer and nothing else: it makes `.venv` beside itself, installs the project
-there when its pyproject files have changed, and runs itself again inside. TINSMITH_NO_VENV=1 says
-that the Python it is started with already has everything.
+`COMMAND --help` says more of each. Needs Python 3.11 or newer and nothing else: it makes `.venv`
+beside itself, installs there exactly what the lock files name (again when they or the pyproject
+files have changed) and runs itself again inside. TINSMITH_NO_VENV=1 says that the Python it is
+started with already has everything.
 """
 
+import difflib
 import fcntl
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -22,14 +25,30 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 VENV = os.path.join(HERE, ".venv")
 VENV_PYTHON = os.path.join(VENV, "bin", "python")
 TORCH = "torch==2.13.0"
-PROJECTS = ["pyproject.toml", os.path.join("sdk", "pyproject.toml")]
+LOCKS = os.path.join("platform", "config", "requirements")
+MADE_FROM = [
+    "pyproject.toml",
+    os.path.join("sdk", "pyproject.toml"),
+    os.path.join(LOCKS, "base.txt"),
+    os.path.join(LOCKS, "dev.txt"),
+]
+OURS = ("demo", "up", "test")
+SHOW_EVERY_S = 10  # in a pipe; a terminal shows every second
+TEST_HELP = """\
+usage: manage.py test [--coverage] [ARGS]
+
+Without ARGS: ruff, mypy, then every test. ARGS go to pytest alone:
+
+    manage.py test tests/platform         one folder
+    manage.py test tests/sdk -k polls -x  what pytest takes: `.venv/bin/pytest --help` lists it
+    manage.py test --coverage [ARGS]      pytest, then which of our lines ran; takes much longer
+"""
 
 
 def bootstrap(extra):
     """Make sure that we run in .venv with the project (and its extra, if any) installed."""
     if os.environ.get("TINSMITH_NO_VENV"):
         return
-    _require_version()
     if not _is_installed(extra):
         lock = os.open(HERE, os.O_RDONLY)
         fcntl.flock(lock, fcntl.LOCK_EX)  # two first starts at once
@@ -41,9 +60,9 @@ def bootstrap(extra):
         os.execv(VENV_PYTHON, arguments)
 
 
-def _require_version():
+def require_version():
     """Run again under a newer Python if this one is too old, or say that there is none."""
-    if sys.version_info >= (3, 11):
+    if sys.version_info >= (3, 11) or os.environ.get("TINSMITH_NO_VENV"):
         return
     for folder in os.environ.get("PATH", "").split(os.pathsep):
         for minor in (13, 12, 11):
@@ -60,7 +79,7 @@ def _stamp_file(extra):
 def _stamp():
     """Names one state of the installation: what it is made from, and where."""
     digest = hashlib.sha256((HERE + TORCH).encode())
-    for name in PROJECTS:
+    for name in MADE_FROM:
         with open(os.path.join(HERE, name), "rb") as file:
             digest.update(file.read())
     return digest.hexdigest()
@@ -77,18 +96,28 @@ def _is_installed(extra):
 def _install(extra):
     """Make .venv if there is none that works, and install into it."""
     begun = time.monotonic()
+    before = signal.signal(signal.SIGTERM, _break_off)
     print("Installing Tinsmith into .venv; the first time takes a few minutes.", file=sys.stderr)
     if not _works(VENV_PYTHON):
         _make_venv()
     pip = [VENV_PYTHON, "-m", "pip", "--disable-pip-version-check", "install", "--no-input"]
-    _run("PyTorch", [*pip, TORCH])
-    chosen = f"{HERE}[{extra}]" if extra else HERE
-    _run("everything else", [*pip, "-e", os.path.join(HERE, "sdk"), "-e", chosen])
+    exact = [*pip, "--no-deps"]
+    files = [os.path.join(HERE, LOCKS, name + ".txt") for name in ("base", extra) if name]
+    locked = [word for file in files for word in ("-r", file)]
+    _run("libraries", [*exact, "--require-hashes", *locked])
+    _run("PyTorch", [*pip, TORCH])  # finds its libraries there; which build is the machine's affair
+    ours = ["-e", os.path.join(HERE, "sdk"), "-e", HERE]
+    _run("Tinsmith itself", [*exact, "--no-build-isolation", *ours])
     # the extra contains the plain installation
     for name in {extra, ""}:
         with open(_stamp_file(name), "w") as file:
             file.write(_stamp())
+    signal.signal(signal.SIGTERM, before)
     print("Installed in %.0f s." % (time.monotonic() - begun), file=sys.stderr)
+
+
+def _break_off(number, frame):
+    raise KeyboardInterrupt  # as Ctrl-C: the installer that runs is ended, too
 
 
 def _works(python):
@@ -112,14 +141,23 @@ def _run(what, command):
     """Run an installer, its output in .venv/install.log; show how long it has been at it."""
     log = os.path.join(VENV, "install.log")
     begun = time.monotonic()
+    said = 0
     shown = sys.stderr.isatty()
     with open(log, "a") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-        while process.poll() is None:
-            time.sleep(0.2)
-            if shown:
+        try:
+            while process.poll() is None:
+                time.sleep(0.2)
                 seconds = int(time.monotonic() - begun)
-                print(f"\r  {what} … {seconds} s", end="", file=sys.stderr, flush=True)
+                if shown:
+                    print(f"\r  {what} … {seconds} s", end="", file=sys.stderr, flush=True)
+                elif seconds >= said + SHOW_EVERY_S:
+                    said = seconds
+                    print(f"  {what} … {seconds} s", file=sys.stderr, flush=True)
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
     seconds = int(time.monotonic() - begun)
     print("\r" * shown + f"  {what}: {seconds} s   ", file=sys.stderr)
     if process.returncode:
@@ -135,28 +173,78 @@ def run_tests(arguments):
             status = subprocess.call([sys.executable, "-m", *command], cwd=HERE)
             if status:
                 return status
+    if "--coverage" in arguments:
+        return _measure_coverage([word for word in arguments if word != "--coverage"])
     return subprocess.call([sys.executable, "-m", "pytest", *arguments], cwd=HERE)
 
 
-def main():
-    """Bootstrap, then run the command."""
-    command = sys.argv[1] if len(sys.argv) > 1 else "help"
-    bootstrap("dev" if command == "test" else "")
+def _measure_coverage(arguments):
+    """pytest with all processes that it starts measured, then the report; pytest's status."""
+    coverage = [sys.executable, "-m", "coverage"]
+    subprocess.call([*coverage, "erase"], cwd=HERE)
+    status = subprocess.call([*coverage, "run", "-m", "pytest", *arguments], cwd=HERE)
+    subprocess.call([*coverage, "combine", "--quiet"], cwd=HERE)
+    subprocess.call([*coverage, "report", "--skip-covered"], cwd=HERE)
+    return status
+
+
+def show_help():
+    """Our commands, then the others' names where there is an environment that knows them."""
+    print(__doc__)
+    if os.environ.get("TINSMITH_NO_VENV") or _is_installed("") or _is_installed("dev"):
+        bootstrap("" if _is_installed("") else "dev")
+        use_checkout()
+        from config import commands
+
+        print(commands.describe())
+    else:
+        print("Nothing is installed yet; afterwards this lists the other commands, too.")
+
+
+def use_checkout():
+    """Let our packages be imported from here."""
     sys.path.insert(0, HERE)
     sys.path.insert(0, os.path.join(HERE, "platform"))
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    if command == "test":
-        sys.exit(run_tests(sys.argv[2:]))
-    if command in ("up", "demo"):
+
+
+def main():
+    """Run the command, installing first what it needs; help and mistakes need nothing."""
+    arguments = sys.argv[1:] or ["help"]
+    if arguments[0] == "help" and arguments[1:2] and arguments[1] in OURS:
+        arguments = [arguments[1], "--help"]
+    command, rest = arguments[0], arguments[1:]
+    require_version()
+    near = difflib.get_close_matches(command, OURS, 1)
+    if near and command not in OURS:
+        sys.exit(f"manage.py: there is no command {command!r}; did you mean {near[0]}?")
+    if command in ("help", "--help", "-h") and not rest:
+        show_help()
+    elif command == "test" and {"--help", "-h"} & set(rest):
+        print(TEST_HELP)
+    elif command == "test":
+        bootstrap("dev")
+        sys.exit(run_tests(rest))
+    elif command in ("up", "demo"):
+        use_checkout()
+        from config.standalone import options
+
+        chosen = options.read(command, rest)
+        bootstrap("")
         from config.standalone import up
 
-        sys.exit(getattr(up, command)(sys.argv[2:]))
-    if command in ("help", "--help", "-h") and len(sys.argv) < 3:
-        print(__doc__)
-    from django.core.management import execute_from_command_line
+        sys.exit(up.run(command, chosen))
+    else:
+        bootstrap("")
+        use_checkout()
+        from config import commands
 
-    execute_from_command_line(sys.argv)
+        commands.execute(sys.argv)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("\nbroken off", file=sys.stderr)
+        sys.exit(130)

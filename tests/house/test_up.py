@@ -174,6 +174,11 @@ def test_the_folder_survives_every_death_and_keeps_its_key(folder: Path) -> None
         begun = time.monotonic()
         assert stop_up(process) == 0
         assert time.monotonic() - begun < 15
+        last = (folder / "up.log").read_text().splitlines()[-2:]
+        assert last == [
+            "Stopping worker, web, valkey, postgres …",
+            f"Stopped. {folder} is kept for the next start.",
+        ]
     finally:
         stop_up(process)
 
@@ -204,6 +209,8 @@ def test_ctrl_c_while_it_starts_leaves_nothing_running(folder: Path) -> None:
     assert process.wait(30) == 130
     wait_until("everything to be gone", lambda: not list(folder.rglob("postmaster.pid")), 10)
     assert not (folder / "ready.json").exists()
+    said = (folder / "up.log").read_text()
+    assert said.index("Stopping ") < said.index("Stopped.")
     assert not any(str(folder) in " ".join(_command(p)) for p in psutil.process_iter())
 
 
@@ -248,3 +255,4 @@ def test_a_model_that_cannot_be_served_is_refused(folder: Path) -> None:
     data = str(folder / "data")
     said = refused("--data-dir", data, "--port", "0", "--model", f"odd={folder / 'odd'}")
     assert "model_type 'gpt2'; supported are llama, qwen3" in said
+    assert not (folder / "data").exists(), "before anything is started"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import socket
 import sys
 import threading
 import time
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from config.env import REPOSITORY, text
 from config.standalone import children
+from config.standalone.options import listen_on, require_free
 from core.embedded import (
     Child,
     DataFolder,
@@ -47,7 +48,7 @@ class Platform:
     host: str = "127.0.0.1"
     port: int = 8000
     models: dict[str, str] = field(default_factory=dict)
-    say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True)
+    say: Callable[[str], None] = field(default_factory=lambda: _say)
     ended: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -56,13 +57,20 @@ class Platform:
         self._own_database = True
 
     def open(self) -> None:
-        """Choose the port and take the folder's lock: refused before anything is touched.
+        """Choose the port, look at the models, take the folder's lock: before anything is touched.
 
         Raises:
-            StartError, EmbeddedError: port or folder cannot be had.
+            BadOption, StartError, EmbeddedError: port, model or folder cannot be had.
         """
+        from catalog.sources import BadSource, inspect
+
+        require_free(self.host, self.port)
         self.port = self.port or _free_port(self.host)
-        _require_free(self.host, self.port)
+        for name, given in self.models.items():
+            try:
+                inspect(given)
+            except BadSource as error:
+                raise StartError(f"--model {name}={given}: {error}") from error
         self.url = children.url_of(self.host, self.port)
         self.folder.open()
 
@@ -88,9 +96,14 @@ class Platform:
             self.supervisor.check()
 
     def stop(self) -> None:
-        """Stop everything that `start` started."""
+        """Stop everything that `start` started, and say so."""
+        running = [child.name for child in reversed(self.supervisor.children)]
+        if running:
+            self.say(f"Stopping {', '.join(running)} …")
         self.supervisor.stop()
         self.folder.close()
+        if running:
+            self.say(f"Stopped. {self.folder.path} is kept for the next start.")
 
     def _start_services(self) -> dict[str, str]:
         """Start the servers that the environment does not name; returns our variables."""
@@ -166,6 +179,12 @@ class Platform:
             time.sleep(0.1)
 
 
+def _say(line: str) -> None:
+    """To the terminal; if that is gone, what we do next is more important than who hears of it."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
+
+
 def _set_up_django() -> None:
     """Django for this process alone: few queries, no pool, so that no thread runs when it forks."""
     import django
@@ -198,18 +217,5 @@ def _worker_ready() -> bool:
 
 
 def _free_port(host: str) -> int:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.bind((host, 0))
+    with listen_on(host, 0) as probe:
         return int(probe.getsockname()[1])
-
-
-def _require_free(host: str, port: int) -> None:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except (OSError, OverflowError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise StartError(
-                f"cannot listen on {host}:{port}: {reason}; choose another with --port (0: any)"
-            ) from error

@@ -1,4 +1,4 @@
-"""The commands `manage.py up` and `manage.py demo`: their arguments, what they print and write."""
+"""The commands `manage.py up` and `manage.py demo`: what they start, print and write."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from config.env import REPOSITORY, data_folder
+from config.env import REPOSITORY, BadEnvironment
+from config.standalone.options import BadOption
 from config.standalone.running import WATCH_S, Platform, StartError
 from core.embedded import DataFolder, EmbeddedError
 from core.embedded.folder import write_private
@@ -23,80 +23,30 @@ if TYPE_CHECKING:
     from config.standalone.access import Access
 
 DEMO_MODULE = "recipes.demo"
-DEFAULT_PORT = 8000
 
 
-def up(argv: Sequence[str]) -> int:
-    """Serve until Ctrl-C; returns the exit status."""
-    parser = _parser("up", "Run the whole platform on this machine until Ctrl-C.")
-    return _run(parser.parse_args(argv))
-
-
-def demo(argv: Sequence[str]) -> int:
-    """Run the platform and fine-tune a small model on it; returns the exit status."""
-    parser = _parser("demo", "Run the platform, fine-tune a small model on it, go on serving.")
-    parser.add_argument(
-        "--once",
-        action="store_true",
-        help="stop after the demo; the status is 0 only if the model has learnt its task",
-    )
-    return _run(parser.parse_args(argv), with_demo=True)
-
-
-def _parser(name: str, description: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=f"manage.py {name}", description=description, allow_abbrev=False
-    )
-    parser.add_argument(
-        "--data-dir",
-        type=Path,
-        default=data_folder(),
-        metavar="DIR",
-        help="where everything is kept (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on (default: this machine only)"
-    )
-    parser.add_argument(
-        "--port", type=_port, default=DEFAULT_PORT, help="default: %(default)s; 0: any free port"
-    )
-    parser.add_argument(
-        "--ready-file",
-        type=Path,
-        metavar="F",
-        help="once everything answers, write url, api_key, admin_username, admin_password to F",
-    )
-    parser.add_argument(
-        "--model",
-        type=_model,
-        action="append",
-        default=[],
-        metavar="NAME=PATH_OR_HUB_ID",
-        help="offer one more base model; may be given several times",
-    )
-    return parser
-
-
-def _run(options: argparse.Namespace, *, with_demo: bool = False) -> int:
+def run(command: str, options: argparse.Namespace) -> int:
+    """Serve as `up` or `demo` with the options that `options.read` gave; returns the status."""
     begun = time.monotonic()
-    ready_file: Path | None = options.ready_file and options.ready_file.expanduser().absolute()
-    platform = Platform(
-        DataFolder(options.data_dir), options.host, options.port, dict(options.model)
-    )
+    ready_file: Path | None = options.ready_file
+    try:
+        folder = DataFolder(options.data_dir)
+    except EmbeddedError as error:
+        sys.exit(f"manage.py: {error}")
+    platform = Platform(folder, options.host, options.port, dict(options.model))
     signals = _Signals(platform)
     try:
         platform.open()
         if ready_file:
             # ours now: an old one would speak of a server that is gone
             ready_file.unlink(missing_ok=True)
-            ready_file.parent.mkdir(parents=True, exist_ok=True)
         os.umask(0o077)
         access = platform.start()
         signals.starting = False
         if ready_file:
             write_private(ready_file, json.dumps(_ready(platform, access), indent=2) + "\n")
         _announce(platform, access, time.monotonic() - begun)
-        if with_demo:
+        if command == "demo":
             status = _run_demo(platform, access)
             if options.once or platform.ended.is_set():
                 return status
@@ -104,7 +54,7 @@ def _run(options: argparse.Namespace, *, with_demo: bool = False) -> int:
         platform.watch()
     except KeyboardInterrupt:
         return 130
-    except (StartError, EmbeddedError, OSError) as error:
+    except (BadOption, BadEnvironment, StartError, EmbeddedError, OSError) as error:
         platform.say(f"manage.py: {error}")
         return 1
     finally:
@@ -170,16 +120,3 @@ def _run_demo(platform: Platform, access: Access) -> int:
         return 130 if process.poll() is None else process.returncode
     finally:
         stop(process, ((signal.SIGTERM, 2.0),))
-
-
-def _port(value: str) -> int:
-    if not value.isdigit() or int(value) > 65535:
-        raise argparse.ArgumentTypeError(f"{value!r} is not a port: use 0 to 65535")
-    return int(value)
-
-
-def _model(value: str) -> tuple[str, str]:
-    name, equals, source = value.partition("=")
-    if not (name and equals and source):
-        raise argparse.ArgumentTypeError(f"{value!r}: write NAME=PATH_OR_HUB_ID")
-    return name, source
