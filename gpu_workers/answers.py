@@ -25,6 +25,24 @@ def json(**fields: object) -> Answer:
     return JSON, msgspec.json.encode(fields)
 
 
+def size_of(result: object) -> int:
+    """About how many bytes the answer to a result has; the arrays in it are what counts."""
+    if isinstance(result, PassResult):
+        return sum(array.nbytes for array in result.outputs)
+    if isinstance(result, SampleResult):
+        tables = [result.top_prompt, *(sequence.top for sequence in result.sequences)]
+        arrays = [
+            result.prompt_logprobs,
+            result.target_logprobs,
+            result.alt_tokens,
+            result.alt_logprobs,
+            *(array for table in tables if table for array in (table.tokens, table.logprobs)),
+            *(array for item in result.sequences for array in (item.tokens, item.logprobs)),
+        ]
+        return sum(array.nbytes for array in arrays if array is not None)
+    return 0
+
+
 def forward_backward(result: PassResult) -> Answer:
     """A ForwardBackwardOutput: the logprobs of each datum and the metrics."""
     output = wire_pb2.ForwardBackwardOutput(loss_fn_output_type="ArrayRecord")

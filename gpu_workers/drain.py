@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 LASTS_S = 50.0
 MAX_OPERATIONS = 1024
 MAX_BYTES = 96 * 1024 * 1024
+# of results on their way into the log; while there are more, nothing is claimed
+MAX_RESULT_BYTES = 128 * 1024 * 1024
 MAX_CLAIM = 128
 RETRY_S = 1.0
 
@@ -41,6 +43,7 @@ class Capacity:
         self._lock = threading.Lock()
         self._operations = 0
         self._bytes = 0
+        self._result_bytes = 0
         self._unsettled = 0
         self._was_full = False
         self._end_wanted = False
@@ -50,6 +53,8 @@ class Capacity:
         """(operations, bytes) that may still be claimed."""
         with self._lock:
             left = MAX_OPERATIONS - self._operations, MAX_BYTES - self._bytes
+            if self._result_bytes >= MAX_RESULT_BYTES:
+                left = 0, 0
             self._was_full = min(left) <= 0
             return max(0, left[0]), max(0, left[1])
 
@@ -66,21 +71,25 @@ class Capacity:
             self._unsettled += 1
             self._bytes += len(operation.body)
 
-    def give_back(self, operation: Claimed) -> None:
-        """The engine is through with it; its outcome is on the way into the log."""
+    def give_back(self, operation: Claimed, *, result: int = 0) -> None:
+        """The engine is through with it; `result` bytes are on the way into the log."""
         with self._lock:
             self._operations -= 1
             self._bytes -= len(operation.body)
+            self._result_bytes += result
             wake, self._was_full = self._was_full, False
         if wake:
             self.freed.wake()
 
-    def settle(self, count: int) -> None:
-        """So many have their outcome in the log, or need none."""
+    def settle(self, count: int, *, results: int = 0) -> None:
+        """So many have their outcome in the log, of `results` bytes together, or need none."""
         with self._lock:
             self._unsettled -= count
+            self._result_bytes -= results
             wake = self._end_wanted and not self._unsettled
             self._end_wanted &= not wake
+            if results and self._was_full:
+                wake, self._was_full = True, False
         if wake:
             self.freed.wake()
 

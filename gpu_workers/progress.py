@@ -45,10 +45,9 @@ class RunProgress:
         self.under_way.discard(seq)
         self.since_snapshot += 1
 
-    @property
-    def applied(self) -> int:
-        """The seq up to which everything is finished."""
-        return min(self.under_way) - 1 if self.under_way else self.last_submitted
+    def applied_with(self, seqs: set[int]) -> int:
+        """The seq up to which everything is finished once these are."""
+        return min(self.under_way - seqs, default=self.last_submitted + 1) - 1
 
     def snapshot_due(self) -> bool:
         """Whether enough has happened since the last recovery copy for another one."""

@@ -362,8 +362,11 @@ class Worker:
             self._samples.discard(request_id)
             self._let_go(operation)
             return
-        self.capacity.give_back(operation)
-        self.finisher.put(Ended(operation.id, request_id, result, answer, effect, used, writes))
+        size = answers.size_of(result)
+        self.capacity.give_back(operation, result=size)
+        self.finisher.put(
+            Ended(operation.id, request_id, result, answer, effect, used, writes, size)
+        )
 
     def _let_go(self, operation: Claimed) -> None:
         """An operation leaves without an outcome."""
@@ -373,23 +376,32 @@ class Worker:
     # --- after operations ended ---------------------------------------------------------------
 
     def _applied(self, request_ids: list[str]) -> dict[str, int]:
-        """How far the runs of these requests have come once they are written."""
-        moved: dict[str, int] = {}
+        """How far the runs of these requests will have come once they are written."""
+        ended: dict[str, set[int]] = {}
+        for request_id in request_ids:
+            target, seq = split_request_id(request_id) or ("", 0)
+            ended.setdefault(target, set()).add(seq)
         with self._order:
-            for request_id in request_ids:
-                target, seq = split_request_id(request_id) or ("", 0)
+            return {
+                target: self._runs[target].applied_with(seqs)
+                for target, seqs in ended.items()
+                if target in self._runs
+            }
+
+    def _on_written(self, written: list[Ended]) -> None:
+        """Progress moves here, after the commit: what failed to be written is not finished."""
+        self._samples.difference_update(ended.request_id for ended in written)
+        self.capacity.settle(len(written), results=sum(ended.size for ended in written))
+        touched: list[RunProgress] = []
+        with self._order:
+            for ended in written:
+                target, seq = split_request_id(ended.request_id) or ("", 0)
                 progress = self._runs.get(target)
                 if progress is not None:
                     progress.finished(seq)
-                    moved[target] = progress.applied
-        return moved
-
-    def _on_written(self, request_ids: list[str]) -> None:
-        self._samples.difference_update(request_ids)
-        self.capacity.settle(len(request_ids))
-        for target in {request_id.rpartition(":")[0] for request_id in request_ids}:
-            progress = self._runs.get(target)
-            if progress is not None and progress.snapshot_due():
+                    touched.append(progress)
+        for progress in touched:
+            if progress.snapshot_due():
                 self._snapshot(progress)
 
     def _snapshot(self, progress: RunProgress) -> None:

@@ -42,6 +42,14 @@ def connect() -> psycopg.Connection[tuple[Any, ...]]:
     return psycopg.connect(**connect_kwargs(), autocommit=True, prepare_threshold=0)
 
 
+def is_passing(error: BaseException) -> bool:
+    """Whether the database was away, busy or full: the same may succeed later."""
+    too_much = "54"  # SQLSTATE class "program limit exceeded"; psycopg calls it operational, too
+    return isinstance(error, psycopg.OperationalError) and not (error.sqlstate or "").startswith(
+        too_much
+    )
+
+
 async def connect_async() -> Connection:
     """A new asynchronous autocommit connection outside the pool; the caller closes it."""
     return await psycopg.AsyncConnection.connect(**connect_kwargs(), autocommit=True)

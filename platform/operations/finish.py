@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import psycopg
 from psycopg import Connection
 
 from checkpoints import leftovers
@@ -32,7 +33,8 @@ class Outcome:
     """What became of an operation: a result to send, or an error and its category.
 
     `effect` writes the rows that the operation brings forth (a checkpoint, a sampler) in the same
-    transaction; it may raise `Conflict`. `used` goes into the ledger. `writes` is the store key of
+    transaction; it may raise `Conflict`, and what it cannot store fails the
+    operation. `used` goes into the ledger. `writes` is the store key of
     the files that it wrote, which nobody needs if it fails.
     """
 
@@ -131,6 +133,9 @@ def _apply_effect(conn: Connection, outcome: Outcome) -> None:
             outcome.effect(conn)
     except Conflict as conflict:
         outcome.fail(str(conflict), "user")
+    except psycopg.DataError as error:
+        # what it writes comes from the request's body, e.g. a NUL in a name
+        outcome.fail(f"this cannot be stored: {error.diag.message_primary or error}", "user")
 
 
 def _leave_files(conn: Connection, outcomes: list[Outcome], written: set[int]) -> None:
