@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from core import database, doorbell, hub
+from core import database, doorbell
 from operations import claims, workers
-from operations.announcements import Announcement
+from operations.announcements import CANCEL_CHANNEL, WORK_CHANNEL, Announcement
 from operations.claims import Claimed
 
 if TYPE_CHECKING:
@@ -147,8 +147,8 @@ class Drain:
         again = True
         try:
             with database.connect() as conn:
-                conn.execute(f"LISTEN {hub.WORK_CHANNEL}")
-                conn.execute(f"LISTEN {hub.CANCEL_CHANNEL}")
+                conn.execute(f"LISTEN {WORK_CHANNEL}")
+                conn.execute(f"LISTEN {CANCEL_CHANNEL}")
                 again = self._loop(conn, time.monotonic() + LASTS_S)
         except psycopg.OperationalError as error:
             log.error("the drain lost the database and begins anew: %s", error)
@@ -260,7 +260,7 @@ class Drain:
     def _announced(self, conn: psycopg.Connection) -> set[Announcement]:
         news: set[Announcement] = set()
         for notice in conn.notifies(timeout=0):
-            if notice.channel == hub.CANCEL_CHANNEL:
+            if notice.channel == CANCEL_CHANNEL:
                 self._worker.cancel(notice.payload)
                 continue
             pool, kind = Announcement.parse(notice.payload)

@@ -1,15 +1,16 @@
-"""Wakes coroutines when PostgreSQL says that what they wait for has happened.
+"""Brings what PostgreSQL announces to the coroutines that wait for it.
 
-One LISTEN connection a process. A waiter registers before it first looks, so no wake-up falls
-between the look and the wait; a reconnect wakes everybody, for notifications may have been lost.
-The same connection brings news to whoever remembers rows, so that what has changed is forgotten.
+One LISTEN connection a process. What may be announced is a `Topic`, declared by the app that
+announces it; the hub knows none of them. Whoever waits registers before the first look, so no
+wake-up falls between the look and the wait; a reconnect wakes everybody, for notifications may have
+been lost.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from weakref import WeakKeyDictionary
 
@@ -19,14 +20,6 @@ from core import database
 
 log = logging.getLogger(__name__)
 
-DONE_CHANNEL = "tinsmith_done"
-WORK_CHANNEL = "tinsmith_work"
-# a request id that nobody waits for any more
-CANCEL_CHANNEL = "tinsmith_cancel"
-# a request id, a space, tokens sampled for it (operations/partial.py)
-TOKENS_CHANNEL = "tinsmith_tokens"
-# the number of an API key that may do less now; a trigger on its table says so
-KEYS_CHANNEL = "tinsmith_keys"
 RECONNECT_DELAY_S = 0.5
 # a waiter looks again this often, should a notification have been lost
 RECHECK_S = 5.0
@@ -34,56 +27,89 @@ CONNECT_WITHIN_S = 2.0
 # pg_notify refuses payloads of 8000 bytes and more
 MAX_PAYLOAD_BYTES = 7900
 
+# takes what was announced, or None when anything may have been missed
+Receive = Callable[[str | None], None]
+# finds in a notification's text whom it is for, and what it tells each of them
+Address = Callable[[str], Iterable[tuple[str, str]]]
 
-# takes a notification's text, or None when any may have been missed
-Forget = Callable[[str | None], None]
-_forgetters: dict[str, Forget] = {}
+_topics: dict[str, Topic] = {}
 
 
-def on_news(channel: str, forget: Forget) -> None:
-    """Have `forget` called with all that is announced on a channel, in every hub from now on."""
-    _forgetters[channel] = forget
+class Topic:
+    """What is announced on one channel; every hub listens for the topics that exist."""
+
+    def __init__(self, channel: str, address: Address | None = None) -> None:
+        """Declare a topic.
+
+        Args:
+            channel: the channel's name in PostgreSQL.
+            address: none if nobody in particular is spoken to; see `on_news`.
+        """
+        self.channel = channel
+        self._address = address or (lambda _: ())
+        self._standing: list[Receive] = []
+        _topics[channel] = self
+
+    def on_news(self, receive: Receive) -> None:
+        """Have `receive` called with all that is announced, in every hub from now on."""
+        self._standing.append(receive)
+
+    def deliver(self, payload: str, receivers: dict[str, set[Receive]]) -> None:
+        """Give a notification to those whom it is for; `receivers` are a hub's, by key."""
+        for receive in self._standing:
+            receive(payload)
+        for key, news in self._address(payload):
+            for receive in tuple(receivers.get(key, ())):
+                receive(news)
+
+    def miss(self, receivers: dict[str, set[Receive]]) -> None:
+        """Tell everybody that something may have been announced unheard."""
+        for receive in (*self._standing, *(one for some in receivers.values() for one in some)):
+            receive(None)
 
 
 class Hub:
-    """The waiters of one event loop and the task that listens for them."""
+    """The receivers of one event loop and the task that listens for them."""
 
     def __init__(self) -> None:
-        self._waiters: dict[str, set[asyncio.Event]] = {}
-        self._listeners: dict[str, set[asyncio.Queue[str | None]]] = {}
+        self._receivers: dict[str, dict[str, set[Receive]]] = {}
         self._task: asyncio.Task[None] | None = None
         self._connected = asyncio.Event()
 
     @contextmanager
-    def waiter(self, key: str) -> Iterator[asyncio.Event]:
-        """An event set whenever `key` is announced on the done channel."""
+    def subscribed(self, topic: Topic, key: str, receive: Receive) -> Iterator[None]:
+        """Have `receive` called with what is announced to `key`."""
         self.start()
-        event = asyncio.Event()
-        events = self._waiters.setdefault(key, set())
-        events.add(event)
+        by_key = self._receivers.setdefault(topic.channel, {})
+        by_key.setdefault(key, set()).add(receive)
         try:
-            yield event
+            yield
         finally:
-            events.discard(event)
-            if not events:
-                self._waiters.pop(key, None)
+            by_key[key].discard(receive)
+            if not by_key[key]:
+                del by_key[key]
 
     @contextmanager
-    def tokens(self, key: str) -> Iterator[asyncio.Queue[str | None]]:
-        """A queue into which goes what is announced of `key` on the tokens channel.
+    def waiter(self, topic: Topic, key: str) -> Iterator[asyncio.Event]:
+        """An event set whenever something is, or may have been, announced to `key`."""
+        event = asyncio.Event()
+        with self.subscribed(topic, key, lambda _: event.set()):
+            yield event
+
+    @contextmanager
+    def queue(self, topic: Topic, key: str) -> Iterator[asyncio.Queue[str | None]]:
+        """A queue into which goes what is announced to `key`.
 
         Announcements may be missing: none is repeated after a lost connection.
         """
-        self.start()
         queue: asyncio.Queue[str | None] = asyncio.Queue()
-        queues = self._listeners.setdefault(key, set())
-        queues.add(queue)
-        try:
+
+        def receive(news: str | None) -> None:
+            if news is not None:
+                queue.put_nowait(news)
+
+        with self.subscribed(topic, key, receive):
             yield queue
-        finally:
-            queues.discard(queue)
-            if not queues:
-                self._listeners.pop(key, None)
 
     async def listening(self) -> None:
         """Wait until the database would tell us, but not for long."""
@@ -106,37 +132,21 @@ class Hub:
         while True:
             try:
                 async with await database.connect_async() as conn:
-                    for channel in (DONE_CHANNEL, TOKENS_CHANNEL, *_forgetters):
+                    for channel in _topics:
                         await conn.execute(f"LISTEN {channel}")
                     self._connected.set()
-                    self._wake(list(self._waiters))
-                    for forget in _forgetters.values():
-                        forget(None)
+                    for topic in _topics.values():
+                        topic.miss(self._of(topic))
                     async for notice in conn.notifies():
-                        if notice.channel == DONE_CHANNEL:
-                            self._wake(notice.payload.split(","))
-                        elif notice.channel == TOKENS_CHANNEL:
-                            self._hand_on(notice.payload)
-                        else:
-                            _forgetters[notice.channel](notice.payload)
+                        topic = _topics[notice.channel]
+                        topic.deliver(notice.payload, self._of(topic))
             except (psycopg.Error, OSError) as error:
                 log.warning("the listening connection was lost, reconnecting: %s", error)
             self._connected.clear()
             await asyncio.sleep(RECONNECT_DELAY_S)
 
-    def _wake(self, keys: list[str]) -> None:
-        for key in keys:
-            for event in self._waiters.get(key, ()):
-                event.set()
-        # who waits for any request of a sampler waits for the sampler's id
-        for target in {key.rpartition(":")[0] for key in keys}:
-            for event in self._waiters.get(target, ()):
-                event.set()
-
-    def _hand_on(self, payload: str) -> None:
-        key, _, news = payload.partition(" ")
-        for queue in self._listeners.get(key, ()):
-            queue.put_nowait(news)
+    def _of(self, topic: Topic) -> dict[str, set[Receive]]:
+        return self._receivers.get(topic.channel, {})
 
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()

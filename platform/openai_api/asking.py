@@ -27,6 +27,7 @@ from openai_api.doors import Chosen, Door
 from openai_api.errors import Refused
 from operations import partial
 from operations import services as operations
+from operations.announcements import TOKENS
 from operations.partial import Progress
 from operations.services import Failed, Pending
 from tinsmith.wire import wire_pb2
@@ -187,7 +188,7 @@ async def _submit(
         number = doors.next_number()
         request_id = ids.request_id(sampler_id, number)
         # before the submit: what is announced to nobody is lost
-        queue = listening.enter_context(hub.current().tokens(request_id))
+        queue = listening.enter_context(hub.current().queue(TOKENS, request_id))
         if live:
             await hub.current().listening()
         try:

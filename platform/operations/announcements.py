@@ -1,8 +1,35 @@
-"""What submitters tell the workers of a pool through NOTIFY."""
+"""What the log announces through NOTIFY: to the workers of a pool, and to those who wait."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
+
+from core.hub import Topic
+
+# to workers, who listen on connections of their own
+WORK_CHANNEL = "tinsmith_work"
+# a request id that nobody waits for any more
+CANCEL_CHANNEL = "tinsmith_cancel"
+
+
+def _finished(payload: str) -> Iterator[tuple[str, str]]:
+    """Request ids; who waits for any request of a sampler waits for the sampler's id."""
+    request_ids = payload.split(",")
+    for request_id in request_ids:
+        yield request_id, ""
+    for target in {request_id.rpartition(":")[0] for request_id in request_ids}:
+        yield target, ""
+
+
+def _sampled(payload: str) -> Iterator[tuple[str, str]]:
+    """A request id, a space, tokens sampled for it (`partial.py`)."""
+    request_id, _, tokens = payload.partition(" ")
+    yield request_id, tokens
+
+
+DONE = Topic("tinsmith_done", _finished)
+TOKENS = Topic("tinsmith_tokens", _sampled)
 
 
 class Announcement(StrEnum):

@@ -16,6 +16,7 @@ from psycopg import Connection
 from core import database, hub
 from core.errors import BadRequest, NotFound
 from core.ids import split_request_id
+from operations.announcements import DONE
 
 if TYPE_CHECKING:
     from accounts.keys import Caller
@@ -105,7 +106,7 @@ async def wait(
     """
     started = time.monotonic()
     news = News([], after)
-    with hub.current().waiter(sampler_id) as changed:
+    with hub.current().waiter(DONE, sampler_id) as changed:
         while True:
             changed.clear()
             before, news = news.cursor, await _look(caller, sampler_id, clone, news.cursor)

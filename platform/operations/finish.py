@@ -16,7 +16,7 @@ from psycopg import Connection
 from checkpoints import leftovers
 from core import hub
 from operations import completions
-from operations.announcements import Announcement
+from operations.announcements import DONE, WORK_CHANNEL, Announcement
 from usage import services as usage
 from usage.services import Used
 
@@ -190,7 +190,7 @@ def announce(conn: Connection, request_ids: list[str]) -> None:
     for payload in hub.payloads(request_ids):
         conn.execute(
             f"SELECT set_config('synchronous_commit', 'off', true),"
-            f" pg_notify('{hub.DONE_CHANNEL}', %s)",
+            f" pg_notify('{DONE.channel}', %s)",
             (payload,),
         )
 
@@ -198,7 +198,7 @@ def announce(conn: Connection, request_ids: list[str]) -> None:
 def announce_change(conn: Connection, pool: str) -> None:
     """Have the workers that listen for `pool` look at everything again."""
     payload = Announcement.CHANGE.payload(pool)
-    conn.execute(f"SELECT pg_notify('{hub.WORK_CHANNEL}', %s)", (payload,))
+    conn.execute(f"SELECT pg_notify('{WORK_CHANNEL}', %s)", (payload,))
 
 
 def record_snapshot(

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from psycopg import Connection
 
-from core import hub
 from operations import services
+from operations.announcements import TOKENS
 from operations.services import Outcome, Pending
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def announce(conn: Connection, announcements: list[str]) -> None:
     """Tell the followers. Not durable: the outcome will say it all again."""
     conn.execute(
         f"SELECT set_config('synchronous_commit', 'off', true),"
-        f" pg_notify('{hub.TOKENS_CHANNEL}', payload) FROM unnest(%s::text[]) AS payload",
+        f" pg_notify('{TOKENS.channel}', payload) FROM unnest(%s::text[]) AS payload",
         (announcements,),
     )
 
@@ -102,7 +102,7 @@ async def follow(
     """Tokens as they are announced, `Pending` after a silence, the outcome last.
 
     Args:
-        queue: from `hub.tokens(request_id)`, entered before the request was submitted.
+        queue: from `hub.queue(TOKENS, request_id)`, entered before the request was submitted.
 
     Raises:
         NotFound: no such request in the caller's team.

@@ -17,7 +17,7 @@ from core.errors import BadRequest, NotFound
 from core.ids import request_id as make_request_id
 from core.ids import split_request_id
 from operations import completions, retention
-from operations.announcements import Announcement
+from operations.announcements import CANCEL_CHANNEL, DONE, WORK_CHANNEL, Announcement
 from operations.models import Operation
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ WITH alive AS (
       AND (%(worker)s::uuid IS NULL OR id = %(worker)s::uuid)
 )
 SELECT set_config('synchronous_commit', 'off', true),
-       pg_notify('{hub.WORK_CHANNEL}', %(payload)s),
+       pg_notify('{WORK_CHANNEL}', %(payload)s),
        (SELECT count(*) FILTER (WHERE lingering) FROM alive),
        (SELECT count(*) FROM alive)
 """
@@ -126,7 +126,7 @@ SELECT (SELECT id FROM cancelled) FROM asked
 """
 _ANNOUNCE_CANCEL = f"""
 SELECT set_config('synchronous_commit', 'off', true),
-       pg_notify('{hub.CANCEL_CHANNEL}', %s), pg_notify('{hub.DONE_CHANNEL}', %s)
+       pg_notify('{CANCEL_CHANNEL}', %s), pg_notify('{DONE.channel}', %s)
 """
 
 _LOOK = """
@@ -309,7 +309,7 @@ async def wait_sized(
     if address is None:
         raise NotFound(f"there is no request {request_id}")
     started = time.monotonic()
-    with hub.current().waiter(request_id) as changed:
+    with hub.current().waiter(DONE, request_id) as changed:
         while True:
             changed.clear()
             outcome = await _look(request_id, (at_most, *address, caller.team_id))

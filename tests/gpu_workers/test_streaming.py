@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import struct
 
-from core import database, hub
+from core import database
 from gpu_workers.streamer import Streamer
 from operations import partial
+from operations.announcements import CANCEL_CHANNEL, TOKENS
 from operations.models import Operation, Result
 from tests.gpu_workers.bench import Bench
 from tinsmith.wire import wire_pb2
@@ -29,7 +30,7 @@ def test_tokens_are_announced_to_whoever_asks(bench: Bench) -> None:
     log = bench.log
     sampler = log.sampler(log.team("a"))
     with database.connect() as listening:
-        listening.execute(f"LISTEN {hub.TOKENS_CHANNEL}")
+        listening.execute(f"LISTEN {TOKENS.channel}")
         bench.start()
         log.submit(sampler, 1, "sample", sample_body(sampler.id, 1, 150, report_tokens=True))
         log.submit(sampler, 2, "sample", sample_body(sampler.id, 2, 20))
@@ -62,7 +63,7 @@ def test_a_sample_that_is_given_up_frees_its_place(bench: Bench) -> None:
     log.submit(sampler, 1, "sample", sample_body(sampler.id, 1, 250, num_samples=1000))
     bench.wait(lambda: bool(worker._cancels), "the sample to begin")
     Operation.objects.update(state="failed", error="x", error_category="user")
-    log.conn.execute(f"SELECT pg_notify('{hub.CANCEL_CHANNEL}', %s)", (f"{sampler.id}:1",))
+    log.conn.execute(f"SELECT pg_notify('{CANCEL_CHANNEL}', %s)", (f"{sampler.id}:1",))
     bench.wait(lambda: worker.capacity._operations == 0, "the sample to be given up")
     (report,) = worker.report().values()
     assert report["sampler_running"] == report["sampler_waiting"] == 0

@@ -12,6 +12,7 @@ from asgiref.sync import sync_to_async
 from core import database, hub
 from core.errors import NotFound
 from operations import finish, partial, services
+from operations.announcements import CANCEL_CHANNEL, TOKENS
 from operations.models import Operation, Payload
 from operations.partial import Progress
 from operations.services import Failed, Finished, Pending
@@ -60,7 +61,7 @@ async def test_a_follower_hears_tokens_then_the_outcome(log: Log, sampler: Sampl
     caller, request_id = log.caller(sampler.team), f"{sampler.id}:1"
     worker_id = await sync_to_async(log.worker)()
     (claimed,) = await sync_to_async(log.claim)(worker_id)
-    with hub.current().tokens(request_id) as queue:
+    with hub.current().queue(TOKENS, request_id) as queue:
         await hub.current().listening()
         following = partial.follow(queue, caller=caller, request_id=request_id)
         piece = Progress(0, 0, [1, 2], [-0.5, -1.0])
@@ -80,7 +81,7 @@ async def test_a_follower_hears_of_silence(
 ) -> None:
     monkeypatch.setattr(partial, "SILENCE_S", 0.05)
     request_id = f"{sampler.id}:1"
-    with hub.current().tokens(request_id) as queue:
+    with hub.current().queue(TOKENS, request_id) as queue:
         caller = log.caller(sampler.team)
         following = partial.follow(queue, caller=caller, request_id=request_id)
         silence = await anext(following)
@@ -105,7 +106,7 @@ async def test_a_waiting_sample_is_given_up(log: Log, sampler: Sampler) -> None:
 
 async def test_what_was_claimed_is_given_up_and_stays_so(log: Log, sampler: Sampler) -> None:
     caller, request_id = log.caller(sampler.team), f"{sampler.id}:1"
-    log.conn.execute(f"LISTEN {hub.CANCEL_CHANNEL}")
+    log.conn.execute(f"LISTEN {CANCEL_CHANNEL}")
     worker_id = await sync_to_async(log.worker)()
     (claimed,) = await sync_to_async(log.claim)(worker_id)
     assert await services.cancel(caller=caller, request_id=request_id)

@@ -11,6 +11,7 @@ from asgiref.sync import sync_to_async
 from core import database, hub
 from core.errors import BadRequest, NotFound
 from operations import finish, services
+from operations.announcements import DONE
 from operations.finish import Outcome
 from operations.models import Operation, Payload
 from operations.services import Failed, Finished, Pending
@@ -135,7 +136,7 @@ async def test_waiters_survive_a_lost_connection(
     log: Log, loop_resources: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub, "RECONNECT_DELAY_S", 0.05)
-    with hub.current().waiter("key") as changed:
+    with hub.current().waiter(DONE, "key") as changed:
         await asyncio.sleep(0.3)
         changed.clear()
         log.conn.execute(
