@@ -1,8 +1,8 @@
 """From tokens as they come to text that may be shown.
 
-Text is shown only when it cannot change any more: not while a character lacks bytes, and not while
-it may be the beginning of a stop string. The same code makes whole answers, so that the pieces of a
-stream always add up to what would have been answered without.
+Text is shown only when it cannot change any more: not while a character lacks bytes (see
+`text_streams`), and not while it may be the beginning of a stop string. The same code makes whole
+answers, so that the pieces of a stream always add up to what would have been answered without.
 """
 
 from __future__ import annotations
@@ -10,11 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from openai_api.text_streams import TextStream
 from openai_api.vocabulary import Vocabulary
-
-_INCOMPLETE = "\ufffd"
-# no character has more bytes; what is still incomplete then never was one
-_LONGEST_CHARACTER = 4
 
 
 class ShownToken(NamedTuple):
@@ -41,12 +38,14 @@ class Detokenizer:
     ids: list[int] = field(default_factory=list)
     text: str = ""
     _starts: list[int] = field(default_factory=list)
-    # decoding starts at `_window`, so that it costs the same all along; up to `_decoded` it is text
-    _window: int = 0
-    _decoded: int = 0
+    _stream: TextStream = field(init=False)
     _cut: int | None = None
     _shown_text: int = 0
     _shown_tokens: int = 0
+
+    def __post_init__(self) -> None:
+        """Begin."""
+        self._stream = self.vocabulary.text_stream()
 
     @property
     def stopped(self) -> bool:
@@ -56,35 +55,27 @@ class Detokenizer:
     def feed(self, tokens: list[int]) -> None:
         """Take the next tokens."""
         for token in tokens:
-            self._starts.append(len(self.text))
             self.ids.append(token)
             if self._cut is None:
-                self._decode(final=False)
+                start, text = self._stream.push(token)
+                self._starts.append(start)
+                self._add(text)
+            else:
+                self._starts.append(len(self.text))
 
     def take(self, *, final: bool = False) -> Piece:
         """What can be shown beyond what was taken before; `final`: nothing more will be fed."""
         if final and self._cut is None:
-            self._decode(final=True)
+            self._add(self._stream.end())
         until = self._limit(final)
         text = self.text[self._shown_text : until]
         self._shown_text = max(self._shown_text, until)
         return Piece(text, self._take_tokens(final))
 
-    def _decode(self, *, final: bool) -> None:
-        """Make text of the tokens that are not text yet, if they are whole characters."""
-        pending = len(self.ids) - self._decoded
-        if not pending:
-            return
-        before = self.vocabulary.decode(self.ids[self._window : self._decoded])
-        after = self.vocabulary.decode(self.ids[self._window :])
-        if after.endswith(_INCOMPLETE) and pending < _LONGEST_CHARACTER and not final:
-            return
+    def _add(self, text: str) -> None:
+        """Append text and look whether a stop string is complete now."""
         known = len(self.text)
-        self.text += after[len(before) :] if after.startswith(before) else after
-        self._window, self._decoded = self._decoded, len(self.ids)
-        self._look_for_stops(known)
-
-    def _look_for_stops(self, known: int) -> None:
+        self.text += text
         found = [self.text.find(stop, max(0, known - len(stop) + 1)) for stop in self.stops]
         hits = [at for at in found if at >= 0]
         if hits:

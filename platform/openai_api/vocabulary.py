@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from catalog import tokenizer_files
 from catalog.services import OfferedModel
+from openai_api import text_streams
 from openai_api.errors import Refused
 from openai_api.templates import ChatTemplate
+from openai_api.text_streams import ByteStream, Pieces, PieceStream, TextStream
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 # texts up to this length are tokenized at once, longer ones in a thread
 SHORT_CHARACTERS = 4000
+_BYTE_TOKEN = re.compile("<0x[0-9A-F]{2}>")
 _SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token")
 
 
@@ -42,31 +46,72 @@ class Vocabulary:
         self._special = {name: text for name, text in special.items() if text}
         self._templates = _templates(folder, config, self._special)
         self.end_tokens = frozenset(self._end_tokens(folder))
-        self._added = {
-            number: token.content
-            for number, token in self._tokenizer.get_added_tokens_decoder().items()
-        }
-        self._bytes = _bytes_of_characters() if self._is_byte_level() else None
+        self._added = self._tokenizer.get_added_tokens_decoder()
+        decoder = json.loads(self._tokenizer.to_str()).get("decoder")
+        self._bytes = _bytes_of_characters()
+        self._byte_level = text_streams.kind_of(decoder) == "bytes"
+        self._pieces = None if self._byte_level else self._make_pieces(decoder)
 
     def encode(self, text: str, *, special: bool) -> list[int]:
         """Tokens of a text; `special` adds what the model wants around it, such as a beginning."""
         return self._tokenizer.encode(text, add_special_tokens=special).ids
 
     def decode(self, tokens: list[int]) -> str:
-        """Text of tokens, special ones left out; pieces of a character come as U+FFFD."""
+        """Text of tokens, special ones left out; what is no character comes as U+FFFD."""
         return self._tokenizer.decode(tokens, skip_special_tokens=True)
+
+    def text_stream(self) -> TextStream:
+        """For the text of a sequence as its tokens come; in the end it is `decode` of them all."""
+        if self._pieces is None:
+            return ByteStream(self._bytes_in_text)
+        return PieceStream(self._pieces)
 
     def bytes_of(self, token: int) -> bytes:
         """The bytes that a token stands for; a special token's are its name."""
         added = self._added.get(token)
         if added is not None:
-            return added.encode()
+            return added.content.encode()
         name = self._tokenizer.id_to_token(token) or ""
-        if self._bytes is not None:
-            return bytes(self._bytes.get(character, 63) for character in name)
-        if len(name) == 6 and name.startswith("<0x"):
+        if self._byte_level:
+            return self._bytes_of_name(name)
+        if _BYTE_TOKEN.fullmatch(name):
             return bytes([int(name[3:5], 16)])
         return name.replace("▁", " ").encode()
+
+    def _bytes_in_text(self, token: int) -> bytes:
+        """What a token adds to the text, for tokenizers whose text is bytes."""
+        if self._is_silent(token):
+            return b""
+        return self._bytes_of_name(self._tokenizer.id_to_token(token) or "")
+
+    def _bytes_of_name(self, name: str) -> bytes:
+        """A name in the byte-level alphabet; any other stands for itself."""
+        try:
+            return bytes(self._bytes[character] for character in name)
+        except KeyError:
+            return name.encode()
+
+    def _is_silent(self, token: int) -> bool:
+        """Whether a token is never part of a text."""
+        added = self._added.get(token)
+        return added.special if added is not None else self._tokenizer.id_to_token(token) is None
+
+    def _make_pieces(self, decoder: dict[str, Any] | None) -> Pieces:
+        anchor = text_streams.find_anchor(self._tokenizer.token_to_id)
+        if text_streams.kind_of(decoder) is None or anchor is None:
+            raise NoTokenizer(
+                "this model's tokenizer makes text in a way that is not offered here; "
+                "sample with the Tinker API",
+                "model",
+            )
+        byte_runs = text_streams.has_byte_runs(decoder)
+
+        def is_byte(token: int) -> bool:
+            return byte_runs and bool(
+                _BYTE_TOKEN.fullmatch(self._tokenizer.id_to_token(token) or "")
+            )
+
+        return Pieces(self.decode, self._is_silent, is_byte, anchor)
 
     def render(
         self,
@@ -86,11 +131,6 @@ class Vocabulary:
                 "this model has no chat template; use /v1/completions with a prompt", "model"
             )
         return template.render(messages, tools, options)
-
-    def _is_byte_level(self) -> bool:
-        decoder = json.loads(self._tokenizer.to_str()).get("decoder") or {}
-        kinds = {decoder.get("type"), *(part.get("type") for part in decoder.get("decoders", []))}
-        return "ByteLevel" in kinds
 
     def _end_tokens(self, folder: Path) -> list[int]:
         """The tokens that end an answer, as the engine reads them from the same files."""
