@@ -122,7 +122,7 @@ class ChatShape:
 
     def _token(self, token: int, logprob: float) -> dict[str, Any]:
         data = self.vocabulary.bytes_of(token)
-        return {"token": _as_text(data), "logprob": logprob, "bytes": list(data)}
+        return {"token": _name(data), "logprob": logprob, "bytes": list(data)}
 
 
 def _delta(
@@ -165,24 +165,55 @@ class TextShape:
         if not self.logprobs:
             return None
         shown = piece.tokens
+        logprobs = [choice.logprobs[token.position] for token in shown]
         return {
-            "tokens": [self._text(token.token) for token in shown],
-            "token_logprobs": [choice.logprobs[token.position] for token in shown],
+            "tokens": [self._name(token.token) for token in shown],
+            "token_logprobs": logprobs,
             "top_logprobs": [
-                {self._text(other): logprob for other, logprob in choice.top[token.position]}
-                for token in shown
+                self._top(token.token, logprob, choice.top[token.position])
+                for token, logprob in zip(shown, logprobs, strict=True)
             ]
             if choice.top
             else None,
             "text_offset": [token.offset for token in shown],
         }
 
-    def _text(self, token: int) -> str:
-        return _as_text(self.vocabulary.bytes_of(token))
+    def _top(
+        self, sampled: int, logprob: float, candidates: list[tuple[int, float]]
+    ) -> dict[str, float]:
+        """The likeliest tokens, likeliest first, and the sampled one, by name.
+
+        The sampled one has the name that `tokens` gives it. Another of that name, or of the name of
+        a likelier one, is called by its number.
+        """
+        own = self._name(sampled)
+        by_token = dict(candidates)
+        by_token.setdefault(sampled, logprob)
+        told: dict[str, float] = {}
+        for token, its in by_token.items():
+            name = self._name(token)
+            taken = token != sampled and (name == own or name in told)
+            told[f"token_id:{token}" if taken else name] = its
+        return told
+
+    def _name(self, token: int) -> str:
+        data = self.vocabulary.bytes_of(token)
+        name = _name(data)
+        # as OpenAI's completions mark what is no text
+        return name if _is_text(data) else f"bytes:{name}"
 
 
-def _as_text(data: bytes) -> str:
-    return data.decode(errors="replace")
+def _name(data: bytes) -> str:
+    """What a token is called: its text; if its bytes are none, those, so that all differ."""
+    return data.decode() if _is_text(data) else "".join(f"\\x{byte:02x}" for byte in data)
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 @dataclass(slots=True)

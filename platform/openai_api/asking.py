@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 AT_MOST_S = 600.0
 # how long a pool may be without a worker before its requests are sent away
 WITHOUT_WORKER_S = 60.0
+# what the wire's tables of the likeliest tokens hold where there were fewer
+EMPTY_PLACE = (0, -99999.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,8 +285,13 @@ def _read_sequence(sequence: wire_pb2.SampledSequence) -> Sequence:
 
 
 def _read_top(top: wire_pb2.TopkLogprobs) -> list[list[tuple[int, float]]]:
+    """The candidates of each position, without the empty places that fill a row up."""
     pairs = list(zip(_numbers("i", top.token_ids), _numbers("f", top.logprobs), strict=True))
-    return [pairs[at : at + top.k] for at in range(0, len(pairs), top.k or 1)]
+    rows = [pairs[at : at + top.k] for at in range(0, len(pairs), top.k or 1)]
+    for row in rows:
+        while row and row[-1] == EMPTY_PLACE:
+            row.pop()
+    return rows
 
 
 def _numbers(form: str, data: bytes) -> list:

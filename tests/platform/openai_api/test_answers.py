@@ -10,7 +10,11 @@ import pytest
 from django.db.models.functions import Now
 
 from catalog.models import BaseModel
+from gpu_workers import nano
 from openai_api import doors
+from openai_api.answers import Choice, TextShape
+from openai_api.detokenizer import Detokenizer, Piece, ShownToken
+from openai_api.vocabulary import Vocabulary
 from runs.models import Sampler, Session
 from tests.platform.openai_api.conftest import BASE_MODEL, END, Worker, answer, packed, tokens_of
 from tinsmith.wire import wire_pb2
@@ -221,6 +225,77 @@ async def test_the_likeliest_tokens_if_the_sampler_gives_them(
         else:
             top = logprobs["top_logprobs"]
         assert top == [{"a": -0.5, "b": -1.0}, {"b": -0.25, "a": -2.0}]
+
+
+def with_top(tokens: list[int], rows: list[list[tuple[int, float]]]) -> bytes:
+    """A SampleResponse with the likeliest tokens; short rows are filled up as the wire does."""
+    k = max(map(len, rows))
+    sequence = packed(tokens, stopped=False)
+    flat = [pair for row in rows for pair in [*row, *[(0, -99999.0)] * (k - len(row))]]
+    sequence.topk_sampled_logprobs.CopyFrom(
+        wire_pb2.TopkLogprobs(
+            token_ids=struct.pack(f"<{len(flat)}i", *(token for token, _ in flat)),
+            logprobs=struct.pack(f"<{len(flat)}f", *(logprob for _, logprob in flat)),
+            k=k,
+            length=len(rows),
+        )
+    )
+    return wire_pb2.SampleResponse(sequences=[sequence]).SerializeToString()
+
+
+async def test_likeliest_tokens_are_those_there_are(api: httpx.AsyncClient, worker: Worker) -> None:
+    """Filters may leave fewer than were asked for, and token 0 may be one of them."""
+    letter, nul = tokens_of("a\0")
+    rows = [[(letter, 0.0)], [(letter, -0.5), (nul, -1.0), (letter + 1, -200_000.0)]]
+    worker.reply = lambda body: with_top([letter, nul], rows)
+    told = (await chat(api, logprobs=True, top_logprobs=3))["choices"][0]["logprobs"]["content"]
+    assert [[item["logprob"] for item in token["top_logprobs"]] for token in told] == [
+        [0.0],
+        [-0.5, -1.0, -200_000.0],
+    ]
+    told = (await complete(api, logprobs=3))["choices"][0]["logprobs"]["top_logprobs"]
+    assert told == [{"a": 0.0}, {"a": -0.5, "\0": -1.0, "b": -200_000.0}]
+
+
+async def test_likeliest_tokens_of_equal_text_stay_apart(
+    api: httpx.AsyncClient, worker: Worker
+) -> None:
+    first, one = tokens_of("é")
+    _, other = tokens_of("ü")
+    end = tokens_of("<|im_end|>")[0]
+    letter = tokens_of("a")[0]
+    rows = [
+        [(first, -0.5), (one, -1.0), (other, -1.5)],
+        # the sampled token is none of the likeliest
+        [(letter, -0.25), (end, -0.75)],
+    ]
+    worker.reply = lambda body: with_top([first, one], rows)
+    told = (await complete(api, logprobs=3))["choices"][0]["logprobs"]
+    assert told["tokens"] == ["bytes:\\xc3", "bytes:\\xa9"]
+    assert told["top_logprobs"] == [
+        {"bytes:\\xc3": -0.5, "bytes:\\xa9": -1.0, "bytes:\\xbc": -1.5},
+        {"a": -0.25, "<|im_end|>": -0.75, "bytes:\\xa9": -1.0},
+    ]
+    content = (await chat(api, logprobs=True, top_logprobs=3))["choices"][0]["logprobs"]["content"]
+    assert [item["bytes"] for item in content[0]["top_logprobs"]] == [[0xC3], [0xA9], [0xBC]]
+    assert [item["token"] for item in content] == ["\\xc3", "\\xa9"]
+
+
+def test_tokens_of_one_name_are_told_by_number() -> None:
+    """As in vocabularies that hold a text twice; the sampled one keeps its name and logprob."""
+
+    class Twice(Vocabulary):
+        def bytes_of(self, token: int) -> bytes:
+            return b"same" if token in (7, 8, 9) else b"else"
+
+    shape = TextShape(Twice(nano.folder("nano-qwen3")), logprobs=True)
+    choice = Choice(0, Detokenizer(shape.vocabulary, []), [-3.0], [[(7, -1.0), (9, -2.0), (5, -4)]])
+    piece = Piece("same", [ShownToken(0, 8, 0)])
+    told = shape.whole(choice, piece, "length")["logprobs"]
+    assert (told["tokens"], told["token_logprobs"]) == (["same"], [-3.0])
+    assert told["top_logprobs"] == [
+        {"token_id:7": -1.0, "token_id:9": -2.0, "else": -4, "same": -3.0}
+    ]
 
 
 async def test_models(
