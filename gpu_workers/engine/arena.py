@@ -140,6 +140,15 @@ class Row:
         if self.shadow is not None:
             self.shadow.copy_(self.master)
 
+    def peak(self) -> float:
+        """The largest weight, without its sign."""
+        low, high = self.master.aminmax()
+        return max(-low.item(), high.item())
+
+    def is_trained(self) -> bool:
+        """Whether the adapter changes anything: B is zero until the first step or load."""
+        return any(bool(view[1].any()) for view in self.layout.views(self.master) if view)
+
     def clear_gradient(self) -> None:
         """Zero the gradient, if there may be any."""
         if self.dirty:

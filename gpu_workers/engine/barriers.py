@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gpu_workers.engine.arena import Arena, Row, RowState
+from gpu_workers.engine.divergence import check_state
 from gpu_workers.engine.files import FileThreads
 from gpu_workers.engine.lora import peft_io
 from gpu_workers.engine.lora.context import Adapter
@@ -156,6 +157,7 @@ class Barriers:
 
     def _save(self, barrier: Barrier, run: Run, row: Row, work: SaveState) -> None:
         state = row.snapshot(moments=work.optimizer, gradient=work.gradient)
+        check_state(state)
         self._scheduler.finish(barrier)  # the run goes on; the answer follows the files
         self._write(
             barrier.payload,
@@ -169,6 +171,7 @@ class Barriers:
 
     def _publish(self, barrier: Barrier, run: Run, row: Row, work: PublishSampler) -> None:
         state = row.snapshot(moments=False, gradient=False)
+        check_state(state)
         self._publisher.publish(work.version, self._arena.frozen(row.spec, state.master))
         self._scheduler.finish(barrier)
         self._write(barrier.payload, run, row, work, state, optimizer=False)

@@ -1,52 +1,106 @@
-"""AdamW over arena rows: many runs in one call, equal to torch.optim.AdamW on their matrices."""
+"""AdamW over arena rows: many runs in one call, equal to torch.optim.AdamW on their matrices.
+
+Every row is finite and stays so: a step that would end that is not taken.
+"""
 
 from __future__ import annotations
 
+import math
+
 import torch
 
+from gpu_workers.engine import divergence
 from gpu_workers.engine.arena import Row
 from gpu_workers.engine.types import OptimResult, OptimStep, UserError
+
+_SAFE_NORM = 1e15
+"""Gradients up to this have squares, and moments, far from float32's limit."""
+_SAFE_WEIGHT = 1e30
+
+Settings = tuple[float, float, float, float, float]
+"""Learning rate, beta1, beta2, eps, weight decay."""
 
 
 def step_rows(items: list[tuple[Row, OptimStep]]) -> list[OptimResult | UserError]:
     """One step for each row with its own settings; gradients are zero afterwards.
 
-    Rows with the same settings share one fused call. A row whose gradient is not finite keeps its
-    weights, loses the gradient, and gets a UserError.
+    Rows with the same settings share one fused call. A row that the step would leave with numbers
+    that are not finite keeps all its numbers, loses the gradient, and gets a UserError.
     """
     results: list[OptimResult | UserError] = []
-    batches: dict[tuple[float, ...], list[Row]] = {}
+    batches: dict[Settings, list[Row]] = {}
     for row, step in items:
         norm = float(torch.linalg.vector_norm(row.gradient)) if row.dirty else 0.0
-        if not norm < float("inf"):
+        if not math.isfinite(norm):
             row.clear_gradient()
-            results.append(UserError("The gradient is not finite; it was dropped."))
+            results.append(divergence.of_step(step, norm))
             continue
+        safe = _cannot_overflow(row, step, norm)
         if 0 < step.grad_clip_norm < norm:
             # The same factor as torch.nn.utils.clip_grad_norm_.
             row.gradient.mul_(min(1.0, step.grad_clip_norm / (norm + 1e-6)))
-        row.steps += 1
-        key = (step.learning_rate, step.beta1, step.beta2, step.eps, step.weight_decay)
-        batches.setdefault(key, []).append(row)
+        settings = (step.learning_rate, step.beta1, step.beta2, step.eps, step.weight_decay)
+        if safe:
+            batches.setdefault(settings, []).append(row)
+        elif not _try(row, settings):
+            results.append(divergence.of_step(step, norm))
+            continue
         results.append(OptimResult({"unclipped_grad_norm:mean": norm}))
-    for (lr, beta1, beta2, eps, weight_decay), rows in batches.items():
-        device = rows[0].state.device
-        torch._fused_adamw_(
-            [row.master for row in rows],
-            [row.gradient for row in rows],
-            [row.moment1 for row in rows],
-            [row.moment2 for row in rows],
-            [],
-            [torch.tensor(float(row.steps), device=device) for row in rows],
-            lr=lr,
-            beta1=beta1,
-            beta2=beta2,
-            weight_decay=weight_decay,
-            eps=eps,
-            amsgrad=False,
-            maximize=False,
-        )
-        for row in rows:
-            row.clear_gradient()
-            row.refresh()
+    for settings, rows in batches.items():
+        _step(rows, settings)
     return results
+
+
+def _cannot_overflow(row: Row, step: OptimStep, norm: float) -> bool:
+    """Whether bounds alone show that the step leaves all numbers finite, as nearly always.
+
+    An element's update is at most lr m / (1 - beta1^t) / eps; first moments are at most the largest
+    of the old ones and the gradient, second ones of the old ones and its square.
+    """
+    if norm > _SAFE_NORM:
+        return False
+    if not math.isfinite(divergence.peak(row.moment2)):
+        return False  # restored so
+    moment = max(divergence.peak(row.moment1), norm)
+    correction = 1 - step.beta1 ** (row.steps + 1)
+    update = step.learning_rate * moment / correction / step.eps
+    decay = 1 + step.learning_rate * step.weight_decay
+    return divergence.peak(row.master) * decay + update < _SAFE_WEIGHT
+
+
+def _try(row: Row, settings: Settings) -> bool:
+    """Step one row; False if that gave numbers that are not finite, and all is as it was."""
+    before = row.snapshot(moments=True, gradient=False)
+    _step([row], settings)
+    highest = torch.finfo(torch.float32 if row.shadow is None else row.shadow.dtype).max
+    moments = max(divergence.peak(row.moment1), divergence.peak(row.moment2))
+    if row.peak() <= highest and math.isfinite(moments):
+        return True
+    row.restore(before)
+    return False
+
+
+def _step(rows: list[Row], settings: Settings) -> None:
+    """AdamW on rows with the same settings, in place; their gradients are zero afterwards."""
+    lr, beta1, beta2, eps, weight_decay = settings
+    device = rows[0].state.device
+    for row in rows:
+        row.steps += 1
+    torch._fused_adamw_(
+        [row.master for row in rows],
+        [row.gradient for row in rows],
+        [row.moment1 for row in rows],
+        [row.moment2 for row in rows],
+        [],
+        [torch.tensor(float(row.steps), device=device) for row in rows],
+        lr=lr,
+        beta1=beta1,
+        beta2=beta2,
+        weight_decay=weight_decay,
+        eps=eps,
+        amsgrad=False,
+        maximize=False,
+    )
+    for row in rows:
+        row.clear_gradient()
+        row.refresh()

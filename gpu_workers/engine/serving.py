@@ -62,8 +62,8 @@ class Passes:
             logger.exception("a micro-batch of %d requests failed", len(chunks))
             self._serve_one_by_one(chunks, error)
             return
-        for job, user_error in failed.items():
-            self.fail(items[job], user_error)
+        for job, reason in failed.items():
+            self.fail(items[job], reason)
         self._complete(chunks)
 
     def _begin(self, item: Pass) -> None:
@@ -86,8 +86,8 @@ class Passes:
             try:
                 self._begin(item)
                 for number in range(some[-1].number + 1):
-                    for user_error in self._trainer.run([Chunk(job_of(item), number)]).values():
-                        raise user_error
+                    for reason in self._trainer.run([Chunk(job_of(item), number)]).values():
+                        raise reason
             except Exception as own_error:
                 self.fail(item, own_error)
             else:

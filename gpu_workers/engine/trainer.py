@@ -6,6 +6,7 @@ A `Job` is one request: its chunks, its results as they come, and what is needed
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from gpu_workers.engine import divergence
 from gpu_workers.engine.arena import Row
 from gpu_workers.engine.attention import packed_attention
 from gpu_workers.engine.base import BaseModel
@@ -23,8 +25,12 @@ from gpu_workers.engine.lora.context import Segment
 from gpu_workers.engine.losses import LOSSES, Coefficients, Inputs
 from gpu_workers.engine.memory import CheckpointPlan
 from gpu_workers.engine.packing import Cut, cut, pack
-from gpu_workers.engine.types import Datum, Float32Array, ForwardBackward, PassResult, UserError
+from gpu_workers.engine.types import Datum, Float32Array, ForwardBackward, PassResult
 from gpu_workers.engine.validate import loss_config
+
+UNIFORM = "warning_uniform_tokens:sum"
+"""The metric of a request in which every token was as likely as any other: the run diverged."""
+_UNIFORM_WITHIN = 1e-5
 
 
 @dataclass(eq=False)
@@ -37,6 +43,7 @@ class Job:
     cuts: list[Cut] = field(init=False)
     outputs: list[Float32Array] = field(init=False)
     sums: dict[int, float] = field(default_factory=dict)  # chunk -> its part of the loss
+    uniform: int = 0  # chunks in which every token is as likely as any other
     begun: bool = False
     backup: Tensor | None = None  # the gradient from before, if there was any
 
@@ -71,16 +78,19 @@ class Job:
         self.begun = False
         self.backup = None
         self.sums.clear()
+        self.uniform = 0
 
     def finish(self) -> PassResult:
         """The result, when all chunks are done. UserError if the gradient overflowed."""
         if self.gradient and self.row is not None and not _finite(self.row.gradient):
-            raise UserError("The gradient is not finite (overflow); nothing was added.")
+            raise divergence.of_gradient(self.work.data, self.row)
         loss = 0.0
         for number in range(len(self.cuts)):  # in order: the sum must not depend on the schedule
             loss += self.sums[number]
         tokens = sum(part.tokens for part in self.cuts)
         result = PassResult(self.outputs, {"loss:sum": loss, "tokens:sum": float(tokens)})
+        if self.uniform == len(self.cuts):
+            result.metrics[UNIFORM] = float(tokens)
         self.backup = None  # last: until then the job can be undone
         return result
 
@@ -112,8 +122,9 @@ class Trainer:
         self.head = FusedHead(base.head_weight, base.head_index, row_multiple)
         self.checkpoints = checkpoints
         self.tokens_done = 0
+        self._uniform = -math.log(base.info.vocab_size)
 
-    def run(self, chunks: list[Chunk]) -> dict[Job, UserError]:
+    def run(self, chunks: list[Chunk]) -> dict[Job, Exception]:
         """One pass over the chunks, all with gradients or all without; gives the jobs that failed.
 
         Results are filed in the jobs, gradients added to their rows. Chunks of one job must come in
@@ -187,9 +198,9 @@ class Trainer:
         tensor = torch.from_numpy(np.ascontiguousarray(array))
         return tensor.to(self.base.device, non_blocking=True)
 
-    def _file(self, chunks: list[Chunk], parts: list[Part]) -> dict[Job, UserError]:
+    def _file(self, chunks: list[Chunk], parts: list[Part]) -> dict[Job, Exception]:
         """Hand logprobs and losses to the jobs; find what is not finite."""
-        failed: dict[Job, UserError] = {}
+        failed: dict[Job, Exception] = {}
         for chunk, part in zip(chunks, parts, strict=True):
             job = chunk.job
             logprobs = part.logprobs.cpu().numpy()
@@ -202,15 +213,13 @@ class Trainer:
                 if out.ndim == 2:
                     out = out[:, : targets.shape[1]] if targets.ndim == 2 else out[:, 0]
                 job.outputs[number] = np.ascontiguousarray(out)
-                if job not in failed and not (
-                    np.isfinite(terms[rows]).all() and np.isfinite(out).all()
-                ):
-                    failed[job] = UserError(
-                        f"Datum {number}: its loss is not finite (overflow or NaN); "
-                        "no gradient was added."
-                    )
+                if job not in failed and not np.isfinite(out).all():
+                    failed[job] = divergence.of_logprobs(number, _row(chunk))
+                elif job not in failed and not np.isfinite(terms[rows]).all():
+                    failed[job] = divergence.of_loss(number, job.work.data[number], out)
                 row += len(targets)
             job.sums[chunk.number] = float(np.sum(terms, dtype=np.float64))
+            job.uniform += bool((np.abs(logprobs - self._uniform) < _UNIFORM_WITHIN).all())
         return failed
 
 

@@ -162,7 +162,7 @@ def _floats(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
         )
     if array.dtype.kind not in "fiu":
         raise UserError(f"{name} has dtype {array.dtype}: float32 is allowed.")
-    finite = np.isfinite(array)
+    finite = np.abs(array) <= np.finfo(np.float32).max  # NaN is not
     if not finite.all():
         where = np.argwhere(~finite)[0].tolist()
         value = array[tuple(where)]

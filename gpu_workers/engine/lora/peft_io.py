@@ -148,8 +148,9 @@ def load(
 ) -> RowState:
     """Read a folder into rows of this layout.
 
-    `optimizer` reads moments and step, `gradient` also the gradient if one was saved. UserError if
-    the folder's adapter is shaped otherwise than `spec` or lacks what is asked for.
+    `optimizer` reads moments and step, `gradient` also the gradient if one was saved: a run's exact
+    state, which is taken as it is. UserError if the folder's adapter is shaped otherwise than
+    `spec`, lacks what is asked for, or holds numbers that are not finite.
     """
     found = read_config(directory).spec
     for name in ("rank", "train_attn", "train_mlp", "train_unembed"):
@@ -159,7 +160,7 @@ def load(
                 f"{getattr(spec, name)}: they must be the same."
             )
     master = torch.zeros(layout.size)
-    _read(directory / WEIGHTS, layout, {"": master})
+    _read(directory / WEIGHTS, layout, {"": master}, finite=not gradient)
     if not optimizer:
         return RowState(master, None, None, 0)
     if not (directory / OPTIMIZER).exists():
@@ -170,7 +171,7 @@ def load(
         has_gradient = gradient and any(key.startswith("grad.") for key in file.keys())  # noqa: SIM118
     if has_gradient:
         rows["grad."] = torch.zeros(layout.size)
-    _read(directory / OPTIMIZER, layout, rows)
+    _read(directory / OPTIMIZER, layout, rows, finite=not gradient)
     moments = rows["exp_avg."], rows["exp_avg_sq."]
     return RowState(master, moments, rows.get("grad."), steps)
 
@@ -180,7 +181,7 @@ def load_frozen(directory: Path, base: BaseModel) -> FrozenAdapter:
     spec = read_config(directory).spec
     layout = Layout(base.modules, spec)
     row = torch.zeros(layout.size)
-    _read(directory / WEIGHTS, layout, {"": row})
+    _read(directory / WEIGHTS, layout, {"": row}, finite=True)
     return FrozenAdapter(layout, row.to(device=base.device, dtype=base.dtype))
 
 
@@ -198,7 +199,7 @@ def _views(layout: Layout, row: Tensor) -> dict[str, Tensor]:
     return out
 
 
-def _read(path: Path, layout: Layout, rows: dict[str, Tensor]) -> None:
+def _read(path: Path, layout: Layout, rows: dict[str, Tensor], *, finite: bool) -> None:
     """Fill each row from the file's tensors whose names start with the row's prefix."""
     with safe_open(path, framework="pt") as file:
         for prefix, row in rows.items():
@@ -213,6 +214,11 @@ def _read(path: Path, layout: Layout, rows: dict[str, Tensor]) -> None:
                         f"this run's is {tuple(view.shape)}."
                     )
                 view.copy_(tensor)
+            if finite and not row.isfinite().all():
+                raise UserError(
+                    "The checkpoint holds numbers that are not finite (NaN or infinity): its run "
+                    "diverged before it was saved. Load an earlier one."
+                )
 
 
 def _optimizer_tensors(layout: Layout, state: RowState) -> dict[str, Tensor]:
