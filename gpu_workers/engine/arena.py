@@ -106,6 +106,7 @@ class Row:
         self.bucket = layout.bucket
         self.steps = 0
         self.dirty = False  # gradient may be non-zero
+        self.bounds: tuple[float, float] | None = None  # of weights and first moments, if known
         self.state = torch.zeros(4, layout.size, device=device)
         self.master, self.gradient, self.moment1, self.moment2 = self.state.unbind(0)
         self.shadow: Tensor | None = None  # what is computed with, if that is not the master
@@ -133,6 +134,7 @@ class Row:
             view[0].copy_(a.uniform_(-bound, bound, generator=generator))
         self.steps = 0
         self.dirty = False
+        self.bounds = None
         self.refresh()
 
     def refresh(self) -> None:
@@ -179,6 +181,7 @@ class Row:
             self.gradient.copy_(state.gradient)
         self.dirty = state.gradient is not None
         self.steps = state.steps
+        self.bounds = None
         self.refresh()
 
     def handover(self) -> RowState:

@@ -54,18 +54,37 @@ def step_rows(items: list[tuple[Row, OptimStep]]) -> list[OptimResult | UserErro
 def _cannot_overflow(row: Row, step: OptimStep, norm: float) -> bool:
     """Whether bounds alone show that the step leaves all numbers finite, as nearly always.
 
-    An element's update is at most lr m / (1 - beta1^t) / eps; first moments are at most the largest
-    of the old ones and the gradient, second ones of the old ones and its square.
+    Bounds are carried from step to step, and measured when there are none or they have grown.
     """
     if norm > _SAFE_NORM:
+        row.bounds = None
         return False
+    bounds = _after(row, row.bounds, step, norm) if row.bounds else None
+    if bounds is None or not bounds[0] < _SAFE_WEIGHT:
+        bounds = _after(row, _measured(row), step, norm)
+    row.bounds = bounds if bounds[0] < _SAFE_WEIGHT else None
+    return row.bounds is not None
+
+
+def _measured(row: Row) -> tuple[float, float]:
+    """The largest weight and first moment; not a number if any, or a second moment, is none."""
     if not math.isfinite(divergence.peak(row.moment2)):
-        return False  # restored so
-    moment = max(divergence.peak(row.moment1), norm)
+        return math.nan, math.nan
+    return divergence.peak(row.master), divergence.peak(row.moment1)
+
+
+def _after(
+    row: Row, bounds: tuple[float, float], step: OptimStep, norm: float
+) -> tuple[float, float]:
+    """Bounds of weights and first moments after a step.
+
+    A weight changes by at most lr m / (1 - beta1^t) / eps; first moments are at most the largest
+    of the old ones and the gradient, second ones of the old ones and its square.
+    """
+    weight, moment = bounds[0], max(bounds[1], norm)
     correction = 1 - step.beta1 ** (row.steps + 1)
-    update = step.learning_rate * moment / correction / step.eps
     decay = 1 + step.learning_rate * step.weight_decay
-    return divergence.peak(row.master) * decay + update < _SAFE_WEIGHT
+    return weight * decay + step.learning_rate * moment / correction / step.eps, moment
 
 
 def _try(row: Row, settings: Settings) -> bool:
