@@ -173,7 +173,7 @@ def test_polls_without_news_are_not_repeated_in_a_rush(
     hold(stub, 0)
     stub.script("retrieve_futures", *[Answer(body={"completions": [], "cursor": 0})] * 100)
     future = polling.sample(PROMPT, 1, PARAMS)
-    never(lambda: len(stub.of("retrieve_futures")) > 5, for_s=0.7, but_after=lambda: "they go on")
+    never(lambda: len(stub.of("retrieve_futures")) > 7, for_s=0.7, but_after=lambda: "they go on")
     future.cancel()
 
 
