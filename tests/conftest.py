@@ -13,8 +13,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ import pytest
 
 from config import env
 from core.embedded import DataFolder, PostgresServer, ValkeyServer
+from tests.support.waiting import Waited, eventually
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LIVE_WITHIN_S = 180.0
@@ -90,13 +91,13 @@ def start_up(folder: Path, *arguments: str, **variables: str) -> subprocess.Pope
 
 def wait_ready(process: subprocess.Popen[bytes], folder: Path) -> LiveStack:
     """Wait for the ready file."""
-    deadline = time.monotonic() + LIVE_WITHIN_S
-    while not (folder / "ready.json").exists():
-        if process.poll() is not None or time.monotonic() > deadline:
-            stop_up(process)
-            pytest.fail(f"manage.py up did not start:\n{(folder / 'up.log').read_text()}")
-        time.sleep(0.05)
-    ready = json.loads((folder / "ready.json").read_text())
+    file = folder / "ready.json"
+    with suppress(Waited):
+        eventually(lambda: file.exists() or process.poll() is not None, within_s=LIVE_WITHIN_S)
+    if not file.exists():
+        stop_up(process)
+        pytest.fail(f"manage.py up did not start:\n{(folder / 'up.log').read_text()}")
+    ready = json.loads(file.read_text())
     return LiveStack(folder=folder, process=process, **ready)
 
 

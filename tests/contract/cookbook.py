@@ -10,7 +10,6 @@ import importlib.metadata
 import json
 import random
 import subprocess
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from tests.contract.clients import (
     user_environment,
     virtual_environment,
 )
+from tests.support.waiting import eventually
 
 NANO = REPOSITORY / "gpu_workers" / "nano"
 # a name that the cookbook has a renderer for; here it is a nano model's
@@ -135,11 +135,8 @@ class Recipes:
         """Start a recipe and kill it when something has happened."""
         process = self._start(module, log_path, options)
         try:
-            deadline = time.monotonic() + COMMAND_WITHIN_S
-            while not happened():
-                assert process.poll() is None, self._output(log_path)
-                assert time.monotonic() < deadline, self._output(log_path)
-                time.sleep(0.02)
+            eventually(lambda: happened() or process.poll() is not None, within_s=COMMAND_WITHIN_S)
+            assert process.poll() is None, self._output(log_path)
         finally:
             process.kill()
             process.wait()

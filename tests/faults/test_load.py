@@ -11,13 +11,14 @@ import statistics
 import time
 
 import httpx
-import psutil
 import pytest
 import zstandard
 
 from tests.conftest import LiveStack
 from tests.faults.beats import beating
+from tests.faults.processes import connections, web_process
 from tests.faults.wire import PROTOBUF, batch, new_run, new_session, result, step_body, submit
+from tests.support.waiting import eventually_async
 
 POLLS = 2000
 BATCHES = 64
@@ -32,14 +33,6 @@ def client(stack: LiveStack, connections: int) -> httpx.AsyncClient:
         limits=limits,
         timeout=120,
     )
-
-
-def web_process(stack: LiveStack) -> psutil.Process:
-    """The process that answers."""
-    children = psutil.Process(stack.process.pid).children(recursive=True)
-    found = [child for child in children if "uvicorn" in " ".join(child.cmdline())]
-    assert found, [child.cmdline() for child in children]
-    return max(found, key=lambda child: child.memory_info().rss)
 
 
 def report(what: str, seconds: list[float]) -> float:
@@ -61,7 +54,7 @@ async def test_training_goes_on_beside_two_thousand_polls(
             asyncio.create_task(polling.post("retrieve_future", json={"request_id": held}))
             for _ in range(POLLS)
         ]
-        await asyncio.sleep(5)
+        await eventually_async(lambda: connections(web_process(live_stack)) >= POLLS, within_s=60)
         assert not any(poll.done() for poll in polls)
         seconds = []
         for step in range(40):
@@ -105,7 +98,7 @@ async def test_heartbeats_beside_large_batches(http: httpx.Client, live_stack: L
             ]
             while not all(submit.done() for submit in submits):
                 peak = max(peak, web.memory_info().rss)
-                await asyncio.sleep(0.02)
+                await asyncio.wait(submits, timeout=0.02)
             took = time.monotonic() - started
         replies = [submit.result() for submit in submits]
         await sending.post(f"sessions/{session}/finish", json={"reason": {"type": "success"}})

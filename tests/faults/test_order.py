@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import time
 from urllib.parse import urlsplit
 
 import httpx
@@ -12,8 +11,10 @@ import pytest
 
 from tests.conftest import LiveStack
 from tests.contract.clients import OURS, PUBLIC, Client, Release
+from tests.faults.processes import connections, web_process
 from tests.faults.proxy import LossyProxy
 from tests.faults.wire import BASE_MODEL, loss, new_run, new_session, result, submit
+from tests.support.waiting import eventually
 from tinsmith.wire import wire_pb2
 
 
@@ -92,10 +93,11 @@ def test_a_client_killed_in_its_poll_is_not_missed(
         f"POST /api/v1/retrieve_future HTTP/1.1\r\nHost: x\r\nX-API-Key: {live_stack.api_key}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
     )
+    before = connections(web_process(live_stack))
     polls = [socket.create_connection((parts.hostname or "", parts.port or 80)) for _ in range(50)]
     for poll in polls:
         poll.sendall(head.encode())
-    time.sleep(0.5)
+    eventually(lambda: connections(web_process(live_stack)) >= before + 50)
     for poll in polls:
         # a reset, as a killed process leaves it behind
         poll.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")

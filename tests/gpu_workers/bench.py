@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -14,6 +13,7 @@ from operations import workers
 from operations.models import Operation, Result
 from runs.models import TrainingRun
 from tests.support.log import Log
+from tests.support.waiting import Waited, eventually
 from tinsmith.wire import wire_pb2
 
 WITHIN_S = 60.0
@@ -71,11 +71,17 @@ class Bench:
 
     def wait(self, done: Callable[[], bool], what: str) -> None:
         """Wait until `done`, ringing as a submitter would."""
-        deadline = time.monotonic() + WITHIN_S
-        while not done():
-            assert time.monotonic() < deadline, f"{what} did not happen in {WITHIN_S:.0f} s"
-            self.log.conn.execute("SELECT pg_notify('tinsmith_work', 'default change')")
-            time.sleep(0.05)
+
+        def done_or_rung() -> bool:
+            if not done():
+                self.log.conn.execute("SELECT pg_notify('tinsmith_work', 'default change')")
+                return False
+            return True
+
+        try:
+            eventually(done_or_rung, within_s=WITHIN_S, every_s=0.05)
+        except Waited as error:
+            raise Waited(f"{what} did not happen in {WITHIN_S:.0f} s") from error
 
     def finish(self, run: TrainingRun) -> None:
         """Wait until everything asked of a run has its outcome."""

@@ -28,6 +28,7 @@ from tests.conftest import (
     stop_up,
     wait_ready,
 )
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.live
 
@@ -50,17 +51,9 @@ def children_of(stack: LiveStack) -> dict[str, psutil.Process]:
     return found
 
 
-def wait_until(what: str, condition: object, seconds: float = 60) -> None:
-    """Wait until a callable says yes."""
-    deadline = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline, f"waited in vain for: {what}"
-        time.sleep(0.05)
-
-
 def wait_ready_anew(process: subprocess.Popen[bytes], folder: Path) -> LiveStack:
     """Wait until the ready file of an earlier start is gone and a new one there."""
-    wait_until("an old ready file to go", lambda: not (folder / "ready.json").exists(), 20)
+    eventually(lambda: not (folder / "ready.json").exists(), within_s=20)
     return wait_ready(process, folder)
 
 
@@ -135,8 +128,8 @@ def test_it_listens_to_this_machine_alone_and_to_nothing_else(live_stack: LiveSt
 def test_a_crashed_web_process_comes_back(live_stack: LiveStack) -> None:
     before = children_of(live_stack)["web"]
     before.kill()
-    wait_until("the old one to end", lambda: not before.is_running())
-    wait_until("the web process", lambda: answers(live_stack))
+    eventually(lambda: not before.is_running(), within_s=60)
+    eventually(lambda: answers(live_stack), within_s=60)
     assert children_of(live_stack)["web"].pid != before.pid
     assert models_offered(live_stack)
 
@@ -149,14 +142,13 @@ def test_the_folder_survives_every_death_and_keeps_its_key(folder: Path) -> None
         process.kill()
         process.wait()
         # the kernel ends the children of a launcher that was killed; be sure that all are dead
-        wait_until(
-            "the children to end",
+        eventually(
             lambda: (
                 not any(
                     child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in every
                 )
             ),
-            20,
+            within_s=20,
         )
         process = start_up(folder)
         second = wait_ready_anew(process, folder)
@@ -204,10 +196,10 @@ def test_unknown_options_are_refused(folder: Path) -> None:
 
 def test_ctrl_c_while_it_starts_leaves_nothing_running(folder: Path) -> None:
     process = start_up(folder)
-    wait_until("the servers to start", lambda: list(folder.rglob("postmaster.pid")))
+    eventually(lambda: list(folder.rglob("postmaster.pid")), within_s=60)
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 130
-    wait_until("everything to be gone", lambda: not list(folder.rglob("postmaster.pid")), 10)
+    eventually(lambda: not list(folder.rglob("postmaster.pid")))
     assert not (folder / "ready.json").exists()
     said = (folder / "up.log").read_text()
     assert said.index("Stopping ") < said.index("Stopped.")

@@ -25,6 +25,7 @@ from gpu_workers.engine.types import (
     SaveState,
 )
 from tests.gpu_workers.engine.harness import Client, Draw, assert_equal, create_random, running
+from tests.support.waiting import eventually, never
 
 
 def sample(client: Client, version: str | None, directory: Path | None = None) -> Future[Any]:
@@ -49,10 +50,18 @@ def test_an_idle_engine_uses_no_cpu(client: Client, tmp_path: Path) -> None:
     ident = client.engine._thread.ident
     assert ident is not None
     clock = time.pthread_getcpuclockid(ident)
-    time.sleep(0.1)  # let it come to rest
-    before = time.clock_gettime(clock)
-    time.sleep(0.5)
-    assert time.clock_gettime(clock) - before < 0.001
+    looks = [0.0, time.clock_gettime(clock)]
+
+    def at_rest() -> bool:
+        looks.append(time.clock_gettime(clock))
+        return looks[-1] == looks[-2]
+
+    eventually(at_rest, every_s=0.05)
+    never(
+        lambda: time.clock_gettime(clock) - looks[-1] > 0.001,
+        for_s=0.5,
+        but_after=lambda: greedy(client, None),
+    )
 
 
 def test_work_on_one_run_is_answered_in_order(client: Client, tmp_path: Path) -> None:
