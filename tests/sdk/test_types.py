@@ -36,8 +36,8 @@ def test_the_name_of_an_input_decides_the_dtype_of_a_list() -> None:
     [
         ({"target_tokens": [[1, 2], [3]]}, ValueError, "rectangular"),
         ({"mine": [1.0]}, TypeError, "target_tokens, weights"),
-        ({"weights": 1.0}, TypeError, "must be an array, not float"),
-        ({"weights": "12"}, TypeError, "must be an array, not str"),
+        ({"weights": 1.0}, TypeError, "must be an array, not a float"),
+        ({"weights": "12"}, TypeError, "must be an array, not text"),
         ({"weights": np.array(["a"])}, ValueError, "neither integers nor"),
     ],
 )

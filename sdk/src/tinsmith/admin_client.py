@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime, timezone
 
 from tinsmith.futures import APIFuture
+from tinsmith.mistakes import explained
 from tinsmith.rest_base import Rest, address
 from tinsmith.types.usage import (
     AuditEventType,
@@ -14,6 +15,7 @@ from tinsmith.types.usage import (
 )
 
 
+@explained
 class AdminClient(Rest):
     """Reads a team's audit log, usage and storage.
 

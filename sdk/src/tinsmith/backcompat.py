@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tinsmith.mistakes import explained
 from tinsmith.sampling_client import SamplingClient
 from tinsmith.training_client import TrainingClient
 
@@ -18,6 +19,7 @@ class ExperimentalWarning(UserWarning):
     """Something may change or go away; nothing here warns so."""
 
 
+@explained
 @dataclass(frozen=True)
 class Timeout:
     """Seconds for the parts of a request. Patience is set with ``RetryConfig`` here."""

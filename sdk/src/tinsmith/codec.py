@@ -13,6 +13,7 @@ import numpy as np
 
 from tinsmith import wire
 from tinsmith.errors import APIResponseValidationError
+from tinsmith.mistakes import number, unlike
 from tinsmith.types.datum import Datum, ProvenanceSpans, SampledProvenanceSpan, as_tensor
 from tinsmith.types.inputs import DmelChunk, EncodedTextChunk, ImageChunk, ModelInputChunk
 from tinsmith.types.results import (
@@ -24,6 +25,7 @@ from tinsmith.types.results import (
     TopkLogprobs,
 )
 from tinsmith.types.tensor import TensorData, pack
+from tinsmith.types.tokens import check_tokens
 
 _WIRE_DTYPE = {"float32": wire.DTYPE_FLOAT32, "int64": wire.DTYPE_INT64}
 _LITTLE: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "int64": np.dtype("<i8")}
@@ -51,12 +53,15 @@ def encode_pass_settings(
 ) -> bytes:
     """The part of a ForwardBackwardRequest that all chunks of a batch share."""
     message = wire.ForwardBackwardRequest(loss_fn=loss_fn, forward_only=forward_only)
+    if loss_fn_config is not None and not isinstance(loss_fn_config, Mapping):
+        raise unlike("loss_fn_config", "numbers by name", loss_fn_config, 'e.g. {"beta": 0.1}')
     for name, value in (loss_fn_config or {}).items():
         if isinstance(value, str):
             message.loss_fn_config_v2[name].text = value
         else:
-            message.loss_fn_config[name] = float(value)
-            message.loss_fn_config_v2[name].number = float(value)
+            plain = float(number(f"loss_fn_config[{name!r}]", value))
+            message.loss_fn_config[name] = plain
+            message.loss_fn_config_v2[name].number = plain
     return bytes(message.SerializeToString())
 
 
@@ -101,6 +106,7 @@ def encode_tokens(tokens: Sequence[int]) -> bytes:
     packed = pack(tokens, "int32")
     if packed is not None:
         return _bytes(packed, np.dtype("<i4"))
+    check_tokens(tokens)
     array = np.asarray(tokens)
     if array.dtype != np.int32:
         if array.size and array.dtype.kind not in "iu":

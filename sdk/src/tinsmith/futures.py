@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 from collections.abc import Callable, Generator
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from tinsmith import background
+from tinsmith.mistakes import explained, no_such_name
+from tinsmith.shown import short
 
 T = TypeVar("T")
 
 
+@explained
 class APIFuture(Generic[T]):
     """The result of a request that is already on its way.
 
@@ -94,7 +97,35 @@ class APIFuture(Generic[T]):
     def __await__(self) -> Generator[Any, None, T]:
         return self.result_async().__await__()
 
+    def __repr__(self) -> str:
+        name, future = type(self).__name__, self.future()
+        if not future.done():
+            return f"<{name}: not done yet; .result() waits for it>"
+        if future.cancelled():
+            return f"<{name}: cancelled>"
+        error = future.exception()
+        if error is not None:
+            return f"<{name}: failed: {short(f'{type(error).__name__}: {error}')}>"
+        return f"<{name}: done: {short(future.result())}>"
 
+    if not TYPE_CHECKING:  # type checkers know what a future has
+
+        def __getattr__(self, name: str) -> NoReturn:
+            if name.startswith("_") or hasattr(type(self), name):
+                no_such_name(self, name)
+            raise AttributeError(
+                f"this is a future, and {name!r} is asked of its result; wait for that first: "
+                f"future.result().{name}, or (await future).{name}"
+            )
+
+        def __getitem__(self, index: object) -> NoReturn:
+            raise TypeError(
+                "this is a future, and an entry is asked of its result; wait for that first: "
+                "future.result()[…], or (await future)[…]"
+            )
+
+
+@explained
 class SampleFuture(APIFuture[T]):
     """Of a sample: whoever gives up waiting in asynchronous code, by a timeout or as a cancelled
     task, gives up the sample, and the server stops drawing it.

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from tinsmith.custom_loss import CustomLossFn
+from tinsmith.mistakes import explained
 from tinsmith.types.datum import Datum
 
 CustomLossInputRank = Literal[0, 1, 2]
@@ -28,6 +29,7 @@ class CustomLossInput:
     rank: CustomLossInputRank
 
 
+@explained
 @dataclass(frozen=True)
 class LossHandle:
     """A loss to pass to ``TrainingClient.forward_backward_custom``.

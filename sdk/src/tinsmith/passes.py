@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tinsmith import batches, codec, custom_loss
 from tinsmith.custom_loss import CustomLossFn
 from tinsmith.futures import APIFuture
 from tinsmith.lane import Lane
+from tinsmith.mistakes import unlike
 from tinsmith.session import Session
 from tinsmith.types.datum import Datum
 from tinsmith.types.results import ForwardBackwardOutput, GetInfoResponse
 from tinsmith.wire import PROTOBUF
 
+_MAKE = "Datum.from_tokens(tokenizer.encode(text)) makes one of a text"
 _LARGE = 1 << 19  # bytes above which a result is decoded beside the loop
+
+
+def checked(data: Sequence[Datum]) -> Sequence[Datum]:
+    """The datums of a batch; raises TypeError or ValueError for what is none."""
+    if isinstance(data, Datum):
+        raise TypeError("data must be a list of datums, not one Datum; a list of one is [datum]")
+    if isinstance(data, str | bytes | Mapping) or not hasattr(data, "__iter__"):
+        raise unlike("data", "a list of datums", data, _MAKE)
+    if not isinstance(data, list | tuple):
+        data = list(data)
+    for index, datum in enumerate(data):
+        if not isinstance(datum, Datum):
+            raise unlike(f"data[{index}]", "a Datum", datum, _MAKE)
+    if not data:
+        raise ValueError("no data: a pass needs at least one datum")
+    return data
 
 
 def encode(data: Sequence[Datum]) -> list[bytes]:
     """All datums as bytes; raises ValueError that says which one cannot be sent."""
-    if not data:
-        raise ValueError("no data: a pass needs at least one datum")
     encoded = []
     for index, datum in enumerate(data):
         try:

@@ -8,12 +8,15 @@ from typing import Any, Generic, TypeVar
 
 from tinsmith import background
 from tinsmith.futures import APIFuture
+from tinsmith.mistakes import Named, explained
+from tinsmith.shown import short
 
 Info = TypeVar("Info")
 Self = TypeVar("Self", bound="Ready[Any]")
 
 
-class Ready(Generic[Info]):
+@explained
+class Ready(Named, Generic[Info]):
     """Base of the clients a ``ServiceClient`` makes.
 
     Such a client is returned at once, while the server still makes its run or sampler. Using it
@@ -53,3 +56,18 @@ class Ready(Generic[Info]):
 
     def __await__(self: Self) -> Generator[Any, None, Self]:
         return self.result_async().__await__()
+
+    def _shown(self, made: Info) -> str:
+        """What has been made, in short."""
+        return short(made)
+
+    def __repr__(self) -> str:
+        name, created = type(self).__name__, self._created
+        if not created.done():
+            return f"<{name}: being made; .result() waits for it>"
+        if created.cancelled():
+            return f"<{name}: cancelled>"
+        error = created.exception()
+        if error is not None:
+            return f"<{name}: could not be made: {short(str(error))}>"
+        return f"<{name} {self._shown(created.result())}>"

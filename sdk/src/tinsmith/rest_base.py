@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 
 from tinsmith import errors
 from tinsmith.futures import APIFuture
+from tinsmith.mistakes import Named, explained
 from tinsmith.session import Session
 from tinsmith.settings import resolve
 from tinsmith.transport import RetryConfig
@@ -18,7 +19,8 @@ T = TypeVar("T")
 Self = TypeVar("Self", bound="Rest")
 
 
-class Rest:
+@explained
+class Rest(Named):
     """Asks one server, as a ``ServiceClient`` does, but opens no session there.
 
     Args:
@@ -53,6 +55,9 @@ class Rest:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._session.settings.base_url}>"
 
     def get_telemetry(self) -> None:
         """None: this client sends none."""

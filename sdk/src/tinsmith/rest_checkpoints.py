@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tinsmith.futures import APIFuture
+from tinsmith.mistakes import explained
 from tinsmith.rest_base import Rest, address, checkpoint_address, unlike
 from tinsmith.types.rest import (
     CheckpointArchiveUrlResponse,
@@ -19,6 +20,7 @@ Progress = Callable[[int, "int | None"], None]
 """Called with (bytes so far, bytes in all if known)."""
 
 
+@explained
 class Checkpoints(Rest):
     """Lists, copies, publishes, expires, deletes and downloads checkpoints."""
 

@@ -12,6 +12,7 @@ import msgspec
 from tinsmith import errors
 from tinsmith.admin_client import AdminClient
 from tinsmith.futures import APIFuture
+from tinsmith.mistakes import explained
 from tinsmith.rest_base import address, unlike
 from tinsmith.rest_checkpoints import Checkpoints
 from tinsmith.types.logs import MetricsResponse, RolloutsResponse
@@ -44,6 +45,7 @@ class _Claims(msgspec.Struct):
     email: str | None = None
 
 
+@explained
 class RestClient(Checkpoints, AdminClient):
     """Looks at what there is. Made by ``ServiceClient.create_rest_client``, or on its own.
 

@@ -20,6 +20,7 @@ import msgspec
 
 from tinsmith import background
 from tinsmith.futures import APIFuture
+from tinsmith.mistakes import explained
 from tinsmith.ready import Ready
 from tinsmith.rest_base import address
 from tinsmith.session import Session
@@ -35,6 +36,7 @@ MAX_PENDING = 50_000
 MAX_KEY = 200
 
 
+@explained
 class RunLog(Ready[GetInfoResponse]):
     """Records numbers and episodes."""
 

@@ -7,15 +7,18 @@ from typing import Any
 
 import msgspec
 
+from tinsmith.mistakes import unlike, whole
 from tinsmith.types.inputs import (
     DmelChunk,
     EncodedTextChunk,
     ImageAssetPointerChunk,
     ImageChunk,
     ModelInput,
+    check_input,
 )
 from tinsmith.types.params import SamplingParams
 from tinsmith.types.tensor import TensorData
+from tinsmith.types.tokens import check_tokens
 
 
 def encode(
@@ -30,8 +33,18 @@ def encode(
 
     Raises:
         ValueError: ``target_prompt_logprobs`` is of another type or rank than it must be.
-        TypeError: the prompt holds something that is no chunk.
+        TypeError: an argument of another kind; the message says what makes the right one of it.
     """
+    check_input(prompt, "prompt")
+    if type(num_samples) is not int:
+        num_samples = whole("num_samples", num_samples)
+    if not isinstance(sampling_params, SamplingParams):
+        raise unlike(
+            "sampling_params",
+            "SamplingParams",
+            sampling_params,
+            "e.g. SamplingParams(max_tokens=64)",
+        )
     if target_prompt_logprobs is not None and (
         target_prompt_logprobs.dtype != "int64" or len(target_prompt_logprobs.shape or ()) != 2
     ):
@@ -64,6 +77,7 @@ def _chunk(chunk: Any) -> dict[str, Any]:
     """A chunk as JSON."""
     if isinstance(chunk, EncodedTextChunk):
         tokens = chunk.tokens
+        check_tokens(tokens)
         listed = tokens.tolist() if hasattr(tokens, "tolist") else list(tokens)
         return {"tokens": listed, "type": "encoded_text"}
     if isinstance(chunk, ImageChunk):

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from tinsmith import errors
+from tinsmith.mistakes import check_text
 from tinsmith.sampling_client import SamplerRef, SamplingClient
 from tinsmith.session import Session
 from tinsmith.transport import RetryConfig
+from tinsmith.types.results import check_path
 
 
 def new_sampling_client(
@@ -20,11 +22,15 @@ def new_sampling_client(
     """A sampler of its own for a checkpoint or a base model; raises ValueError for neither."""
     if model_path is None and base_model is None:
         raise ValueError("give model_path or base_model")
-    if model_path is not None and not model_path.startswith("tinker://"):
+    if base_model is not None:
+        check_text("base_model", base_model)
+    if isinstance(model_path, str) and "://" not in model_path:
         raise ValueError(
             f"model_path must look like tinker://<run>/sampler_weights/<name>, not {model_path!r}; "
             "a base model goes into base_model="
         )
+    if model_path is not None:
+        check_path(model_path)
     number = session.number("sampler")
 
     async def create() -> SamplerRef:

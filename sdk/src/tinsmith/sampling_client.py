@@ -14,6 +14,7 @@ import msgspec
 
 from tinsmith import codec, errors, sample_request, tokenizers
 from tinsmith.futures import APIFuture, SampleFuture
+from tinsmith.mistakes import explained
 from tinsmith.ready import Ready
 from tinsmith.sample_results import SampleResults
 from tinsmith.session import Accepted, Session, encode_json
@@ -50,6 +51,7 @@ class _Joined(msgspec.Struct):
     client_counter: int
 
 
+@explained
 class SamplingClient(Ready[SamplerRef]):
     """Draws tokens from a base model or from saved weights, and scores tokens.
 
@@ -85,6 +87,9 @@ class SamplingClient(Ready[SamplerRef]):
         self._numbers = itertools.count()
         self._results: SampleResults | None = None
         self._sampler: GetSamplerResponse | None = None
+
+    def _shown(self, made: SamplerRef) -> str:
+        return made.sampler_id + (f" of {made.base_model}" if made.base_model else "")
 
     # ---- sampling
 

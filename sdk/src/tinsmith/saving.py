@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from tinsmith.futures import APIFuture
 from tinsmith.lane import Lane
+from tinsmith.mistakes import check_text, explained, texts
 from tinsmith.ready import Ready
 from tinsmith.session import Session, decode
 from tinsmith.types.rest import SaveWeightsExternalResponse
@@ -15,11 +16,13 @@ from tinsmith.types.results import (
     LoadWeightsResponse,
     SaveWeightsForSamplerResponse,
     SaveWeightsResponse,
+    check_path,
 )
 
 T = TypeVar("T")
 
 
+@explained
 class Saving(Ready[GetInfoResponse]):
     """Requests that have a place in the order of a run."""
 
@@ -55,11 +58,12 @@ class Saving(Ready[GetInfoResponse]):
         >>> training.save_state("step-100").result().path
         'tinker://...:train:0/weights/step-100'
         """
+        _check_name(name)
         body = {
             "path": name,
             "ttl_seconds": ttl_seconds,
             "overwrite": overwrite,
-            "user_metadata": _texts(user_metadata),
+            "user_metadata": texts("user_metadata", user_metadata),
         }
         return self._ordered("save_weights", body, SaveWeightsResponse)
 
@@ -114,11 +118,12 @@ class Saving(Ready[GetInfoResponse]):
             A future of its path, ``tinker://<run>/sampler_weights/<name>``, for
             ``create_sampling_client``.
         """
+        _check_name(name)
         body = {
             "path": name,
             "kind": "snapshot",
             "ttl_seconds": ttl_seconds,
-            "user_metadata": _texts(user_metadata),
+            "user_metadata": texts("user_metadata", user_metadata),
         }
         return self._ordered("save_weights_for_sampler", body, SaveWeightsForSamplerResponse)
 
@@ -158,6 +163,7 @@ class Saving(Ready[GetInfoResponse]):
         >>> sorted(rest.get_external_weights_urls(path).result().urls)
         ['adapter_config.json', 'adapter_model.safetensors']
         """
+        _check_name(name)
         body = {
             "path": name,
             "ttl_seconds": ttl_seconds,
@@ -177,6 +183,7 @@ class Saving(Ready[GetInfoResponse]):
     def _load(
         self, path: str, token: str | None, *, optimizer: bool
     ) -> APIFuture[LoadWeightsResponse]:
+        check_path(path)
         body = {"path": path, "optimizer": optimizer, "weights_access_token": token}
         return self._ordered("load_weights", body, LoadWeightsResponse)
 
@@ -197,5 +204,5 @@ class Saving(Ready[GetInfoResponse]):
         return self._session.run(work())
 
 
-def _texts(metadata: Mapping[str, str] | None) -> dict[str, str] | None:
-    return None if metadata is None else dict(metadata)
+def _check_name(name: object) -> None:
+    check_text("a checkpoint's name", name, 'e.g. "step-100"')

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
+from tinsmith import mistakes
 from tinsmith.futures import APIFuture
 from tinsmith.loss_handles import LossHandle, PerDatumLossFn, make_handle
 from tinsmith.rest_client import RestClient
@@ -20,11 +21,13 @@ from tinsmith.types.results import (
     GetInfoResponse,
     GetServerCapabilitiesResponse,
     LoadWeightsResponse,
+    check_path,
 )
 from tinsmith.waiting import WaitingHook
 
 
-class ServiceClient:
+@mistakes.explained
+class ServiceClient(mistakes.Named):
     """One program's connection to a Tinsmith server.
 
     Nothing is sent until something is asked for. Close it, or use it in a ``with`` block, when you
@@ -72,9 +75,14 @@ class ServiceClient:
             retry=retry_config,
             on_waiting=on_waiting,
             description=Description(
-                user_metadata, project_id or from_environment("PROJECT_ID"), display_name
+                mistakes.texts("user_metadata", user_metadata),
+                project_id or from_environment("PROJECT_ID"),
+                display_name,
             ),
         )
+
+    def __repr__(self) -> str:
+        return f"<ServiceClient of {self._session.shown()}>"
 
     # ---- training
 
@@ -109,6 +117,8 @@ class ServiceClient:
         >>> new.get_info().lora_rank
         4
         """
+        mistakes.check_text("base_model", base_model)
+        metadata = mistakes.texts("user_metadata", user_metadata)
         if not (train_mlp or train_attn or train_unembed):
             raise ValueError("at least one of train_mlp, train_attn and train_unembed must be true")
         lora = LoraConfig(
@@ -125,7 +135,7 @@ class ServiceClient:
                 "session_id": await self._session.open(),
                 "model_seq_id": number,
                 "base_model": base_model,
-                "user_metadata": None if user_metadata is None else dict(user_metadata),
+                "user_metadata": metadata,
                 "lora_config": lora,
                 "optimizer_config": optimizer or AdamOptimizerConfig(),
                 "type": "create_model",
@@ -231,6 +241,8 @@ class ServiceClient:
         optimizer: OptimizerConfig | None,
         with_optimizer: bool,
     ) -> TrainingClient:
+        check_path(path)
+        metadata = mistakes.texts("user_metadata", user_metadata)
         number = self._session.number("run")
 
         async def create() -> GetInfoResponse:
@@ -240,7 +252,7 @@ class ServiceClient:
                 "path": path,
                 "optimizer": with_optimizer,
                 "base_model": base_model,
-                "user_metadata": None if user_metadata is None else dict(user_metadata),
+                "user_metadata": metadata,
                 "optimizer_config": optimizer,
                 "weights_access_token": token,
                 "type": "load_weights",

@@ -114,6 +114,14 @@ class Session:
         future.add_done_callback(self._running.discard)
         return APIFuture(future)
 
+    def shown(self) -> str:
+        """The server, and how it stands with the session, for ``repr``."""
+        if self._ended is not None:
+            state = "closed"
+        else:
+            state = f"session {self.session_id}" if self.session_id else "no session yet"
+        return f"{self.settings.base_url}, {state}"
+
     @property
     def project_id(self) -> str:
         """The project that things go to when none is named."""

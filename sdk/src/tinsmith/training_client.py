@@ -11,6 +11,7 @@ from tinsmith import codec, custom_loss, errors, passes, tokenizers
 from tinsmith.custom_loss import CustomLossFn
 from tinsmith.futures import APIFuture
 from tinsmith.loss_handles import LossHandle
+from tinsmith.mistakes import explained, title_of, unlike
 from tinsmith.run_log import RunLog
 from tinsmith.samplers import new_sampling_client
 from tinsmith.sampling_client import SamplerRef, SamplingClient
@@ -43,6 +44,7 @@ class _SamplerSaved(msgspec.Struct):
     sampling_session_id: str
 
 
+@explained
 class TrainingClient(Saving, RunLog):
     """Trains one adapter. Made by the ``create_…_training_client`` methods of ``ServiceClient``.
 
@@ -61,6 +63,10 @@ class TrainingClient(Saving, RunLog):
 
         super().__init__(session, create)
         self._passes = passes.Passes(session, self._lane, self._created)
+
+    def _shown(self, made: GetInfoResponse) -> str:
+        base = made.model_name or made.model_data.model_name
+        return f"{made.model_id} of {base}" + (f", rank {made.lora_rank}" if made.lora_rank else "")
 
     @property
     def model_id(self) -> str:
@@ -171,7 +177,12 @@ class TrainingClient(Saving, RunLog):
         """
         if loss_type_input not in (None, "logprobs"):
             raise ValueError(f"loss_type_input must be 'logprobs', not {loss_type_input!r}")
-        data = list(data)
+        data = passes.checked(data)
+        if isinstance(loss_fn, str):
+            raise TypeError(
+                f"forward_backward_custom takes a function of yours; {loss_fn!r} is a loss of the "
+                f"server's: forward_backward(data, {loss_fn!r})"
+            )
         if isinstance(loss_fn, LossHandle):
             loss_fn = loss_fn.checked(data, self._session.session_id)
         forward = passes.encode(custom_loss.forward_data(data))
@@ -195,8 +206,15 @@ class TrainingClient(Saving, RunLog):
         *,
         forward_only: bool,
     ) -> APIFuture[ForwardBackwardOutput]:
-        settings = codec.encode_pass_settings(loss_fn, loss_fn_config, forward_only)
         kind = "forward" if forward_only else "forward_backward"
+        data = passes.checked(data)
+        if not isinstance(loss_fn, str):
+            own = "; forward_backward_custom(data, fn) takes one of yours" * callable(loss_fn)
+            raise TypeError(
+                f"loss_fn must be the name of a loss, e.g. 'cross_entropy', not "
+                f"{title_of(loss_fn)}{own}"
+            )
+        settings = codec.encode_pass_settings(loss_fn, loss_fn_config, forward_only)
         return self._session.run(self._passes.run(passes.encode(data), settings, kind))
 
     # ---- everything else that has a place in the order
@@ -218,7 +236,10 @@ class TrainingClient(Saving, RunLog):
         """
         if optim_params is not None and adam_params is not None:
             raise ValueError("give optim_params or adam_params, not both")
-        chosen = optim_params or adam_params or AdamParams()
+        given = adam_params if optim_params is None else optim_params
+        chosen = AdamParams() if given is None else given
+        if not isinstance(chosen, AdamParams | DimuonParams):
+            raise _no_params(chosen)
         name = "optimizer_params" if isinstance(chosen, DimuonParams) else "adam_params"
         return self._ordered(
             "optim_step", {name: msgspec.structs.asdict(chosen)}, OptimStepResponse
@@ -318,3 +339,13 @@ class TrainingClient(Saving, RunLog):
         if name is None:
             raise errors.APIResponseValidationError("the server did not say which base model it is")
         return tokenizers.load(self._session, name, info.model_data.tokenizer_id)
+
+
+def _no_params(given: object) -> TypeError:
+    """The error for what is given to ``optim_step`` instead of its parameters."""
+    example = "AdamParams(learning_rate=1e-4)"
+    if isinstance(given, int | float) and not isinstance(given, bool):
+        example = f"AdamParams(learning_rate={given!r})"
+    elif isinstance(given, Mapping):
+        example = f"AdamParams({', '.join(f'{name}={given[name]!r}' for name in given)})"
+    return unlike("what optim_step takes", "AdamParams", given, f"write optim_step({example})")

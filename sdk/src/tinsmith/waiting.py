@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from tinsmith.mistakes import explained
+
 log = logging.getLogger("tinsmith")
 
 PATIENCE_S = 5.0
@@ -17,6 +19,7 @@ HASTE_S = 0.1  # a poll that comes back empty-handed faster than this did not wa
 LONGEST_PAUSE_S = 2.0
 
 
+@explained
 @dataclass(frozen=True)
 class Waiting:
     """Why a request is not worked on.

@@ -1,6 +1,9 @@
 """Everything one passes in or gets back, under the public client's names."""
 
+from typing import Any
+
 from tinsmith.errors import RequestErrorCategory
+from tinsmith.mistakes import did_you_mean
 from tinsmith.types.datum import (
     Datum,
     PromptProvenanceSpan,
@@ -215,3 +218,10 @@ __all__ = [
     "WeightsInfoResponse",
     "WhoamiResponse",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """For names that are not here: the one that was meant."""
+    if name.startswith("_"):
+        raise AttributeError(name)
+    raise AttributeError(f"tinsmith.types has no {name!r}{did_you_mean(name, __all__)}")

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from tinsmith.types.inputs import ModelInput
+from tinsmith.mistakes import did_you_mean, explained, title_of
+from tinsmith.types.inputs import ModelInput, check_input
 from tinsmith.types.tensor import TensorData, TensorDtype, is_torch
+from tinsmith.types.tokens import check_tokens
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +31,7 @@ _DTYPE_OF_LIST: dict[str, TensorDtype] = {
 _SPARSE_INPUTS = frozenset({"target_tokens", "weights"})
 
 
+@explained
 @dataclass(frozen=True, kw_only=True)
 class _Span:
     sequence_id: str
@@ -51,7 +54,8 @@ class SampledProvenanceSpan(_Span):
 ProvenanceSpans = list[PromptProvenanceSpan | SampledProvenanceSpan]
 
 
-@dataclass(frozen=True, init=False)
+@explained
+@dataclass(frozen=True, init=False, repr=False)
 class Datum:
     """One training sequence of N tokens.
 
@@ -63,7 +67,7 @@ class Datum:
 
     Raises:
         ValueError: an array that is not rectangular.
-        TypeError: a value that is no array.
+        TypeError: a value that is no array, or an input that is no ``ModelInput``.
 
     >>> Datum(
     ...     model_input=ModelInput.from_ints([1, 2, 3]),
@@ -86,6 +90,12 @@ class Datum:
     ) -> None:
         if (model_input_spans is None) != (loss_fn_input_spans is None):
             raise ValueError("set both model_input_spans and loss_fn_input_spans, or neither")
+        check_input(model_input, "a datum's model_input")
+        if loss_fn_inputs is not None and not isinstance(loss_fn_inputs, Mapping):
+            raise TypeError(
+                "loss_fn_inputs must be arrays by name, e.g. {'target_tokens': …, 'weights': …}, "
+                f"not {title_of(loss_fn_inputs)}"
+            )
         given = (loss_fn_inputs or {}).items()
         put = object.__setattr__
         put(self, "model_input", model_input)
@@ -93,12 +103,21 @@ class Datum:
         put(self, "model_input_spans", model_input_spans)
         put(self, "loss_fn_input_spans", loss_fn_input_spans)
 
+    def __repr__(self) -> str:
+        inputs = "".join(
+            f", {name}={tensor.dtype if isinstance(tensor, TensorData) else type(tensor).__name__}"
+            f"{getattr(tensor, 'shape', '')}"
+            for name, tensor in self.loss_fn_inputs.items()
+        )
+        spans = "" if self.model_input_spans is None else ", with provenance"
+        return f"Datum({self.model_input!r}{inputs}{spans})"
+
     @classmethod
     def from_tokens(
         cls,
-        tokens: Sequence[int] | np.ndarray[Any, Any],
-        targets: Sequence[int] | np.ndarray[Any, Any] | None = None,
-        weights: Sequence[float] | np.ndarray[Any, Any] | None = None,
+        tokens: Sequence[int] | np.ndarray[Any, Any] | torch.Tensor,
+        targets: Sequence[int] | np.ndarray[Any, Any] | torch.Tensor | None = None,
+        weights: Sequence[float] | np.ndarray[Any, Any] | torch.Tensor | None = None,
         **loss_fn_inputs: Any,
     ) -> Datum:
         """A text datum without ceremony.
@@ -113,26 +132,33 @@ class Datum:
                 position of the datum.
 
         Raises:
-            ValueError: lengths that differ.
+            ValueError: lengths that differ; a single token without targets.
+            TypeError: text, a tokenizer's whole output, or another thing that is no token ids.
 
         >>> whole = Datum.from_tokens([1, 2, 3], weights=[0, 0, 1])
         >>> whole.model_input.to_ints(), whole.loss_fn_inputs["target_tokens"].tolist()
         ([1, 2], [2, 3])
         """
+        check_tokens(tokens)
         for name, values in (("targets", targets), ("weights", weights)):
-            if values is not None and len(values) != len(tokens):
+            if values is not None and _length(name, values) != len(tokens):
                 raise ValueError(f"{len(values)} {name} for {len(tokens)} tokens")
         if targets is None:
+            if len(tokens) < 2:
+                raise ValueError(
+                    f"{len(tokens)} tokens hold nothing to predict; give two or more, or targets="
+                )
             tokens, targets = tokens[:-1], tokens[1:]
             weights = None if weights is None else weights[1:]
         inputs: dict[str, Any] = {
-            "target_tokens": np.asarray(targets, dtype=np.int64),
+            "target_tokens": _named("target_tokens", targets, "int64"),
             **loss_fn_inputs,
         }
         # Reinforcement losses take no weights: only a caller who gave them gets them there
         if weights is not None or not loss_fn_inputs:
-            given = np.ones(len(tokens)) if weights is None else weights
-            inputs["weights"] = np.asarray(given, dtype=np.float32)
+            if weights is None:
+                weights = np.ones(len(tokens), dtype=np.float32)
+            inputs["weights"] = _named("weights", weights, "float32")
         return cls(model_input=ModelInput.from_ints(tokens), loss_fn_inputs=inputs)
 
     def with_provenance(
@@ -165,16 +191,33 @@ def as_tensor(name: str, value: Any) -> TensorData:
     if isinstance(value, np.ndarray):
         return TensorData.from_numpy(value)
     if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
-        raise TypeError(f"loss_fn_inputs[{name!r}] must be an array, not {type(value).__name__}")
+        out = "; leave it out where there is none" if value is None else ""
+        raise TypeError(f"loss_fn_inputs[{name!r}] must be an array, not {title_of(value)}{out}")
     if name not in _DTYPE_OF_LIST:
         raise TypeError(
             f"loss_fn_inputs[{name!r}] is a list, whose number type only these names tell: "
-            f"{', '.join(_DTYPE_OF_LIST)}. Pass a numpy array or TensorData(data, dtype=...)"
+            f"{', '.join(_DTYPE_OF_LIST)}{did_you_mean(name, _DTYPE_OF_LIST)} "
+            "Pass a numpy array or TensorData(data, dtype=...) for an input of another name"
         )
+    return _named(name, value, _DTYPE_OF_LIST[name])
+
+
+def _named(name: str, value: Any, dtype: TensorDtype) -> TensorData:
     try:
-        return TensorData(value, _DTYPE_OF_LIST[name])
+        return TensorData(value, dtype)
     except ValueError as error:
-        raise ValueError(f"loss_fn_inputs[{name!r}] must be a rectangular array: {error}") from None
+        raise ValueError(
+            f"loss_fn_inputs[{name!r}] must be a rectangular array of numbers: {error}"
+        ) from None
+
+
+def _length(name: str, values: Any) -> int:
+    """How many there are; raises TypeError for what is no list or array."""
+    if isinstance(values, str | bytes | Mapping) or not hasattr(values, "__len__"):
+        raise TypeError(
+            f"{name} must be a list or an array, one entry a token, not {title_of(values)}"
+        )
+    return len(values)
 
 
 def _check_cover(name: str, spans: ProvenanceSpans, length: int) -> None:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-import msgspec
+from msgspec import StructMeta
+
+from tinsmith.mistakes import Struct, explained, title_of
+from tinsmith.shown import a_few
+from tinsmith.types.tokens import check_tokens
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,7 +18,7 @@ ModelID = str
 RequestID = str
 
 
-class EncodedTextChunk(msgspec.Struct, frozen=True, kw_only=True):
+class EncodedTextChunk(Struct, frozen=True, kw_only=True):
     """Token ids: a list, or an integer array of one dimension."""
 
     tokens: Sequence[int]
@@ -25,8 +29,11 @@ class EncodedTextChunk(msgspec.Struct, frozen=True, kw_only=True):
         """Number of tokens."""
         return len(self.tokens)
 
+    def __repr__(self) -> str:
+        return f"EncodedTextChunk({_counted(self.tokens)})"
 
-class ImageChunk(msgspec.Struct, frozen=True, kw_only=True):
+
+class ImageChunk(Struct, frozen=True, kw_only=True):
     """An image's bytes. The server counts its tokens; ``expected_tokens`` lets it refuse early."""
 
     data: bytes
@@ -41,8 +48,11 @@ class ImageChunk(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("set expected_tokens: only the server knows an image's length")
         return self.expected_tokens
 
+    def __repr__(self) -> str:
+        return f"ImageChunk({self.format}, {len(self.data)} bytes)"
 
-class ImageAssetPointerChunk(msgspec.Struct, frozen=True, kw_only=True):
+
+class ImageAssetPointerChunk(Struct, frozen=True, kw_only=True):
     """An image the server fetches itself; for sampling only."""
 
     location: str
@@ -58,7 +68,7 @@ class ImageAssetPointerChunk(msgspec.Struct, frozen=True, kw_only=True):
         return self.expected_tokens
 
 
-class DmelChunk(msgspec.Struct, frozen=True, kw_only=True):
+class DmelChunk(Struct, frozen=True, kw_only=True):
     """Audio as a serialized container of dMel tokens."""
 
     dmel: bytes
@@ -71,11 +81,15 @@ class DmelChunk(msgspec.Struct, frozen=True, kw_only=True):
         dimensions, position = _varint(body, 1)
         return _varint(body, position)[0] if dimensions else 1
 
+    def __repr__(self) -> str:
+        return f"DmelChunk({len(self.dmel)} bytes)"
+
 
 ModelInputChunk = EncodedTextChunk | ImageChunk | ImageAssetPointerChunk | DmelChunk
 
 
-class ModelInput(msgspec.Struct, frozen=True, kw_only=True):
+@explained
+class ModelInput(Struct, frozen=True, kw_only=True):
     """A prompt or a training sequence.
 
     >>> ModelInput.from_ints([1, 2, 3]).length
@@ -86,8 +100,16 @@ class ModelInput(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_ints(cls, tokens: Sequence[int] | np.ndarray[Any, Any]) -> ModelInput:
-        """From token ids alone."""
-        return cls(chunks=[EncodedTextChunk(tokens=tokens)])  # type: ignore[arg-type]
+        """From token ids alone.
+
+        Raises:
+            TypeError, ValueError: text, a tokenizer's whole output, more than one row.
+        """
+        check_tokens(tokens)
+        # once a datum: the constructors' own explanations are for others
+        chunk = _make(EncodedTextChunk, tokens=tokens)
+        made: ModelInput = _make(cls, chunks=[chunk])
+        return made
 
     @classmethod
     def empty(cls) -> ModelInput:
@@ -115,6 +137,29 @@ class ModelInput(msgspec.Struct, frozen=True, kw_only=True):
     def append_int(self, token: int) -> ModelInput:
         """A new input with one token more."""
         return self.append(EncodedTextChunk(tokens=[token]))
+
+    def __repr__(self) -> str:
+        if len(self.chunks) == 1 and isinstance(self.chunks[0], EncodedTextChunk):
+            return f"ModelInput({_counted(self.chunks[0].tokens)})"
+        return f"ModelInput({', '.join(map(repr, self.chunks))})"
+
+
+_make = StructMeta.__call__
+
+
+def check_input(value: object, what: str) -> None:
+    """Raise TypeError for what is no ``ModelInput``, with how to make one of it."""
+    if isinstance(value, ModelInput):
+        return
+    if isinstance(value, str):
+        how = "ModelInput.from_ints(tokenizer.encode(text)) makes one of it"
+    else:
+        how = "ModelInput.from_ints(tokens) makes one of token ids"
+    raise TypeError(f"{what} must be a ModelInput, not {title_of(value)}; {how}")
+
+
+def _counted(tokens: Sequence[int]) -> str:
+    return f"{len(tokens)} token{'' if len(tokens) == 1 else 's'} {a_few(tokens)}"
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-import msgspec
+from tinsmith.mistakes import Struct
 
 MetricValue = float | str
 """A number, or ``nan``, ``inf`` or ``-inf``, which JSON has no numbers for."""
 
 
-class Rollout(msgspec.Struct, frozen=True, kw_only=True):
+class Rollout(Struct, frozen=True, kw_only=True):
     """One sampled episode with its reward.
 
     Attributes:
@@ -36,7 +36,7 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     data: dict[str, Any] = {}
 
 
-class MetricPoint(msgspec.Struct, frozen=True, kw_only=True):
+class MetricPoint(Struct, frozen=True, kw_only=True):
     """One recorded number."""
 
     key: str
@@ -50,14 +50,14 @@ class MetricPoint(msgspec.Struct, frozen=True, kw_only=True):
         return float(self.value)
 
 
-class MetricsResponse(msgspec.Struct, frozen=True, kw_only=True):
+class MetricsResponse(Struct, frozen=True, kw_only=True):
     """Recorded numbers, oldest first; ``cursor`` goes into the next request for what follows."""
 
     metrics: list[MetricPoint]
     cursor: int
 
 
-class RecordedRollout(msgspec.Struct, frozen=True, kw_only=True):
+class RecordedRollout(Struct, frozen=True, kw_only=True):
     """A rollout as the server keeps it."""
 
     step: int
@@ -72,7 +72,7 @@ class RecordedRollout(msgspec.Struct, frozen=True, kw_only=True):
     data: dict[str, Any] = {}
 
 
-class RolloutsResponse(msgspec.Struct, frozen=True, kw_only=True):
+class RolloutsResponse(Struct, frozen=True, kw_only=True):
     """A page of the rollouts of a run, in the order of step, group and index."""
 
     rollouts: list[RecordedRollout]

@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from tinsmith.mistakes import Struct, number, whole
+
 LossFnType = Literal[
     "cross_entropy",
     "importance_sampling",
@@ -24,7 +26,7 @@ SamplingClientKind = Literal["snapshot", "inflight"]
 StopReason = Literal["stop", "length"]
 
 
-class LoraConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
+class LoraConfig(Struct, frozen=True, kw_only=True, omit_defaults=False):
     """Size and place of the adapter. Alpha is always 32.
 
     Attributes:
@@ -39,21 +41,26 @@ class LoraConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False)
     train_mlp: bool = True
     train_attn: bool = True
 
+    def __post_init__(self) -> None:
+        _put(self, rank=whole("rank", self.rank))
+        if self.seed is not None:
+            _put(self, seed=whole("seed", self.seed))
 
-class AdamOptimizerConfig(msgspec.Struct, frozen=True, kw_only=True):
+
+class AdamOptimizerConfig(Struct, frozen=True, kw_only=True):
     """AdamW, the optimizer a run has from its creation."""
 
     type: Literal["adamw"] = "adamw"
 
 
-class DimuonOptimizerConfig(msgspec.Struct, frozen=True, kw_only=True):
+class DimuonOptimizerConfig(Struct, frozen=True, kw_only=True):
     """Dimuon; Tinsmith refuses it, the hosted service has it."""
 
     type: Literal["dimuon"] = "dimuon"
     version: Literal[1] = 1
 
 
-class AdamParams(msgspec.Struct, frozen=True, kw_only=True):
+class AdamParams(Struct, frozen=True, kw_only=True):
     """One AdamW step, as ``torch.optim.AdamW`` defines it.
 
     Attributes:
@@ -71,8 +78,12 @@ class AdamParams(msgspec.Struct, frozen=True, kw_only=True):
     weight_decay: float = 0.0
     grad_clip_norm: float = 0.0
 
+    def __post_init__(self) -> None:
+        _put_numbers(self, "learning_rate", "beta1", "beta2", "eps", "weight_decay")
+        _put_numbers(self, "grad_clip_norm")
 
-class DimuonParams(msgspec.Struct, frozen=True, kw_only=True):
+
+class DimuonParams(Struct, frozen=True, kw_only=True):
     """One Dimuon step; Tinsmith refuses it, the hosted service has it."""
 
     learning_rate: float
@@ -85,7 +96,7 @@ OptimizerConfig = AdamOptimizerConfig | DimuonOptimizerConfig
 OptimParams = AdamParams | DimuonParams
 
 
-class SamplingParams(msgspec.Struct, frozen=True, kw_only=True):
+class SamplingParams(Struct, frozen=True, kw_only=True):
     """How to draw tokens.
 
     Attributes:
@@ -104,3 +115,28 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True):
     temperature: float = 1.0
     top_k: int = -1
     top_p: float = 1.0
+
+    def __post_init__(self) -> None:
+        _put_numbers(self, "temperature", "top_p")
+        for name in ("max_tokens", "seed", "top_k"):
+            value = getattr(self, name)
+            if value is not None and type(value) is not int:
+                _put(self, **{name: whole(name, value)})
+        if isinstance(self.stop, int):
+            raise TypeError(
+                f"stop must be a text, a list of texts or a list of token ids; one id goes as "
+                f"[{self.stop}]"
+            )
+
+
+def _put(params: msgspec.Struct, **values: object) -> None:
+    for name, value in values.items():
+        msgspec.structs.force_setattr(params, name, value)
+
+
+def _put_numbers(params: msgspec.Struct, *names: str) -> None:
+    """Numbers of other libraries as plain ones; raises TypeError for what is none."""
+    for name in names:
+        value = getattr(params, name)
+        if type(value) is not float and type(value) is not int:
+            _put(params, **{name: number(name, value)})

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import msgspec
-
+from tinsmith.mistakes import Struct
 from tinsmith.types.inputs import ModelInput
 from tinsmith.types.params import OptimParams, SamplingParams
 
 
-class OptimStepRequest(msgspec.Struct, frozen=True, kw_only=True):
+class OptimStepRequest(Struct, frozen=True, kw_only=True):
     """One optimizer step of a run."""
 
     optim_params: OptimParams
@@ -16,7 +15,7 @@ class OptimStepRequest(msgspec.Struct, frozen=True, kw_only=True):
     seq_id: int | None = None
 
 
-class SampleRequest(msgspec.Struct, frozen=True, kw_only=True):
+class SampleRequest(Struct, frozen=True, kw_only=True):
     """Samples asked of a sampler."""
 
     prompt: ModelInput

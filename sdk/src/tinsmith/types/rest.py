@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import msgspec
-
+from tinsmith.mistakes import Struct
 from tinsmith.types.results import CheckpointType, OptimizerOfRun
 
 
-class Cursor(msgspec.Struct, frozen=True, kw_only=True):
+class Cursor(Struct, frozen=True, kw_only=True):
     """Where in a listing a page lies: ``total_count`` is how many there are in all."""
 
     offset: int
@@ -17,7 +16,7 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True):
     total_count: int
 
 
-class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
+class Checkpoint(Struct, frozen=True, kw_only=True):
     """Saved weights.
 
     Attributes:
@@ -42,28 +41,28 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
 
 
-class CheckpointsListResponse(msgspec.Struct, frozen=True, kw_only=True):
+class CheckpointsListResponse(Struct, frozen=True, kw_only=True):
     """A page of checkpoints, newest first."""
 
     checkpoints: list[Checkpoint]
     cursor: Cursor | None = None
 
 
-class CheckpointArchiveUrlResponse(msgspec.Struct, frozen=True, kw_only=True):
+class CheckpointArchiveUrlResponse(Struct, frozen=True, kw_only=True):
     """Where a checkpoint can be fetched as one tar file, without a key, until ``expires``."""
 
     url: str
     expires: datetime
 
 
-class ExternalWeightsUrlsResponse(msgspec.Struct, frozen=True, kw_only=True):
+class ExternalWeightsUrlsResponse(Struct, frozen=True, kw_only=True):
     """Where a checkpoint's files can be fetched, without a key, until ``expires``."""
 
     urls: dict[str, str]
     expires: datetime
 
 
-class SaveWeightsExternalResponse(msgspec.Struct, frozen=True, kw_only=True):
+class SaveWeightsExternalResponse(Struct, frozen=True, kw_only=True):
     """Result of ``save_weights_external``: the checkpoint's ``tinker://`` path."""
 
     path: str
@@ -71,13 +70,13 @@ class SaveWeightsExternalResponse(msgspec.Struct, frozen=True, kw_only=True):
     type: str | None = None
 
 
-class CopyWeightsResponse(msgspec.Struct, frozen=True, kw_only=True):
+class CopyWeightsResponse(Struct, frozen=True, kw_only=True):
     """The path of a copy."""
 
     tinker_path: str
 
 
-class WeightsInfoResponse(msgspec.Struct, frozen=True, kw_only=True):
+class WeightsInfoResponse(Struct, frozen=True, kw_only=True):
     """What a checkpoint holds, as far as one needs it to make a run from it."""
 
     base_model: str
@@ -89,7 +88,7 @@ class WeightsInfoResponse(msgspec.Struct, frozen=True, kw_only=True):
     optimizer_config: OptimizerOfRun = OptimizerOfRun()
 
 
-class TrainingRun(msgspec.Struct, frozen=True, kw_only=True):
+class TrainingRun(Struct, frozen=True, kw_only=True):
     """A training run as listings show it.
 
     Attributes:
@@ -112,20 +111,20 @@ class TrainingRun(msgspec.Struct, frozen=True, kw_only=True):
     user_metadata: dict[str, str] | None = None
 
 
-class TrainingRunsResponse(msgspec.Struct, frozen=True, kw_only=True):
+class TrainingRunsResponse(Struct, frozen=True, kw_only=True):
     """A page of training runs, newest first."""
 
     training_runs: list[TrainingRun]
     cursor: Cursor
 
 
-class ListSessionsResponse(msgspec.Struct, frozen=True, kw_only=True):
+class ListSessionsResponse(Struct, frozen=True, kw_only=True):
     """A page of session ids, newest first."""
 
     sessions: list[str]
 
 
-class GetSessionResponse(msgspec.Struct, frozen=True, kw_only=True):
+class GetSessionResponse(Struct, frozen=True, kw_only=True):
     """What was made in a session."""
 
     training_run_ids: list[str]
@@ -134,7 +133,7 @@ class GetSessionResponse(msgspec.Struct, frozen=True, kw_only=True):
     display_name: str | None = None
 
 
-class TraceExport(msgspec.Struct, frozen=True, kw_only=True):
+class TraceExport(Struct, frozen=True, kw_only=True):
     """How far the export of a session's trace is; ``ready`` has a url."""
 
     status: str
@@ -142,7 +141,7 @@ class TraceExport(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
-class WhoamiResponse(msgspec.Struct, frozen=True, kw_only=True):
+class WhoamiResponse(Struct, frozen=True, kw_only=True):
     """Whose key it is."""
 
     user_urn: str
@@ -150,32 +149,32 @@ class WhoamiResponse(msgspec.Struct, frozen=True, kw_only=True):
     email: str | None = None
 
 
-class AuthTokenResponse(msgspec.Struct, frozen=True, kw_only=True):
+class AuthTokenResponse(Struct, frozen=True, kw_only=True):
     """A short-lived token given for a key."""
 
     jwt: str
 
 
-class ApiKeyOrganization(msgspec.Struct, frozen=True, kw_only=True):
+class ApiKeyOrganization(Struct, frozen=True, kw_only=True):
     """The team a key belongs to."""
 
     name: str
 
 
-class ApiKeyUser(msgspec.Struct, frozen=True, kw_only=True):
+class ApiKeyUser(Struct, frozen=True, kw_only=True):
     """The user a key was made for."""
 
     email: str
 
 
-class ApiKeyDetails(msgspec.Struct, frozen=True, kw_only=True):
+class ApiKeyDetails(Struct, frozen=True, kw_only=True):
     """Whom a key belongs to."""
 
     org_details: ApiKeyOrganization
     user_details: ApiKeyUser
 
 
-class ApiKeyInfo(msgspec.Struct, frozen=True, kw_only=True):
+class ApiKeyInfo(Struct, frozen=True, kw_only=True):
     """What the server says of an API key."""
 
     key_id: int

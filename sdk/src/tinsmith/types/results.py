@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
-import msgspec
 import numpy as np
 
+from tinsmith.mistakes import Struct, check_text, did_you_mean, explained
+from tinsmith.shown import a_few
 from tinsmith.types.params import AdamOptimizerConfig, StopReason
 from tinsmith.types.tensor import TensorData
 
@@ -17,7 +18,8 @@ LossFnOutput = dict[str, TensorData]
 NOTHING = -99999.0  # the logprob of an empty place in a top-k table
 
 
-@dataclass(frozen=True)
+@explained
+@dataclass(frozen=True, repr=False)
 class ForwardBackwardOutput:
     """Result of ``forward`` and ``forward_backward``.
 
@@ -36,28 +38,32 @@ class ForwardBackwardOutput:
         """The loss summed over all tokens."""
         return self.metrics["loss:sum"]
 
+    def __repr__(self) -> str:
+        metrics = ", ".join(f"{name}={value:.6g}" for name, value in self.metrics.items())
+        return f"ForwardBackwardOutput({len(self.loss_fn_outputs)} datums, {metrics})"
 
-class OptimStepResponse(msgspec.Struct, frozen=True, kw_only=True):
+
+class OptimStepResponse(Struct, frozen=True, kw_only=True):
     """Result of ``optim_step``."""
 
     metrics: dict[str, float] | None = None
 
 
-class SaveWeightsResponse(msgspec.Struct, frozen=True, kw_only=True):
+class SaveWeightsResponse(Struct, frozen=True, kw_only=True):
     """Result of ``save_state``: the checkpoint's ``tinker://`` path."""
 
     path: str
     type: str | None = None
 
 
-class SaveWeightsForSamplerResponse(msgspec.Struct, frozen=True, kw_only=True):
+class SaveWeightsForSamplerResponse(Struct, frozen=True, kw_only=True):
     """Result of ``save_weights_for_sampler``: the sampler checkpoint's ``tinker://`` path."""
 
     path: str
     type: str | None = None
 
 
-class LoadWeightsResponse(msgspec.Struct, frozen=True, kw_only=True):
+class LoadWeightsResponse(Struct, frozen=True, kw_only=True):
     """Result of ``load_state``."""
 
     path: str | None = None
@@ -65,7 +71,7 @@ class LoadWeightsResponse(msgspec.Struct, frozen=True, kw_only=True):
     type: str | None = None
 
 
-class ModelData(msgspec.Struct, frozen=True, kw_only=True):
+class ModelData(Struct, frozen=True, kw_only=True):
     """What a run's base model is."""
 
     arch: str | None = None
@@ -73,13 +79,13 @@ class ModelData(msgspec.Struct, frozen=True, kw_only=True):
     tokenizer_id: str | None = None
 
 
-class OptimizerOfRun(msgspec.Struct, frozen=True, kw_only=True):
+class OptimizerOfRun(Struct, frozen=True, kw_only=True):
     """The optimizer family a run was created with."""
 
     type: str = AdamOptimizerConfig().type
 
 
-class GetInfoResponse(msgspec.Struct, frozen=True, kw_only=True):
+class GetInfoResponse(Struct, frozen=True, kw_only=True):
     """What a training run is."""
 
     model_id: str
@@ -91,7 +97,7 @@ class GetInfoResponse(msgspec.Struct, frozen=True, kw_only=True):
     type: str | None = None
 
 
-class SupportedModel(msgspec.Struct, frozen=True, kw_only=True):
+class SupportedModel(Struct, frozen=True, kw_only=True):
     """A base model on offer."""
 
     model_name: str | None = None
@@ -100,13 +106,13 @@ class SupportedModel(msgspec.Struct, frozen=True, kw_only=True):
     sampleable: bool | None = None
 
 
-class GetServerCapabilitiesResponse(msgspec.Struct, frozen=True, kw_only=True):
+class GetServerCapabilitiesResponse(Struct, frozen=True, kw_only=True):
     """What a server offers."""
 
     supported_models: list[SupportedModel]
 
 
-class GetSamplerResponse(msgspec.Struct, frozen=True, kw_only=True):
+class GetSamplerResponse(Struct, frozen=True, kw_only=True):
     """What a sampler is."""
 
     sampler_id: str
@@ -114,7 +120,8 @@ class GetSamplerResponse(msgspec.Struct, frozen=True, kw_only=True):
     model_path: str | None = None
 
 
-@dataclass(frozen=True)
+@explained
+@dataclass(frozen=True, repr=False)
 class TopkLogprobs:
     """The k likeliest tokens at every position: ``token_ids`` int32 and ``logprobs`` float32, both
     [positions, k], most likely first. An empty place is token 0 with logprob -99999."""
@@ -134,7 +141,11 @@ class TopkLogprobs:
             rows.append(pairs or None)
         return rows
 
+    def __repr__(self) -> str:
+        return f"TopkLogprobs({' x '.join(map(str, self.token_ids.shape))})"
 
+
+@explained
 @dataclass(frozen=True)
 class PromptAltTokens:
     """Draws from the model at every prompt position after the first: ``tokens`` int64 and
@@ -144,7 +155,8 @@ class PromptAltTokens:
     logprobs: TensorData
 
 
-@dataclass(frozen=True, eq=False)
+@explained
+@dataclass(frozen=True, eq=False, repr=False)
 class SampledSequence:
     """One sample.
 
@@ -177,8 +189,19 @@ class SampledSequence:
         """The likeliest tokens at every sampled position, if they were asked for."""
         return None if self.topk_logprobs_np is None else self.topk_logprobs_np.tolist()
 
+    def __repr__(self) -> str:
+        count = len(self.tokens_np)
+        logprobs = ""
+        if self.logprobs_np is not None and count:
+            logprobs = f", logprobs {a_few(self.logprobs_np)}"
+        return (
+            f"SampledSequence({count} token{'' if count == 1 else 's'} {a_few(self.tokens_np)}, "
+            f"{self.stop_reason}{logprobs})"
+        )
 
-@dataclass(frozen=True, eq=False)
+
+@explained
+@dataclass(frozen=True, eq=False, repr=False)
 class SampleResponse:
     """Result of ``sample``: ``num_samples`` sequences, and what was asked about the prompt.
 
@@ -208,6 +231,20 @@ class SampleResponse:
             return None
         return self.topk_prompt_logprobs_np.tolist()
 
+    def __repr__(self) -> str:
+        few = [repr(sequence) for sequence in self.sequences[:2]]
+        more = len(self.sequences) - len(few)
+        if more:
+            few.append(f"… {more} more")
+        asked = (
+            ("prompt_logprobs", self.prompt_logprobs_np),
+            ("topk_prompt_logprobs", self.topk_prompt_logprobs_np),
+            ("target_prompt_logprobs", self.target_prompt_logprobs),
+            ("prompt_alt_tokens", self.prompt_alt_tokens),
+        )
+        also = "".join(f", {name}" for name, value in asked if value is not None)
+        return f"SampleResponse([{', '.join(few)}]{also})"
+
 
 CheckpointType = Literal["training", "sampler", "external"]
 
@@ -218,7 +255,8 @@ _TYPE_OF_SEGMENT: dict[str, CheckpointType] = {
 }
 
 
-class ParsedCheckpointTinkerPath(msgspec.Struct, frozen=True, kw_only=True):
+@explained
+class ParsedCheckpointTinkerPath(Struct, frozen=True, kw_only=True):
     """The parts of ``tinker://<run>/<weights|sampler_weights|external_weights>/<name>``."""
 
     tinker_path: str
@@ -229,12 +267,14 @@ class ParsedCheckpointTinkerPath(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def from_tinker_path(cls, tinker_path: str) -> ParsedCheckpointTinkerPath:
         """Take a path apart; raises ValueError that says what a path looks like."""
+        check_text("a checkpoint's path", tinker_path)
         scheme, _, rest = tinker_path.partition("://")
         parts = rest.split("/")
         if scheme != "tinker" or len(parts) != 3 or parts[1] not in _TYPE_OF_SEGMENT:
+            near = did_you_mean(parts[1], _TYPE_OF_SEGMENT) if len(parts) == 3 else ""
             raise ValueError(
                 f"{tinker_path!r} is no checkpoint; one looks like tinker://<run>/<kind>/<name>, "
-                f"where the kind is one of {', '.join(_TYPE_OF_SEGMENT)}"
+                f"where the kind is one of {', '.join(_TYPE_OF_SEGMENT)}{near}"
             )
         return cls(
             tinker_path=tinker_path,
@@ -242,3 +282,8 @@ class ParsedCheckpointTinkerPath(msgspec.Struct, frozen=True, kw_only=True):
             checkpoint_type=_TYPE_OF_SEGMENT[parts[1]],
             checkpoint_id=f"{parts[1]}/{parts[2]}",
         )
+
+
+def check_path(path: object) -> None:
+    """Raise TypeError or ValueError for what is no checkpoint's path."""
+    ParsedCheckpointTinkerPath.from_tinker_path(path)  # type: ignore[arg-type]

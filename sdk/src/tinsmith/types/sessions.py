@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, ClassVar, Literal
 
-import msgspec
+from tinsmith.mistakes import Struct
 
 ClientSessionFinishReasonType = Literal["success", "errored", "interrupted"]
 
 
-class _Tagged(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+class _Tagged(Struct, frozen=True, kw_only=True, tag_field="type"):
     """One of several things, told apart by ``type``."""
 
 
@@ -75,14 +75,14 @@ SessionStatusQuery = (
 )
 
 
-class SessionSearchCursor(msgspec.Struct, frozen=True, kw_only=True):
+class SessionSearchCursor(Struct, frozen=True, kw_only=True):
     """The last session of a page; the next page comes after it."""
 
     last_created_at: datetime
     last_session_id: str
 
 
-class SessionSearchRequest(msgspec.Struct, frozen=True, kw_only=True):
+class SessionSearchRequest(Struct, frozen=True, kw_only=True):
     """What to look for; everything that is given must hold.
 
     Attributes:
@@ -122,7 +122,7 @@ class SessionCancelled(_Tagged, frozen=True, kw_only=True, tag="cancelled"):
     detail: str | None = None
 
 
-class ClientSessionFinishReason(msgspec.Struct, frozen=True, kw_only=True):
+class ClientSessionFinishReason(Struct, frozen=True, kw_only=True):
     """How its program finished it."""
 
     type: ClientSessionFinishReasonType
@@ -148,7 +148,7 @@ class SessionFailed(_Tagged, frozen=True, kw_only=True, tag="failed"):
 SessionStatus = SessionActive | SessionCancelled | ClientSessionFinished | SessionFailed
 
 
-class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
+class SessionSummary(Struct, frozen=True, kw_only=True):
     """A session as a search finds it."""
 
     session_id: str
@@ -162,7 +162,7 @@ class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint_storage_bytes: int | None = None
 
 
-class SessionSearchResponse(msgspec.Struct, frozen=True, kw_only=True):
+class SessionSearchResponse(Struct, frozen=True, kw_only=True):
     """A page of sessions, newest first; ``next_cursor`` leads on when there are more."""
 
     sessions: list[SessionSummary]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
+from tinsmith.mistakes import explained, title_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -22,12 +24,14 @@ _NUMPY_DTYPES: dict[str, np.dtype[Any]] = {
 _FORMATS = {"int32": "i", "int64": "q", "float32": "f"}
 
 
+@explained
 @dataclass(frozen=True, eq=False, init=False, repr=False)
 class TensorData:
     """An int64 or float32 array, dense or as compressed sparse rows.
 
     Args:
-        data: the numbers, in any nesting or as a numpy array. Sparse: the listed values only.
+        data: the numbers, in any nesting, as a numpy array or a torch tensor. Sparse: the listed
+            values only.
         dtype: ``"int64"`` or ``"float32"``; the data is cast. May be left out for arrays.
         shape: reshapes the data; left out, the data's own shape. Sparse: the dense shape.
         sparse_crow_indices: row pointers [rows + 1] of a sparse tensor.
@@ -54,6 +58,8 @@ class TensorData:
         sparse_crow_indices: Sequence[int] | None = None,
         sparse_col_indices: Sequence[int] | None = None,
     ) -> None:
+        if is_torch(data):
+            data = _from_torch(data)
         if dtype is None:
             if not isinstance(data, np.ndarray):
                 raise TypeError("TensorData needs a dtype: 'int64' or 'float32'")
@@ -62,7 +68,7 @@ class TensorData:
             raise ValueError(f"dtype must be 'int64' or 'float32', not {dtype!r}")
         array = pack(data, dtype)
         if array is None:
-            array = np.asarray([] if data is None else data, dtype=_NUMPY_DTYPES[dtype])
+            array = _as_array([] if data is None else data, _NUMPY_DTYPES[dtype])
         sparse = sparse_crow_indices is not None
         if sparse != (sparse_col_indices is not None) or (sparse and shape is None):
             raise ValueError(
@@ -94,10 +100,7 @@ class TensorData:
     @classmethod
     def from_torch(cls, tensor: torch.Tensor) -> TensorData:
         """From a tensor on any device, with or without gradient; bfloat16 becomes float32."""
-        tensor = tensor.detach().cpu()
-        if tensor.is_floating_point():
-            tensor = tensor.float()
-        return cls.from_numpy(tensor.contiguous().numpy())
+        return cls.from_numpy(_from_torch(tensor))
 
     @classmethod
     def from_torch_sparse(cls, tensor: torch.Tensor, pad_value: int = 0) -> TensorData:
@@ -149,11 +152,42 @@ def pack(data: Any, dtype: str) -> np.ndarray[Any, Any] | None:
     return np.frombuffer(bytearray(packed), dtype=dtype)
 
 
+def _from_torch(tensor: Any) -> np.ndarray[Any, Any]:
+    """A tensor of any device and type; numpy knows no bfloat16, which becomes float32."""
+    tensor = tensor.detach().cpu()
+    if tensor.is_floating_point():
+        tensor = tensor.float()
+    array: np.ndarray[Any, Any] = tensor.contiguous().numpy()
+    return array
+
+
+def _as_array(data: Any, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """An array of numbers; raises ValueError that says what is there instead."""
+    try:
+        return np.asarray(data, dtype=dtype)
+    except (ValueError, TypeError) as error:
+        if isinstance(data, np.ndarray):  # of texts or objects
+            raise ValueError(f"an array of {data.dtype} holds no numbers") from None
+        if any(map(is_torch, data)):
+            return np.asarray([_from_torch(item) for item in data], dtype=dtype)
+        odd = _no_number(data)
+        if odd is None:
+            raise ValueError(f"the rows are not of one length: {error}") from None
+        raise ValueError(f"it holds {title_of(odd[0])} ({odd[0]!r}) among its numbers") from None
+
+
+def _no_number(data: Any) -> list[Any] | None:
+    """The first entry that is neither a number nor a row of numbers, in a list of its own."""
+    if isinstance(data, list | tuple):
+        return next((found for item in data if (found := _no_number(item))), None)
+    return None if hasattr(data, "__float__") or hasattr(data, "__array__") else [data]
+
+
 def dtype_of(dtype: np.dtype[Any]) -> TensorDtype:
     """The wire's name for a numpy dtype; raises ValueError for what is neither int nor float."""
     if dtype.kind in "iub":
         return "int64"
-    if dtype.kind == "f":
+    if dtype.kind == "f" or dtype.name == "bfloat16":
         return "float32"
     raise ValueError(f"an array of {dtype} is neither integers nor floating point numbers")
 

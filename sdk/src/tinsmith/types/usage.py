@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, ClassVar, Literal
 
-import msgspec
+from tinsmith.mistakes import Struct
 
 AuditEventType = Literal["all", "checkpoints", "projects", "teams", "organizations"]
 AccessScope = Literal["owned", "accessible"]
 
 
-class AuditLogEntry(msgspec.Struct, frozen=True, kw_only=True):
+class AuditLogEntry(Struct, frozen=True, kw_only=True):
     """Something that was done, e.g. ``checkpoint.published``."""
 
     timestamp: datetime
@@ -22,13 +22,13 @@ class AuditLogEntry(msgspec.Struct, frozen=True, kw_only=True):
     purpose: str | None = None
 
 
-class AuditLogResponse(msgspec.Struct, frozen=True, kw_only=True):
+class AuditLogResponse(Struct, frozen=True, kw_only=True):
     """The audit log of a day, or of the days that are kept."""
 
     entries: list[AuditLogEntry]
 
 
-class _Billed(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+class _Billed(Struct, frozen=True, kw_only=True, tag_field="type"):
     """What an event of usage was."""
 
 
@@ -78,7 +78,7 @@ BillingEventInfo = (
 )
 
 
-class BillingUsageEvent(msgspec.Struct, frozen=True, kw_only=True):
+class BillingUsageEvent(Struct, frozen=True, kw_only=True):
     """Usage of one kind in one stretch of time."""
 
     bucket_start: datetime
@@ -94,13 +94,13 @@ class BillingUsageEvent(msgspec.Struct, frozen=True, kw_only=True):
     effective_rate_usd_per_gigabyte_month: float | None = None
 
 
-class BillingUsageSession(msgspec.Struct, frozen=True, kw_only=True):
+class BillingUsageSession(Struct, frozen=True, kw_only=True):
     """What a session in a usage report is."""
 
     user_metadata: dict[str, str] | None = None
 
 
-class BillingUsageResponse(msgspec.Struct, frozen=True, kw_only=True):
+class BillingUsageResponse(Struct, frozen=True, kw_only=True):
     """Usage between two times; ``cost_data_through`` is how far costs are known."""
 
     data: list[BillingUsageEvent]
@@ -108,7 +108,7 @@ class BillingUsageResponse(msgspec.Struct, frozen=True, kw_only=True):
     cost_data_through: datetime | None = None
 
 
-class CurrentCheckpointStorageUsageItem(msgspec.Struct, frozen=True, kw_only=True):
+class CurrentCheckpointStorageUsageItem(Struct, frozen=True, kw_only=True):
     """Checkpoints kept now, of one project and user."""
 
     checkpoint_count: int
@@ -121,7 +121,7 @@ class CurrentCheckpointStorageUsageItem(msgspec.Struct, frozen=True, kw_only=Tru
     estimated_monthly_cost_usd: float | None = None
 
 
-class CurrentCheckpointStorageUsageResponse(msgspec.Struct, frozen=True, kw_only=True):
+class CurrentCheckpointStorageUsageResponse(Struct, frozen=True, kw_only=True):
     """All checkpoints kept now."""
 
     data: list[CurrentCheckpointStorageUsageItem]
