@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         TinkerError,
         TinsmithError,
         UnprocessableEntityError,
+        WrongServerError,
     )
     from tinsmith.futures import (
         APIFuture,
@@ -133,7 +134,7 @@ _NAMES_OF = {
         ConfigurationError ConflictError GoneError InternalServerError NotFoundError
         PermissionDeniedError RateLimitError RequestFailedError RequestTooLargeError
         RunBrokenError SessionClosedError TinkerError TinsmithError
-        UnprocessableEntityError
+        UnprocessableEntityError WrongServerError
     """,
     "tinsmith.futures": "APIFuture",
     "tinsmith.loss_handles": "LossHandle PerDatumLossFn",
@@ -229,6 +230,7 @@ __all__ = [
     "TrainingRun",
     "UnprocessableEntityError",
     "Waiting",
+    "WrongServerError",
     "__title__",
     "__version__",
     "auth",
@@ -244,7 +246,12 @@ def __getattr__(name: str) -> Any:
     elif name in _HOME_OF:
         value = getattr(importlib.import_module(_HOME_OF[name]), name)
     else:
-        raise AttributeError(f"module 'tinsmith' has no attribute {name!r}")
+        if name.startswith("_"):
+            raise AttributeError(name)
+        from tinsmith.mistakes import did_you_mean
+
+        meant = did_you_mean(name, __all__, "tinsmith.{}")
+        raise AttributeError(f"tinsmith has no {name!r}{meant}")
     globals()[name] = value
     return value
 

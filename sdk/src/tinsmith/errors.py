@@ -57,6 +57,10 @@ class APITimeoutError(APIConnectionError):
     """The server did not answer in time, again and again."""
 
 
+class WrongServerError(APIConnectionError):
+    """At the address is something else than a Tinsmith server; it is not asked again."""
+
+
 class APIResponseValidationError(APIError):
     """The server's reply is not what the protocol says; the two may be of different ages."""
 
@@ -161,7 +165,7 @@ _BY_STATUS: dict[int, type[APIStatusError]] = {
 }
 
 _WHAT_TO_DO = {
-    401: "Set TINSMITH_API_KEY to a key of this server, or pass api_key=.",
+    401: "Run `tinsmith login`, set TINSMITH_API_KEY to a key of this server, or pass api_key=.",
     402: "Ask the team's owner about its quota.",
     410: "Make a new ServiceClient; training goes on from the last checkpoint "
     "with create_training_client_from_state_with_optimizer.",
@@ -179,6 +183,11 @@ def from_status(
     )
     message = f"{detail or 'no reason given'} (HTTP {status_code} on {what})"
     hint = _WHAT_TO_DO.get(status_code)
+    if status_code == 404 and detail == "Not Found":  # what many frameworks say, and we do not
+        hint = (
+            "What answers there does not know this route: is it a Tinsmith server? "
+            "Its address comes from base_url= or TINSMITH_BASE_URL"
+        )
     if hint is None and status_code >= 500:
         hint = "The server's log says why."
     if hint is not None:

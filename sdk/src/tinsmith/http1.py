@@ -16,6 +16,7 @@ from typing import Protocol
 from urllib.parse import quote, urlsplit
 
 CONNECT_TIMEOUT_S = 5.0
+GREETING_S = 2.0
 IDLE_S = 30.0  # a connection unused for longer is not used again
 MAX_HEAD = 1 << 16
 READ_BUFFER = 1 << 20
@@ -27,6 +28,10 @@ class TransportError(Exception):
 
 class ConnectError(TransportError):
     """There is nobody at the address."""
+
+
+class WrongAddress(ConnectError):
+    """There is something else than a server of ours at the address: asking again is no use."""
 
 
 class Timeout(TransportError):
@@ -63,6 +68,14 @@ class Backend(Protocol):
     async def close(self) -> None:
         """Close all connections."""
         ...
+
+
+class _NoHttp(ValueError):
+    """The first line of a reply is none."""
+
+
+_NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"})
+_TLS_ALERT = b"\x15\x03"  # how TLS refuses what is no TLS
 
 
 class _Connection:
@@ -111,6 +124,11 @@ class _Connection:
             self.close()
             if self._expired:
                 raise Timeout(f"no answer within {timeout_s:g} s") from error
+            said = b"" if begun else getattr(error, "partial", b"")
+            if said[:2] == _TLS_ALERT:
+                raise WrongAddress("it speaks TLS: write https:// instead of http://") from error
+            if isinstance(error, _NoHttp) or not b"HTTP/1.".startswith(said[:7]):
+                raise WrongAddress("what answers there does not speak HTTP/1.1") from error
             words = str(error) or type(error).__name__
             raise (Stale if self.used and not begun else TransportError)(words) from error
         except BaseException:
@@ -130,7 +148,7 @@ class _Connection:
             head = await self._reader.readuntil(b"\r\n\r\n")
             lines = head[:-4].split(b"\r\n")
             if not lines[0].startswith(b"HTTP/1."):
-                raise ValueError("what answers there does not speak HTTP/1.1")
+                raise _NoHttp("what answers there does not speak HTTP/1.1")
             if lines[0][9:10] != b"1":
                 return lines
 
@@ -183,6 +201,7 @@ class Direct:
         self._idle: list[_Connection] = []
         self._all: set[_Connection] = set()
         self._closed = False
+        self._answered = False
 
     async def send(
         self,
@@ -204,11 +223,15 @@ class Direct:
                 response = await connection.exchange(raw, content, timeout_s)
             except Stale:
                 continue  # ends with a new connection, which is never stale
+            except TransportError as error:
+                await self._explain(error)
+                raise
             finally:
                 if connection.is_usable and connection.used:
                     self._idle.append(connection)
                 else:
                     self._all.discard(connection)
+            self._answered = True
             return response
         raise TransportError("the client was closed")
 
@@ -230,6 +253,25 @@ class Direct:
             self._all.discard(connection)
         return None
 
+    async def _explain(self, error: TransportError) -> None:
+        """Raise WrongAddress where a server never answers, because it speaks TLS alone."""
+        if self._answered or self._tls or isinstance(error, Timeout | WrongAddress):
+            return
+        if await self._speaks_tls():
+            raise WrongAddress("it speaks TLS: write https:// instead of http://") from error
+
+    async def _speaks_tls(self) -> bool:
+        """Whether what says nothing to plain HTTP answers a TLS greeting."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        opening = asyncio.open_connection(self._host, self._port, ssl=context)
+        try:
+            _, writer = await asyncio.wait_for(opening, GREETING_S)
+        except (OSError, asyncio.TimeoutError):
+            return False
+        writer.transport.abort()
+        return True
+
     async def _connect(self) -> _Connection:
         if self._tls and self._context is None:
             self._context = await asyncio.to_thread(_tls_context)
@@ -241,7 +283,14 @@ class Direct:
         except asyncio.TimeoutError:
             raise Timeout(f"no connection within {CONNECT_TIMEOUT_S:g} s") from None
         except ssl.SSLCertVerificationError as error:
-            raise ConnectError(f"its certificate is not trusted: {error.verify_message}") from error
+            raise WrongAddress(
+                f"its certificate is not trusted: {error.verify_message}. SSL_CERT_FILE names "
+                "whom to trust"
+            ) from error
+        except ssl.SSLError as error:
+            if error.reason in _NO_TLS:
+                raise WrongAddress("it speaks no TLS: write http:// instead of https://") from error
+            raise ConnectError(error.reason or str(error)) from error
         except OSError as error:
             raise ConnectError(error.strerror or str(error)) from error
 

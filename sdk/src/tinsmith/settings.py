@@ -7,6 +7,7 @@ login`` wrote down.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +15,10 @@ from urllib.parse import urlsplit
 
 from tinsmith import credentials
 from tinsmith.errors import ConfigurationError
+from tinsmith.mistakes import check_text
 
 DEFAULT_BASE_URL = "http://127.0.0.1:8000"
+_HOST = re.compile(r"[\w.-]+(:\d+)?")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -49,14 +52,12 @@ def resolve(
     headers: Mapping[str, str] | None = None,
 ) -> Settings:
     """Fill in what was not given; raises ConfigurationError with what to set."""
+    for name, value in (("base_url", base_url), ("api_key", api_key)):
+        if value is not None:
+            check_text(name, value)
     given = base_url or from_environment("BASE_URL")
     url = tidy(given or credentials.default_server() or DEFAULT_BASE_URL)
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigurationError(
-            f"the server's address must look like http://host:port, not {url!r}; "
-            "it comes from base_url= or TINSMITH_BASE_URL"
-        )
+    _check_address(url)
     key = (api_key or from_environment("API_KEY") or credentials.key_for(url) or "").strip()
     if not key:
         raise ConfigurationError(
@@ -66,6 +67,27 @@ def resolve(
     if not key.isascii() or not key.isprintable():
         raise ConfigurationError("the API key holds characters no key has; was it copied whole?")
     return Settings(url, key, dict(headers or {}))
+
+
+def _check_address(url: str) -> None:
+    """Raise ConfigurationError for what is no server's address."""
+    where = "it comes from base_url= or TINSMITH_BASE_URL"
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 (raises for what is no number)
+    except ValueError as error:
+        raise ConfigurationError(f"{url!r} is no address: {error}; {where}") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        near = f"; did you mean http://{url}?" if _HOST.fullmatch(url) else ""
+        raise ConfigurationError(
+            f"the server's address must look like http://host:port, not {url!r}{near}; {where}"
+        )
+    for end in ("/api/v1", "/v1", "/api"):
+        if parts.path.endswith(end):
+            raise ConfigurationError(
+                f"the server's address goes without {end}: {url.removesuffix(end)} instead of "
+                f"{url}; {where}"
+            )
 
 
 def tidy(url: str) -> str:

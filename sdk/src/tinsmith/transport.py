@@ -18,7 +18,9 @@ from typing import Any
 
 import msgspec
 
-from tinsmith import errors, http1, proxied
+from tinsmith import errors, foreign, http1, proxied
+from tinsmith.mistakes import explained
+from tinsmith.outage import Outage
 from tinsmith.settings import Settings
 
 JSON = "application/json"
@@ -28,6 +30,7 @@ MAX_RETRY_AFTER_S = 60.0
 _RETRYABLE = frozenset({408, 429})
 
 
+@explained
 @dataclass(frozen=True)
 class RetryConfig:
     """How long to keep trying while the server fails or cannot be reached.
@@ -97,6 +100,8 @@ class Transport:
         kind = proxied.Proxied if proxy else http1.Direct
         self._backend: http1.Backend = kind(settings.base_url, headers)
         self._short: asyncio.Semaphore | None = None
+        self._outage = Outage(settings.base_url)
+        self._answered = False
         self._closed = False
 
     async def call(
@@ -121,6 +126,7 @@ class Transport:
 
         Raises:
             APIStatusError: the server refused; or it failed for the whole budget.
+            WrongServerError: what answers there is none of ours.
             APIConnectionError: it could not be reached for the whole budget.
         """
         policy = retry or self.retry
@@ -131,24 +137,36 @@ class Transport:
         headers.update(extra_headers or {})
         started = time.monotonic()
         attempt = 0
+        if not self._answered:
+            self._outage.may_begin(started, max(policy.budget_s, timeout_s))
         while True:
             pause: float | None = None
             try:
                 response = await self._send(method, path, headers, content, timeout_s, poll)
+                self._answered = True
                 if 200 <= response.status < 300 or (poll and response.status == 408):
-                    kind = response.headers.get("content-type", "").partition(";")[0].strip()
-                    return Reply(response.status, kind, response.body)
-                failure: errors.APIError = _refusal(response, f"{method} /api/v1/{path}")
+                    if self._outage.since is not None:
+                        self._outage.over()
+                    kind = foreign.kind_of(response)
+                    if kind != "text/html":
+                        return Reply(response.status, kind, response.body)
+                failure: errors.APIError = self._refusal(response, f"{method} /api/v1/{path}")
                 if response.status not in _RETRYABLE and response.status < 500:
                     raise failure
                 pause = _retry_after(response.headers)
             except errors.APIConnectionError as error:
                 failure = error
+            if isinstance(failure, errors.WrongServerError):
+                self._outage.over()
+                raise failure
             limited = isinstance(failure, errors.RateLimitError)
             budget = policy.rate_limit_budget_s if limited else policy.budget_s
             pause = policy.delay(attempt, pause)
             if time.monotonic() + pause - started > budget:
+                self._outage.over()
                 raise failure
+            if not limited:
+                self._outage.goes_on(failure, started, started + budget)
             attempt += 1
             await asyncio.sleep(pause)
 
@@ -176,6 +194,11 @@ class Transport:
                 return await self._backend.send(
                     method, f"/api/v1/{path}", headers, content, timeout_s
                 )
+        except http1.WrongAddress as error:
+            raise errors.WrongServerError(
+                f"{server} cannot be used: {error}. The address comes from base_url= or "
+                "TINSMITH_BASE_URL"
+            ) from error
         except http1.Timeout as error:
             raise errors.APITimeoutError(f"{server} does not answer: {error}") from error
         except http1.ConnectError as error:
@@ -189,11 +212,16 @@ class Transport:
     async def close(self) -> None:
         """Close all connections; requests fail from now on."""
         self._closed = True
+        self._outage.close()
         await self._backend.close()
 
+    def _refusal(self, response: http1.Response, what: str) -> errors.APIError:
+        """The exception for a reply that is no success."""
+        server = self.settings.base_url
+        return foreign.refusal(response, server, what) or _refusal(response, server, what)
 
-def _refusal(response: http1.Response, what: str) -> errors.APIStatusError:
-    """The exception for a reply that is no success."""
+
+def _refusal(response: http1.Response, server: str, what: str) -> errors.APIStatusError:
     body: Any
     try:
         body = msgspec.json.decode(response.body)
@@ -205,7 +233,7 @@ def _refusal(response: http1.Response, what: str) -> errors.APIStatusError:
         detail if isinstance(detail, str) else msgspec.json.encode(detail).decode(),
         body=body,
         headers=response.headers,
-        what=what,
+        what=f"{what} of {server}",
     )
 
 
