@@ -42,11 +42,12 @@ def decode(body: bytes, schema: type[T], *, nul_allowed: bool = False) -> T:
     try:
         if not nul_allowed and holds_nul(body):
             raise BadField("the body holds a NUL character, which no field may contain")
-        return decoder.decode(body or b"{}")
+        decoded: T = decoder.decode(body or b"{}")
     except msgspec.ValidationError as error:
         raise _explain(str(error), schema) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadField(f"the body is not valid JSON: {error}") from None
+    return decoded
 
 
 def holds_nul(body: bytes) -> bool:

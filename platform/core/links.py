@@ -32,7 +32,7 @@ def read(token: str) -> dict[str, Any]:
         NotFound: nobody has signed this. Gone: it has expired.
     """
     try:
-        claims = signing.loads(token, salt=_SALT)
+        claims: dict[str, Any] = signing.loads(token, salt=_SALT)
     except signing.BadSignature:
         raise NotFound("there is no such download; ask for a new link") from None
     if claims["until"] <= time.time():

@@ -268,7 +268,7 @@ def _release_runs(conn: Connection, which: str, values: dict[str, object]) -> in
     behind = [operation_id for (operation_id,) in locked]
     row = conn.execute(_RELEASE_RUNS.format(which=which), values | {"behind": behind}).fetchone()
     assert row is not None
-    return row[0]
+    return int(row[0])
 
 
 def is_waiting(conn: Connection, *, pool: str) -> bool:

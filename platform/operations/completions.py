@@ -169,7 +169,7 @@ async def join(*, caller: Caller, sampler_id: str) -> int:
         ).fetchone()
     if row is None:
         raise NotFound(f"there is no sampler {sampler_id}")
-    return row[0]
+    return int(row[0])
 
 
 async def _require_sampler(

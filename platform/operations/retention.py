@@ -69,7 +69,7 @@ def _forget_batch(conn: Connection) -> int | None:
                 "UPDATE runs_session SET results_forgotten_at = now() WHERE id = ANY(%s)",
                 (sessions,),
             )
-    return row[0]
+    return int(row[0])
 
 
 def missing_result(request_id: str) -> str:

@@ -72,7 +72,7 @@ def _runs(pid: int) -> bool:
     return True
 
 
-def renew(conn: Connection, *, worker_id: uuid.UUID, report: dict) -> bool:
+def renew(conn: Connection, *, worker_id: uuid.UUID, report: dict[str, object]) -> bool:
     """Say that a worker is alive for another `ALIVE_S` seconds.
 
     Returns False when it had been taken for dead meanwhile: others may hold its runs now.
