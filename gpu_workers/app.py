@@ -4,13 +4,15 @@ Start one worker per pool and machine:
 
     celery -A gpu_workers.app worker -P threads -c 2 -Q gpu.<pool> --without-gossip --without-mingle
 
-with TINSMITH_POOL=<pool>. Threads, because vLLM's processes cannot start from forked ones; two, so
-that a second doorbell never waits for the first one's drain. There is no beat: what has to happen
-regularly, each worker's heartbeat does (worker.py), so nothing stops when one process is missing.
+with TINSMITH_POOL=<pool>. Threads, because vLLM's processes cannot start from forked ones. A task
+only wakes the worker, which takes its work on a thread of its own: it starts, and goes on, without
+the broker. There is no beat: what has to happen regularly, each worker's pulse does (upkeep.py), so
+nothing stops when one process is missing.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Any
 
@@ -20,10 +22,12 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup(set_prefix=False)
 
 from celery import Celery
-from celery.signals import worker_ready, worker_shutting_down
+from celery.signals import worker_init, worker_ready, worker_shutting_down
 from django.conf import settings
 
 from core.doorbell import queue_of
+
+log = logging.getLogger(__name__)
 
 app = Celery("gpu_workers", broker=settings.CELERY_BROKER_URL, include=["gpu_workers.tasks"])
 app.conf.update(
@@ -39,12 +43,25 @@ app.conf.update(
 )
 
 
+@worker_init.connect
+def _start(**_: object) -> None:
+    """Before there is a connection to the broker: work does not wait for one."""
+    from gpu_workers import this_process
+
+    try:
+        this_process.start(settings.WORKER_POOL)
+    except Exception:
+        log.exception("the worker could not start")
+        # Celery would go on without it; whoever watches this process starts another
+        raise SystemExit(1) from None
+
+
 @worker_ready.connect
-def _start(sender: Any, **_: object) -> None:
+def _listen(sender: Any, **_: object) -> None:
+    """Work on a run that this worker holds rings here: no other worker could do it."""
     from gpu_workers import this_process
 
     started = this_process.start(settings.WORKER_POOL)
-    # work on a run that this worker holds rings here: no other worker could do it
     sender.add_task_queue(queue_of(started.pool, started.id))
 
 

@@ -1,7 +1,8 @@
 """The loop that takes work from the log: claim, hand over, wait to be woken.
 
-While it lingers, submitters need not ring Celery: it listens on PostgreSQL. It wakes for new work,
-for capacity that has become free, and to end; it never polls.
+One drain follows another on a thread of the worker's own, so that no broker is needed to go on. It
+listens on PostgreSQL and says so, in which case submitters need not ring Celery. It wakes for new
+work, for capacity that has become free, for a doorbell, and to end; it never polls.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from core import database, doorbell
+from core import database
 from operations import claims, workers
 from operations.announcements import CANCEL_CHANNEL, WORK_CHANNEL, Announcement
 from operations.claims import Claimed
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# a drain gives its Celery thread back after this long and rings for the next one
+# after this long a drain gives way to the next, which compares all it has with the log
 LASTS_S = 50.0
 MAX_OPERATIONS = 1024
 MAX_BYTES = 96 * 1024 * 1024
@@ -123,10 +124,15 @@ class Drain:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._running = threading.Lock()
-        self._asked = threading.Event()
+        self._rung = threading.Event()
         self._suspects_wait = False
         # what is in hand is finished first, then suspects are done, apart from others
         self._quarantine = False
+
+    def look(self) -> None:
+        """Have the loop look at everything again: somebody has rung."""
+        self._rung.set()
+        self._worker.capacity.freed.wake()
 
     def wait_until_over(self, timeout_s: float) -> None:
         """Have the loop notice that the worker is stopping, and wait for its end."""
@@ -135,21 +141,12 @@ class Drain:
             self._running.release()
 
     def run(self) -> None:
-        """Take work until nothing has come for a while, or the Celery thread is due back."""
-        self._asked.set()
+        """Take work for a while; another run is to follow, as this one may have ended badly."""
         if not self._running.acquire(blocking=False):
             return
-        self._asked.clear()
-        if self._worker.stopping.is_set():
-            self._running.release()
-            return
-        # unless it ends in good order: there may be claimed work that never got here
-        again = True
         try:
-            with database.connect() as conn:
-                conn.execute(f"LISTEN {WORK_CHANNEL}")
-                conn.execute(f"LISTEN {CANCEL_CHANNEL}")
-                again = self._loop(conn, time.monotonic() + LASTS_S)
+            if not self._worker.stopping.is_set():
+                self._run()
         except psycopg.OperationalError as error:
             log.error("the drain lost the database and begins anew: %s", error)
             self._worker.stopping.wait(RETRY_S)
@@ -158,24 +155,26 @@ class Drain:
             self._worker.stopping.wait(RETRY_S)
         finally:
             self._running.release()
-            # rung while this drain was ending: that ring found the lock taken
-            if (again or self._asked.is_set()) and not self._worker.stopping.is_set():
-                doorbell.ring(self._worker.pool, self._worker.id)
 
-    def _loop(self, conn: psycopg.Connection, deadline: float) -> bool:
-        """Take work until the deadline; whether there was any and another drain should follow."""
+    def _run(self) -> None:
+        with database.connect() as conn:
+            conn.execute(f"LISTEN {WORK_CHANNEL}")
+            conn.execute(f"LISTEN {CANCEL_CHANNEL}")
+            self._loop(conn, time.monotonic() + LASTS_S)
+
+    def _loop(self, conn: psycopg.Connection, deadline: float) -> None:
+        """Take work until the deadline."""
         worker = self._worker
         worker.renew(conn)
         worker.reconcile(conn)
         claims.recover(conn, pool=worker.pool)
         workers.set_lingering(conn, worker_id=worker.id, lingering=True)
         news = {Announcement.WORK, Announcement.CHANGE}
-        took_any = False
         try:
             while not self._worker.stopping.is_set():
                 if Announcement.CHANGE in news:
                     self._take_changes(conn)
-                took_any |= self._take(conn)
+                self._take(conn)
                 remaining = deadline - time.monotonic()
                 if remaining <= 0:
                     break
@@ -183,11 +182,6 @@ class Drain:
         finally:
             if not conn.closed:
                 workers.set_lingering(conn, worker_id=worker.id, lingering=False)
-        # whoever submitted before the flag fell did not ring, so look once more
-        if not self._worker.stopping.is_set():
-            self._take_changes(conn)
-            took_any |= self._take(conn)
-        return took_any
 
     def _take_changes(self, conn: psycopg.Connection) -> None:
         """Free what ended sessions held, take up new runs and those of dead workers."""
@@ -203,17 +197,16 @@ class Drain:
         self._suspects_wait = claims.has_suspects(conn, worker_id=worker.id, pool=worker.pool)
         self._quarantine = self._suspects_wait
 
-    def _take(self, conn: psycopg.Connection) -> bool:
-        """Claim all there is room for and hand it over; whether there was any.
+    def _take(self, conn: psycopg.Connection) -> None:
+        """Claim all there is room for and hand it over.
 
         Not claimed are only operations announced from now on, or those that `capacity.freed` will
         wake us for.
         """
-        took_any = took = self._take_a_round(conn)
+        took = self._take_a_round(conn)
         # suspects may stand behind what was taken: it is waited for
         while took and self._suspects_wait and self._worker.capacity.all_settled_or_wake():
             took = self._take_a_round(conn)
-        return took_any
 
     def _take_a_round(self, conn: psycopg.Connection) -> bool:
         """Claim suspects, as far as they may be done now, or else all others."""
@@ -255,6 +248,9 @@ class Drain:
             select.select([conn.fileno(), freed.fileno()], [], [], timeout_s)
             freed.clear()
             news = self._announced(conn)
+        if self._rung.is_set():
+            self._rung.clear()
+            news |= {Announcement.WORK, Announcement.CHANGE}
         return news
 
     def _announced(self, conn: psycopg.Connection) -> set[Announcement]:

@@ -9,5 +9,5 @@ from gpu_workers.app import app
 
 @app.task(name=DRAIN_TASK)
 def drain(pool: str) -> None:
-    """Do the work that waits in the log, and linger for more."""
-    this_process.current(pool).drain()
+    """Have the worker look for work in the log; it does so on a thread of its own."""
+    this_process.current(pool).look()

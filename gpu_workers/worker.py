@@ -1,6 +1,6 @@
 """A worker process: its engines, the thread that keeps it alive in the log, its share of the runs.
 
-Work comes in through `drain` (drain.py holds the loop), goes to an engine, comes back on the
+Work comes in through drains (drain.py holds the loop), goes to an engine, comes back on the
 engine's threads and leaves through the finisher.
 """
 
@@ -82,11 +82,11 @@ class Worker:
         """Load the models, enter the log, take up what waits."""
         self._scratch.mkdir(parents=True, exist_ok=True)
         models = self._engines.load_all()
-        self.finisher.start()
         with database.connect() as conn:
             workers.retire_gone(conn, host=socket.gethostname())
             self._register(conn)
             dead = workers.dead_ids(conn)
+        self.finisher.start()
         for folder in self._scratch.parent.iterdir():
             if folder.name in dead:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -136,6 +136,18 @@ class Worker:
         """Do what waits and linger for more; returns at once when another thread does so."""
         if not self.stopping.is_set():
             self._drain.run()
+
+    def keep_draining(self) -> None:
+        """Drain until the worker stops, on a thread of its own."""
+        threading.Thread(target=self._keep_draining, name="drain", daemon=True).start()
+
+    def _keep_draining(self) -> None:
+        while not self.stopping.is_set():
+            self.drain()
+
+    def look(self) -> None:
+        """Somebody has rung: have the drain look for work, should it have missed any."""
+        self._drain.look()
 
     def pulse_now(self, conn: psycopg.Connection) -> None:
         """Renew the lease, end silent sessions, make good for what was lost. Touches no files."""

@@ -280,7 +280,7 @@ async def announce(
     assert row is not None
     _, _, lingering, alive = row
     if not lingering:
-        await asyncio.to_thread(doorbell.ring, pool, worker_id if alive else None)
+        doorbell.ring(pool, worker_id if alive else None)
 
 
 async def wait_result(*, caller: Caller, request_id: str, timeout_s: float) -> Outcome:

@@ -324,7 +324,7 @@ def test_a_worker_that_stops_in_the_middle_of_a_claim_leaves_nothing_behind(
     def slow(*arguments: object, **named: object) -> object:
         if not claiming.is_set():
             claiming.set()
-            time.sleep(0.5)
+            assert worker.stopping.wait(WITHIN_S)
         return real(*arguments, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(claims, "claim", slow)
