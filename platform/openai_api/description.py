@@ -185,7 +185,8 @@ WORDS = {
 
 _COMMON = {
     "max_tokens": "How many tokens to sample at most.",
-    "temperature": "1 unless given; 0 takes the likeliest token.",
+    "temperature": "1 unless given. Below 0.00001: the likeliest token, and the model's own "
+    "logprobs.",
     "top_p": "Draw from the likeliest tokens that have this share together.",
     "top_k": "Draw from the k likeliest tokens; -1: from all.",
     "n": "How many answers to each prompt.",

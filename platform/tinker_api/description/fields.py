@@ -368,7 +368,8 @@ FIELDS: dict[type, dict[str, str]] = {
         "seed": "The same seed gives the same samples; null: any.",
         "stop": "Stop at one of these texts or tokens; null: at the model's end tokens, `[]`: "
         "nowhere.",
-        "temperature": "1 unless given; 0 takes the likeliest token.",
+        "temperature": "1 unless given. Below 0.00001: the likeliest token, and the model's own "
+        "logprobs.",
         "top_k": "Draw from the k likeliest tokens; -1: from all.",
         "top_p": "Draw from the likeliest tokens that have this share together.",
     },

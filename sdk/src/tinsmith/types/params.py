@@ -101,7 +101,8 @@ class SamplingParams(Struct, frozen=True, kw_only=True):
 
     Attributes:
         max_tokens: most tokens to draw; None goes to the end of the context.
-        temperature: 0 takes the likeliest token every time.
+        temperature: below 0.00001 the likeliest token every time, with the model's own
+            logprobs; else logprobs are those of the distribution that was drawn from.
         top_k: draw from the k likeliest tokens only; -1 is no limit.
         top_p: draw from the smallest set of tokens with this much probability; 1 is no limit.
         seed: makes the draw repeatable; sample i of a request draws with its own.

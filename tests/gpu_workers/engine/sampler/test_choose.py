@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from gpu_workers.engine.sampler.choose import Controls, choose, inverse_cdf
 from gpu_workers.engine.sampler.randomness import stream_key, uniforms
+from gpu_workers.engine.sampler.validate import GREEDY_BELOW
 from gpu_workers.engine.types import Sample
 
 
@@ -152,3 +156,35 @@ def test_streams_are_independent_and_fixed() -> None:
     # Fixed for good: a seed must mean the same sequence after an update of Tinsmith.
     assert stream_key(5, 1) == 17996766564426832300
     assert stream_key(None, 0) != stream_key(None, 0)
+
+
+def test_logprobs_are_the_models_own_below_the_documented_temperature() -> None:
+    """Just below it, and at 0; from it on they are those of the distribution drawn from."""
+    logits = torch.randn(1, 50, generator=torch.Generator().manual_seed(2))
+    own = logits.log_softmax(-1).max()
+    for temperature in (0.0, np.nextafter(GREEDY_BELOW, 0)):
+        work = Sample([1], temperature=float(temperature), top_k=3)
+        tokens, logprobs = choose(logits, controls([work], 50), evenly(1))
+        assert tokens.item() == logits.argmax()
+        assert logprobs.item() == own
+    warm = Sample([1], temperature=GREEDY_BELOW)
+    assert choose(logits, controls([warm], 50), evenly(1))[1].item() == 0  # all mass on one token
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "docs/sampler.md",
+        "docs/openai.md",
+        "platform/openai_api/description.py",
+        "platform/tinker_api/description/fields.py",
+    ],
+)
+def test_that_temperature_is_documented(place: str) -> None:
+    repository = Path(__file__).resolve().parents[4]
+    written = f"{GREEDY_BELOW:.5f}"
+    assert written == "0.00001"
+    text = " ".join((repository / place).read_text().split())
+    assert re.search(rf"[Bb]elow (a temperature of )?{written}", text) or (
+        f"temperature below {written}" in text
+    )
