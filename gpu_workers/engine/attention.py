@@ -19,6 +19,9 @@ from gpu_workers.engine.lora.context import PassContext
 
 ATTENTION = "tinsmith"
 
+_WITHOUT_EFFECT = {"position_ids", "use_cache"}
+"""What layers hand on that attention itself has no use for. All else would change its numbers."""
+
 
 def _dispatch(
     module: nn.Module,
@@ -31,7 +34,10 @@ def _dispatch(
     sliding_window: int | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """transformers' attention signature; dropout is 0 in every family we serve."""
+    """transformers' attention signature; models are in evaluation mode, where dropout is 0."""
+    unknown = {name for name, value in kwargs.items() if value is not None} - _WITHOUT_EFFECT
+    if unknown:
+        raise ValueError(f"its attention has {', '.join(sorted(unknown))}, which is not supported")
     context: PassContext = module.pass_context
     if context.attention is None:
         raise RuntimeError("the model was called outside a pass")

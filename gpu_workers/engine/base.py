@@ -1,11 +1,13 @@
 """The frozen base model: loading, freezing, and the linears that carry the runs' LoRA.
 
 transformers' own classes do the modelling. Any decoder whose layers hold `self_attn` with
-q/k/v/o_proj and `mlp` with gate/up/down_proj fits: Qwen3, Llama and their like, of any size.
+q/k/v/o_proj and `mlp` with gate/up/down_proj can be tried; `families` proves that it is computed
+right before it is served.
 """
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 
 from gpu_workers.engine import attention
+from gpu_workers.engine.families.refusals import CannotServe
 from gpu_workers.engine.lora.context import PassContext
 from gpu_workers.engine.lora.linear import MultiLoraLinear
 from gpu_workers.engine.norm import replace_norms
@@ -78,6 +81,7 @@ class BaseModel:
         model.requires_grad_(False)
         model.eval()  # no dropout; checkpointing is ours, not transformers'
         self._inject()
+        self._ropes = _rope_kinds(model)
         replace_norms(model)
         context_length = int(self.config.max_position_embeddings)
         self.info = ModelInfo(
@@ -96,7 +100,10 @@ class BaseModel:
         dtype: str = "auto",
         max_context_length: int | None = None,
     ) -> BaseModel:
-        """Load from a folder or hub id (safetensors only). dtype "auto": see `choose_dtype`."""
+        """Load from a folder or hub id (safetensors only). dtype "auto": see `choose_dtype`.
+
+        Proves nothing: what is served is loaded by `families.loading`.
+        """
         config = AutoConfig.from_pretrained(source)
         model = AutoModelForCausalLM.from_pretrained(
             source,
@@ -110,21 +117,21 @@ class BaseModel:
     def _inject(self) -> None:
         layers = self.model.model.layers
         for number, layer in enumerate(layers):
-            layer.self_attn.pass_context = self.context
             for parent_name, child_name, kind in LINEARS:
-                parent = getattr(layer, parent_name)
+                parent = getattr(layer, parent_name, None)
                 linear = getattr(parent, child_name, None)
                 if not isinstance(linear, nn.Linear):
-                    raise ValueError(
+                    raise CannotServe(
                         f"{type(self.model).__name__} cannot be served: layer {number} has no "
                         f"linear {parent_name}.{child_name}"
                     )
                 name = f"model.layers.{number}.{parent_name}.{child_name}"
                 index = self._register(name, kind, linear)
                 setattr(parent, child_name, MultiLoraLinear(linear, name, index, self.context))
+            layer.self_attn.pass_context = self.context
         head = self.model.get_output_embeddings()
         if not isinstance(head, nn.Linear) or head.bias is not None:
-            raise ValueError(f"{type(self.model).__name__} cannot be served: no plain lm_head")
+            raise CannotServe(f"{type(self.model).__name__} cannot be served: no plain lm_head")
         self.head_index = self._register("lm_head", "unembed", head)
         self.head_weight = head.weight
         self.config._attn_implementation = attention.ATTENTION
@@ -142,8 +149,12 @@ class BaseModel:
         inner = self.model.model
         h = inner.embed_tokens(tokens.unsqueeze(0))
         position_ids = positions.unsqueeze(0)
-        rotary = inner.rotary_emb(h, position_ids)
-        for number, layer in enumerate(inner.layers):
+        rotaries = {
+            kind: inner.rotary_emb(h, position_ids, *([] if kind is None else [kind]))
+            for kind in set(self._ropes)
+        }
+        for number, (layer, kind) in enumerate(zip(inner.layers, self._ropes, strict=True)):
+            rotary = rotaries[kind]
             if number < checkpointed_layers:
                 h = checkpoint(
                     layer,
@@ -156,6 +167,14 @@ class BaseModel:
             else:
                 h = layer(h, position_ids=position_ids, position_embeddings=rotary)
         return inner.norm(h)[0]
+
+
+def _rope_kinds(model: PreTrainedModel) -> list[str | None]:
+    """For each layer, which positions it takes, where layers differ: the kind it is listed as."""
+    layers = len(model.model.layers)
+    if "layer_type" not in inspect.signature(model.model.rotary_emb.forward).parameters:
+        return [None] * layers
+    return list(model.config.layer_types[:layers])
 
 
 def choose_dtype(dtype: str, device: str, config: AutoConfig) -> torch.dtype:

@@ -20,6 +20,7 @@ import torch
 from gpu_workers.engine.arena import Arena
 from gpu_workers.engine.barriers import Barriers, Ticket
 from gpu_workers.engine.base import BaseModel, ModelInfo
+from gpu_workers.engine.families import loading
 from gpu_workers.engine.files import FileThreads
 from gpu_workers.engine.lora import peft_io
 from gpu_workers.engine.memory import CheckpointPlan
@@ -91,10 +92,14 @@ class Engine:
 
     @classmethod
     def load(cls, source: str | Path, options: EngineOptions) -> Engine:
-        """Load a base model from a folder or hub id. Sets torch's thread count for the process."""
+        """Load a base model from a folder or hub id. Sets torch's thread count for the process.
+
+        Raises:
+            CannotServe: the engine does not compute such a model right.
+        """
         if options.on_cpu:
             torch.set_num_threads(options.threads)
-        base = BaseModel.load(source, options.device, options.dtype, options.max_context_length)
+        base = loading.load(source, options.device, options.dtype, options.max_context_length)
         return cls(base, options)
 
     # --- from any thread --------------------------------------------------------------------------

@@ -11,7 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-REPLACED = ("LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm")
+REPLACED = (
+    "Ernie4_5RMSNorm",
+    "Exaone4RMSNorm",
+    "LlamaRMSNorm",
+    "Ministral3RMSNorm",
+    "MinistralRMSNorm",
+    "MistralRMSNorm",
+    "Qwen2RMSNorm",
+    "Qwen3RMSNorm",
+    "SeedOssRMSNorm",
+    "SmolLM3RMSNorm",
+)
 """transformers' classes with exactly this formula (Gemma's, for one, adds 1 to the weight)."""
 
 

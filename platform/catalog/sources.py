@@ -8,7 +8,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-FAMILIES = ("llama", "qwen3")  # what the engine can train
+FAMILIES = (
+    "ernie4_5",
+    "exaone4",
+    "gemma",
+    "gemma3_text",
+    "llama",
+    "ministral",
+    "ministral3",
+    "mistral",
+    "olmo",
+    "olmo2",
+    "olmo3",
+    "qwen2",
+    "qwen3",
+    "seed_oss",
+    "smollm3",
+    "stablelm",
+)
+"""The model types that the engine is tested with. It proves each model by itself at load, too."""
+ROPES = ("default", "linear", "llama3", "yarn")
+"""The kinds of rope that the engine computes."""
+_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -43,12 +64,35 @@ def inspect(source: str) -> SourceInfo:
     else:
         raise BadSource(f"{source!r} is neither a folder nor a hub id such as Qwen/Qwen3-0.6B")
     family = str(config.get("model_type"))
-    if family not in FAMILIES:
-        raise BadSource(f"{source}: model_type {family!r}; supported are {', '.join(FAMILIES)}")
+    _check_family(source, family, config)
     context = config.get("max_position_embeddings")
     if not isinstance(context, int) or context < 1:
         raise BadSource(f"{source}: config.json has no max_position_embeddings")
     return SourceInfo(source, source, family, context)
+
+
+def _check_family(source: str, family: str, config: dict[str, Any]) -> None:
+    """Refuse by name what the engine would refuse when it loads the model."""
+    if any(isinstance(found := config.get(name), int) and found > 1 for name in _EXPERTS):
+        raise BadSource(
+            f"{source}: model_type {family!r} is a mixture of experts, which is not supported yet"
+        )
+    if "text_config" in config:
+        raise BadSource(
+            f"{source}: model_type {family!r} reads more than text; offer its language model by "
+            "itself"
+        )
+    if family not in FAMILIES:
+        raise BadSource(f"{source}: model_type {family!r}; supported are {', '.join(FAMILIES)}")
+    if config.get("quantization_config"):
+        raise BadSource(
+            f"{source}: its weights are quantised; offer them in float32, float16 or bfloat16"
+        )
+    rope = config.get("rope_parameters") or config.get("rope_scaling")
+    if isinstance(rope, dict):
+        kind = rope.get("rope_type") or rope.get("type") or "default"
+        if kind not in ROPES:
+            raise BadSource(f"{source}: rope type {kind!r}; supported are {', '.join(ROPES)}")
 
 
 def _parse(path: Path) -> dict[str, Any]:

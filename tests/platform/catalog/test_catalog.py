@@ -60,7 +60,12 @@ def test_registering_again_keeps_what_an_administrator_has_set(source: str, tmp_
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"model_type": "gpt2"}, "model_type 'gpt2'; supported are llama, qwen3"),
+        ({"model_type": "gpt2"}, "model_type 'gpt2'; supported are .*llama, .*qwen3"),
+        ({"model_type": "qwen3_moe", "num_experts": 8}, "mixture of experts, which is not support"),
+        ({"model_type": "mistral3", "text_config": {}}, "reads more than text"),
+        ({"quantization_config": {"bits": 4}}, "its weights are quantised"),
+        ({"rope_scaling": {"type": "dynamic", "factor": 2.0}}, "rope type 'dynamic'; supported"),
+        ({"rope_parameters": {"rope_type": "longrope"}}, "rope type 'longrope'; supported"),
         ({"max_position_embeddings": None}, "no max_position_embeddings"),
     ],
 )
@@ -70,6 +75,12 @@ def test_what_the_engine_cannot_serve_is_refused(
     with pytest.raises(BadSource, match=message):
         services.register(name="acme/odd", source=make_source(tmp_path / "odd", **config))
     assert not BaseModel.objects.exists()
+
+
+@pytest.mark.parametrize("family", ["qwen2", "mistral", "ministral3", "olmo2", "smollm3"])
+def test_families_whose_layers_are_like_llamas_are_offered(tmp_path: Path, family: str) -> None:
+    source = make_source(tmp_path / "model", model_type=family, sliding_window=4096)
+    assert services.register(name="acme/model", source=source)[0].family == family
 
 
 def test_sources_that_are_not_there_are_refused(tmp_path: Path) -> None:
