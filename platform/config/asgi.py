@@ -4,7 +4,7 @@
 (core/lane.py): Django's URLs and views, none of its middleware and request signals, whose thread
 hops would cost more than the work itself. Views there are async and talk to PostgreSQL through
 `core.database`, not through the ORM. Everything else (admin, pages, static files) is ordinary
-Django.
+Django behind `core.pages`.
 """
 
 import logging
@@ -21,6 +21,7 @@ from django.core.handlers.asgi import ASGIHandler
 from django.urls import get_resolver
 
 from core import lifespan
+from core.pages import Pages
 from openai_api.lane import OpenaiLane
 from tinker_api.lane import WireLane
 
@@ -47,7 +48,7 @@ async def _lifespan(receive: Receive, send: Send) -> None:
             return
 
 
-_pages = ASGIHandler()
+_pages = Pages(ASGIHandler())
 _fast_lanes = {"/api/v1/": WireLane(), "/v1/": OpenaiLane()}
 # The first request should not pay for importing every view.
 get_resolver().url_patterns  # noqa: B018

@@ -9,6 +9,7 @@
 | TINSMITH_ALLOWED_HOSTS | host names to answer to, `*` for any | this machine, the public URL's |
 | TINSMITH_PUBLIC_URL | address users see; `https://…` makes cookies secure | none |
 | TINSMITH_MAX_BODY_MB | largest request body | 256 |
+| TINSMITH_MAX_CONNECTIONS | open connections of the web process | 4096 |
 | TINSMITH_MAX_OPEN_SAMPLES | sample requests that may wait or run at once | 50000 |
 | TINSMITH_MAX_OPEN_SAMPLES_PER_TEAM | the same, of one team | 10000 |
 | TINSMITH_RESULTS_KEPT_DAYS | after a session's end, for late questions | 7 |
@@ -40,11 +41,13 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _https else Non
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 MAX_BODY_BYTES = env.number("TINSMITH_MAX_BODY_MB", 256) * 1024 * 1024
+MAX_CONNECTIONS = env.number("TINSMITH_MAX_CONNECTIONS", 4096, least=1)
 MAX_OPEN_SAMPLES = env.number("TINSMITH_MAX_OPEN_SAMPLES", 50_000)
 MAX_OPEN_SAMPLES_PER_TEAM = env.number("TINSMITH_MAX_OPEN_SAMPLES_PER_TEAM", 10_000)
 RESULTS_KEPT_DAYS = env.number("TINSMITH_RESULTS_KEPT_DAYS", 7, least=0)
+# bodies are bounded before Django sees them (core/bodies.py, core/pages.py) and stay in memory
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
-FILE_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES  # request bodies stay in memory, never in temp files
+FILE_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 
 # --- apps -------------------------------------------------------------------------------------
 OUR_APPS = [

@@ -2,7 +2,8 @@
 
 Each team has a share, hence one team's flood, or its slow connection, holds up nobody else's. Of
 bodies larger than the share, and of those that do not say how large they are, a team has one at a
-time; they count for the whole share.
+time; they count for the whole share. Small bodies that do not come in one piece have a budget of
+their own, so that none waits behind a large one.
 """
 
 from __future__ import annotations
@@ -13,10 +14,16 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
-# smaller bodies are not counted
+from core.errors import TooManyRequests
+
+# smaller bodies are counted apart, and only until they are there
 LARGE_BYTES = 1024 * 1024
 TOTAL_BYTES = 128 * 1024 * 1024
 TEAM_BYTES = 32 * 1024 * 1024
+SMALL_TOTAL_BYTES = 64 * 1024 * 1024
+SMALL_TEAM_BYTES = 16 * 1024 * 1024
+# of a team: each holds a connection and its first piece
+MOST_WAITING = 512
 
 
 @dataclass(slots=True, eq=False)
@@ -39,7 +46,13 @@ class Budget:
         self._alone: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
     async def take(self, team: int, size: int) -> Turn:
-        """Wait for `size` bytes, which are the caller's to `give_back`."""
+        """Wait for `size` bytes, which are the caller's to `give_back`.
+
+        Raises:
+            TooManyRequests: too many of the team's bodies wait already.
+        """
+        if sum(turn.team == team for turn in self._waiting) >= MOST_WAITING:
+            raise TooManyRequests("too many request bodies of this team wait; try again")
         turn = Turn(team, min(size, self._per_team), asyncio.Event())
         self._waiting.append(turn)
         self._let_in()
@@ -97,21 +110,30 @@ class Budget:
 
 
 class Room:
-    """What one request's body takes of the budget, from when it proves large until `close`.
+    """What one request's body takes of the budgets, from its second piece on until `close`.
 
     Args:
         who_asks: finds out whose share it takes; asked only if there is something to take.
     """
 
-    def __init__(self, budget: Budget, who_asks: Callable[[], Awaitable[int]]) -> None:
+    def __init__(
+        self, budget: Budget, who_asks: Callable[[], Awaitable[int]], small: Budget | None = None
+    ) -> None:
         self._budget = budget
+        self._small_budget = small or small_bodies
         self._who_asks = who_asks
         self._turn: Turn | None = None
+        self._small_turn: Turn | None = None
         self._alone: asyncio.Lock | None = None
 
     async def take(self, size: int) -> None:
         """Wait for room for a body of `size` bytes; raises what `who_asks` does."""
+        self._close_small()
         self._turn = await self._budget.take(await self._who_asks(), size)
+
+    async def take_small(self, size: int) -> None:
+        """Wait for room for a small body that is on its way; raises what `who_asks` does."""
+        self._small_turn = await self._small_budget.take(await self._who_asks(), size)
 
     async def take_unknown(self, most: int) -> None:
         """Room for a body that may unpack to `most` bytes: of a team's such bodies one at a time.
@@ -130,6 +152,7 @@ class Room:
 
     def settle(self, size: int) -> None:
         """The body is there and takes `size` bytes."""
+        self._close_small()
         if size <= LARGE_BYTES:
             self.close()
         elif self._turn is not None:
@@ -137,6 +160,7 @@ class Room:
 
     def close(self) -> None:
         """Nobody needs the body any more."""
+        self._close_small()
         turn, self._turn = self._turn, None
         if turn is not None:
             self._budget.give_back(turn)
@@ -144,6 +168,12 @@ class Room:
         if alone is not None:
             alone.release()
 
+    def _close_small(self) -> None:
+        turn, self._small_turn = self._small_turn, None
+        if turn is not None:
+            self._small_budget.give_back(turn)
+
 
 # of this process
 bodies = Budget()
+small_bodies = Budget(SMALL_TOTAL_BYTES, SMALL_TEAM_BYTES)

@@ -1,16 +1,17 @@
 """Reading a request's body: never more than the limit, large ones in turns, packed ones opened.
 
 A body above the limit is refused by its declared length, before it is read, or as soon as it grows
-too long. For a large one the key is looked at first and room is waited for (core/admission.py).
+too long. For one that is large, or does not come in one piece, the key is looked at first and room
+is waited for (core/admission.py); then it has to come at some pace.
 """
 
 from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from core import encodings
 from core.admission import LARGE_BYTES, Room
@@ -25,7 +26,7 @@ BEGINNING_BYTES = 64 * 1024
 BEGINNING_WITHIN_S = 1.0
 # packed bodies up to this are read before it is known how large they are
 SMALL_PACKED_BYTES = encodings.IN_PLACE_BYTES // 16
-# a body that has room must come within this and what it needs at the slowest rate
+# a body must come within this and what it needs at the slowest rate
 GRACE_S = 30.0
 SLOWEST_BYTES_PER_S = 128 * 1024
 
@@ -38,6 +39,8 @@ class TooSlow(ApiError):
     """A body comes too slowly for the room it holds, which others wait for."""
 
     status = 408
+    # the rest of it is not waited for
+    headers: ClassVar[Mapping[str, str]] = {"Connection": "close"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,8 @@ class _Reading:
     def __init__(self, declared: int, encoding: str, limit: int, room: Room) -> None:
         self._declared, self._encoding, self._limit, self._room = declared, encoding, limit, room
         self._read = io.BytesIO()
-        self._deadline: float | None = None
+        self._deadline = _deadline(LARGE_BYTES)
+        self._has_room = self._has_small_room = False
         self.size, self.more = 0, True
 
     def beginning(self) -> bytes:
@@ -95,15 +99,21 @@ class _Reading:
         """The next chunk, and room for the whole as soon as it is clear that it is large."""
         try:
             async with asyncio.timeout_at(self._deadline):
-                chunk, self.more = await _next_chunk(receive)
+                chunk, self.more = await next_chunk(receive)
         except TimeoutError:
             raise TooSlow("the body comes too slowly; others wait for the room it takes") from None
         self._read.write(chunk)
         self.size += len(chunk)
-        if self._deadline is None and (size := self._expected()) > LARGE_BYTES:
+        if self._has_room:
+            return
+        if (size := self._expected()) > LARGE_BYTES:
+            self._has_room = True
             await self._room.take(size)
-            now = asyncio.get_running_loop().time()
-            self._deadline = now + GRACE_S + size / SLOWEST_BYTES_PER_S
+            self._deadline = _deadline(size)
+        elif self.more and not self._has_small_room:
+            self._has_small_room = True
+            await self._room.take_small(self._declared or LARGE_BYTES)
+            self._deadline = _deadline(LARGE_BYTES)
 
     def _expected(self) -> int:
         """How large it will be, as far as one can tell, together with what it unpacks to."""
@@ -148,6 +158,11 @@ class _Reading:
         return Body(opened[:BEGINNING_BYTES], _too_large(len(opened), self._limit))
 
 
+def _deadline(size: int) -> float:
+    """When a body of `size` bytes must be there, by the event loop's clock."""
+    return asyncio.get_running_loop().time() + GRACE_S + size / SLOWEST_BYTES_PER_S
+
+
 def _refuse(beginning: bytes, encoding: str, size: int, limit: int) -> Body:
     """A body that is too large: its beginning, which was cut, so it may end anywhere."""
     opened = beginning[:BEGINNING_BYTES]
@@ -166,8 +181,8 @@ def _too_large(size: int, limit: int) -> str:
     )
 
 
-async def _next_chunk(receive: Receive) -> tuple[bytes, bool]:
-    """(bytes, whether more follow)."""
+async def next_chunk(receive: Receive) -> tuple[bytes, bool]:
+    """(bytes, whether more follow). Raises ClientGone."""
     message = await receive()
     if message["type"] == "http.disconnect":
         raise ClientGone
@@ -177,7 +192,7 @@ async def _next_chunk(receive: Receive) -> tuple[bytes, bool]:
 async def _beginning(receive: Receive) -> bytes:
     """The first bytes of a body, if they come at once."""
     try:
-        chunk, _ = await asyncio.wait_for(_next_chunk(receive), BEGINNING_WITHIN_S)
+        chunk, _ = await asyncio.wait_for(next_chunk(receive), BEGINNING_WITHIN_S)
     except TimeoutError:
         return b""
     return chunk

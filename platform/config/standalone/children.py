@@ -15,6 +15,7 @@ from core.embedded import Child, DataFolder, PostgresServer, ValkeyServer
 from core.embedded.processes import spawn
 
 POOL = "default"
+PROTOCOL = "core.protocol:BoundedProtocol"
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # past $http_proxy
 _WEB_STOP = ((signal.SIGTERM, 4.0),)
 # Celery: SIGTERM lets tasks end, SIGQUIT does not
@@ -62,7 +63,7 @@ def web(folder: DataFolder, host: str, port: int, env: dict[str, str]) -> Child:
     """uvicorn with the ASGI application."""
     command = [sys.executable, "-m", "uvicorn", "config.asgi:application"]
     command += ["--app-dir", str(REPOSITORY / "platform"), "--host", host, "--port", str(port)]
-    command += ["--loop", "uvloop", "--http", "httptools", "--ws", "none", "--lifespan", "on"]
+    command += ["--loop", "uvloop", "--http", PROTOCOL, "--ws", "none", "--lifespan", "on"]
     command += ["--no-access-log", "--log-level", "warning", "--no-server-header"]
     command += ["--timeout-keep-alive", "75", "--timeout-graceful-shutdown", "2"]
     return _child("web", command, folder, env, _WEB_STOP)

@@ -10,10 +10,10 @@ from contextlib import closing
 import pytest
 import zstandard
 
-from core import bodies
+from core import admission, bodies
 from core.admission import Budget, Room
 from core.bodies import Body, Message, TooSlow
-from core.errors import Unauthorized
+from core.errors import TooManyRequests, Unauthorized
 
 LIMIT = 8 * 2**20
 CHUNK = 64 * 1024
@@ -24,9 +24,16 @@ class Upload(Room):
     """A request whose body comes in chunks; it records what it took and what was read by then."""
 
     def __init__(
-        self, content: bytes, encoding: str = "", *, declared: bool = True, chunk: int = CHUNK
+        self,
+        content: bytes,
+        encoding: str = "",
+        *,
+        declared: bool = True,
+        chunk: int = CHUNK,
+        small: Budget | None = None,
     ) -> None:
-        super().__init__(Budget(), self._who_asks_us)
+        super().__init__(Budget(), self._who_asks_us, small)
+        self.more_come = asyncio.Event()
         self._chunks = [content[at : at + chunk] for at in range(0, len(content), chunk)] or [b""]
         self.chunks_come = len(self._chunks)
         self.read = 0
@@ -40,7 +47,7 @@ class Upload(Room):
 
     async def receive(self) -> Message:
         if self.read == self.chunks_come:
-            await asyncio.Event().wait()
+            await self.more_come.wait()
         self.read += 1
         more = self.read < len(self._chunks)
         return {"type": "http.request", "body": self._chunks[self.read - 1], "more_body": more}
@@ -141,8 +148,50 @@ async def test_a_body_that_comes_too_slowly_gives_its_room_back(
     assert upload.took == [(len(LARGE), 1)]
 
 
-async def test_a_large_body_without_a_key_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    upload = Upload(LARGE)
+async def test_a_small_body_that_comes_too_slowly_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bodies, "GRACE_S", 0.05)
+    monkeypatch.setattr(bodies, "SLOWEST_BYTES_PER_S", 2**30)
+    for come in (0, 1):
+        upload = Upload(b"x" * 200_000)
+        upload.chunks_come = come
+        with pytest.raises(TooSlow) as refused:
+            await upload.come()
+        assert refused.value.headers["Connection"] == "close"
+
+
+async def test_small_bodies_in_pieces_are_bounded_in_number_and_bytes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(admission, "MOST_WAITING", 1)
+    small = Budget(total=500_000, per_team=500_000)
+    uploads = [Upload(b"x" * 200_000, small=small) for _ in range(4)]
+    for upload in uploads:
+        upload.chunks_come = 1
+    coming = [asyncio.create_task(upload.come()) for upload in uploads]
+    await asyncio.sleep(0.05)
+    # two have room, one waits, none more may wait
+    assert [task.done() for task in coming] == [False, False, False, True]
+    with pytest.raises(TooManyRequests):
+        await coming[3]
+    uploads[0].chunks_come = len(uploads[0]._chunks)
+    uploads[0].more_come.set()
+    assert len((await coming[0]).content) == 200_000
+    turn = await asyncio.wait_for(small.take(2, 50_000), 1)
+    small.give_back(turn)
+    for task in coming[1:3]:
+        task.cancel()
+    await asyncio.gather(*coming[1:3], return_exceptions=True)
+    turn = await asyncio.wait_for(small.take(1, 500_000), 1)
+    small.give_back(turn)
+
+
+@pytest.mark.parametrize("content", [LARGE, b"x" * 200_000], ids=["large", "small"])
+async def test_a_body_in_pieces_without_a_key_is_not_read(
+    monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    upload = Upload(content)
 
     async def nobody() -> int:
         raise Unauthorized("no key")
