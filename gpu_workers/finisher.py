@@ -18,7 +18,7 @@ from typing import Any
 
 import psycopg
 
-from core import database
+from core import database, disk
 from gpu_workers.answers import Answer
 from gpu_workers.engine.types import UserError
 from operations import finish
@@ -214,9 +214,9 @@ class Finisher:
             outcome.used = ended.used(ended.result) if ended.used else []
         except UserError as error:
             outcome.fail(_storable(str(error)), "user")
-        except BaseException:
+        except BaseException as error:
             log.exception("%s failed", ended.request_id)
-            outcome.fail(INTERNAL_ERROR, "server")
+            outcome.fail(disk.explain(error) or INTERNAL_ERROR, "server")
         return outcome
 
     def _write(self, conn: psycopg.Connection, outcomes: list[Outcome]) -> None:

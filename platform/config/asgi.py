@@ -20,7 +20,7 @@ django.setup(set_prefix=False)
 from django.core.handlers.asgi import ASGIHandler
 from django.urls import get_resolver
 
-from core import lifespan
+from core import health, lifespan
 from core.pages import Pages
 from openai_api.lane import OpenaiLane
 from tinker_api.lane import WireLane
@@ -60,6 +60,9 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         await _lifespan(receive, send)
     elif scope["type"] == "http":
         path = scope["path"].removeprefix(scope.get("root_path", ""))
+        if path == health.PATH:
+            await health.application(scope, receive, send)
+            return
         lanes = (lane for prefix, lane in _fast_lanes.items() if path.startswith(prefix))
         await next(lanes, _pages)(scope, receive, send)
     elif scope["type"] == "websocket":

@@ -143,8 +143,18 @@ _level = env.text("TINSMITH_LOG_LEVEL", "INFO")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "formatters": {
+        "plain": {
+            "()": "core.logs.OneLineFormatter",
+            "format": "{asctime} {levelname} {name}: {message}",
+            "style": "{",
+        }
+    },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
-    "loggers": {name: {"level": _level} for name in [*OUR_APPS, "gpu_workers", "tinsmith"]},
+    "loggers": {
+        **{name: {"level": _level} for name in [*OUR_APPS, "gpu_workers", "tinsmith"]},
+        # its own handler would write lines of another form
+        "uvicorn": {"handlers": ["stderr"], "propagate": False},
+    },
 }

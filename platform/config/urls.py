@@ -16,6 +16,5 @@ urlpatterns = [
     path("v1/", include("openai_api.urls")),
     path("", views.front_page),
     path("docs/", include("reference.urls")),
-    path("healthz", views.healthz),
     path("admin/", admin.site.urls),
 ]

@@ -110,7 +110,7 @@ class _Reading:
             self._has_room = True
             await self._room.take(size)
             self._deadline = _deadline(size)
-        elif self.more and not self._has_small_room:
+        elif self.size and self.more and not self._has_small_room:
             self._has_small_room = True
             await self._room.take_small(self._declared or LARGE_BYTES)
             self._deadline = _deadline(LARGE_BYTES)

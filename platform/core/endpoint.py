@@ -14,11 +14,15 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 import psycopg
-from django.core.exceptions import RequestDataTooBig
+from django.conf import settings
+from django.core import exceptions
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation, TooManyFieldsSent
 from django.http import HttpRequest, HttpResponse
+from django.http.multipartparser import MultiPartParserError
 from psycopg_pool import PoolClosed, PoolTimeout
 
-from core.errors import ApiError, NotFound, TooLarge, let_go
+from core import disk
+from core.errors import ApiError, BadRequest, NotFound, TooLarge, let_go
 
 log = logging.getLogger(__name__)
 
@@ -146,6 +150,14 @@ def _as_refusal(error: Exception, doing: str) -> ApiError:
         return error
     if isinstance(error, RequestDataTooBig):
         return TooLarge("the request body is larger than the server takes")
+    if isinstance(error, TooManyFieldsSent):
+        most = settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
+        return BadRequest(f"the request has too many parameters: {most} are taken")
+    if isinstance(error, SuspiciousOperation | exceptions.BadRequest | MultiPartParserError):
+        return BadRequest(f"the request cannot be read: {error}")
+    if (full := disk.explain(error)) is not None:
+        log.error("%s: %s: %s", doing, full, error)
+        return Unavailable(full)
     if isinstance(error, psycopg.OperationalError | PoolTimeout | PoolClosed):
         log.error("%s: the database does not answer: %s", doing, error)
         return Unavailable("the server cannot reach its database; try again")

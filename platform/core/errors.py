@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 
@@ -66,11 +66,17 @@ def let_go(error: BaseException) -> None:
     A traceback holds the frames it went through, they hold the request's body, and one of them
     mostly holds the error: a circle that only a garbage collection would end.
     """
+    for found in chain(error):
+        found.__traceback__ = None
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and those it came from, each once."""
     seen: set[int] = set()
     left: list[BaseException | None] = [error]
     while left:
         found = left.pop()
         if found is not None and id(found) not in seen:
             seen.add(id(found))
-            found.__traceback__ = None
-            left += [found.__cause__, found.__context__]
+            left += [found.__context__, found.__cause__]
+            yield found

@@ -64,11 +64,11 @@ class Lane:
                 return
             except UnicodeDecodeError:
                 refused: ApiError = BadRequest("the request's address is not valid UTF-8")
-                await _send(self._refuse(refused), send)
+                await send_response(self._refuse(refused), send)
                 return
             except Exception as error:
                 refused = as_api_error(error, f"{scope['method']} {scope['path']}")
-                await _send(self._refuse(refused), send)
+                await send_response(self._refuse(refused), send)
                 return
             try:
                 await _until_hung_up(self._serve(request, send, room), receive)
@@ -83,7 +83,7 @@ class Lane:
         try:
             match = resolve(request.path_info)
         except Http404:
-            await _send(self._refuse(NotFound(f"there is no {request.path}")), send)
+            await send_response(self._refuse(NotFound(f"there is no {request.path}")), send)
             return
         request.resolver_match = match
         response = await match.func(request, *match.args, **match.kwargs)
@@ -91,7 +91,7 @@ class Lane:
         _drop_body(request)
         room.close()
         await _pack(request, response)
-        await _send(response, send)
+        await send_response(response, send)
 
     async def _read(self, scope: Scope, receive: Receive, room: Room) -> ASGIRequest:
         """The request with its body, or with the beginning of one that is too large."""
@@ -158,7 +158,8 @@ async def _hang_up(receive: Receive) -> None:
         pass
 
 
-async def _send(response: HttpResponse, send: Send) -> None:
+async def send_response(response: HttpResponse, send: Send) -> None:
+    """Send a response whole, or in its parts."""
     headers = [(name.lower().encode(), value.encode()) for name, value in response.items()]
     await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
     if isinstance(response, EventStream):

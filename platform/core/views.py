@@ -1,13 +1,8 @@
-"""The pages that belong to no app: the front page and the health check."""
+"""The pages that belong to no app: the front page."""
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-
-
-async def healthz(request: HttpRequest) -> JsonResponse:
-    """Say that the process answers."""
-    return JsonResponse({"status": "ok"})
 
 
 def front_page(request: HttpRequest) -> HttpResponse:

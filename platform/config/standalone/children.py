@@ -78,10 +78,12 @@ def worker(folder: DataFolder, env: dict[str, str]) -> Child:
 
 
 def web_answers(url: str) -> bool:
-    """Whether the web process answers its health check."""
+    """Whether the web process answers its health check, be it that something is wrong."""
     try:
         with _direct.open(f"{url}/healthz", timeout=5) as answer:
             return bool(answer.status == 200)
+    except urllib.error.HTTPError as error:
+        return error.code == 503
     except (urllib.error.URLError, OSError):
         return False
 

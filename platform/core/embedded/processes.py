@@ -6,22 +6,26 @@ them in order. On Linux the kernel signals them when the launcher dies without a
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import pwd
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 
 PR_SET_PDEATHSIG = 1
+# of each log and of the one before it
 LOG_KEEP_BYTES = 20 * 1024 * 1024
+LOG_ROOM_BYTES = 256 * 1024
+FALLOC_FL_KEEP_SIZE = 1
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
@@ -43,7 +47,6 @@ def spawn(
     `death_signal` is what it gets when this process dies. Call from the main thread: the kernel
     means the thread that started the child when it says parent.
     """
-    _rotate(log)
     launcher = os.getpid()
 
     def before_exec() -> None:
@@ -53,6 +56,7 @@ def spawn(
                 os._exit(1)
 
     with log.open("ab") as output:
+        keep_short(log)
         return subprocess.Popen(
             [str(part) for part in argv],
             cwd=cwd,
@@ -100,7 +104,7 @@ def stop(process: subprocess.Popen[bytes], steps: Sequence[tuple[int, float]]) -
         except subprocess.TimeoutExpired:
             continue
     if process.poll() is None:
-        with contextlib.suppress(ProcessLookupError):
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # its own session: the group is its own too
         process.wait(5)
 
@@ -151,9 +155,32 @@ def tail(log: Path, lines: int = 15) -> str:
         return ""
 
 
-def _rotate(log: Path) -> None:
+def keep_short(log: Path) -> None:
+    """Move what a log that has grown too long holds to `<log>.1`; its writer notices nothing.
+
+    Ahead of its end some room is kept for it, so that a full disk can still be told of.
+    """
     try:
-        if log.stat().st_size > LOG_KEEP_BYTES:
-            log.replace(log.with_suffix(log.suffix + ".1"))
+        with log.open("r+b") as file:
+            found = os.fstat(file.fileno())
+            if found.st_size > LOG_KEEP_BYTES:
+                with suppress(OSError):
+                    _copy_end(file, log.with_suffix(log.suffix + ".1"))
+                file.truncate(0)
+                found = os.fstat(file.fileno())
+            if _libc is not None and found.st_blocks * 512 < found.st_size + LOG_ROOM_BYTES // 2:
+                size = ctypes.c_long(found.st_size + LOG_ROOM_BYTES)
+                _libc.fallocate(file.fileno(), FALLOC_FL_KEEP_SIZE, ctypes.c_long(0), size)
     except OSError:
-        pass
+        return
+
+
+def _copy_end(file: IO[bytes], target: Path) -> None:
+    """The last `LOG_KEEP_BYTES` of a log as a file of their own."""
+    file.seek(-LOG_KEEP_BYTES, os.SEEK_END)
+    with target.open("wb") as copy:
+        try:
+            shutil.copyfileobj(file, copy)
+        except OSError:
+            target.unlink()  # half of it would only take the room that is missing
+            raise

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from core.embedded.processes import EmbeddedError, stop, tail
+from core.embedded.processes import EmbeddedError, keep_short, stop, tail
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
@@ -49,8 +49,12 @@ class Supervisor:
         return child
 
     def check(self) -> None:
-        """Start again what has ended and whose pause is over. Call it a few times a second."""
+        """Start again what has ended and whose pause is over, and keep logs short.
+
+        Call it a few times a second.
+        """
         for child in self.children:
+            keep_short(child.log)
             if child.start_again_at is not None:
                 if time.monotonic() >= child.start_again_at:
                     self._launch(child)

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.http import HttpResponse
 
-from core import admission
+from core import admission, disk
 from core.errors import BadRequest, TooLarge
 from operations import completions
 from operations import services as operations
@@ -56,6 +56,9 @@ async def retrieve_future(call: Call) -> HttpResponse:
     waiting = {"queue_state": outcome.queue_state}
     if outcome.reason:
         waiting["queue_state_reason"] = outcome.reason
+    if (full := disk.trouble()) is not None:
+        # it may be done, and only its result not written
+        waiting = {"queue_state": "paused_capacity", "queue_state_reason": full}
     return reply(waiting, STILL_WAITING)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.http import HttpResponse
 
 from catalog import services as catalog
+from core import health
 from runs import services as runs
 from tinker_api import schemas
 from tinker_api.endpoint import Call, reply
@@ -34,8 +35,8 @@ DYNAMIC_CONFIG = {
 
 
 async def healthz(call: Call) -> HttpResponse:
-    """Say that the process answers."""
-    return reply({"status": "ok"})
+    """Say that the process answers, or what is wrong."""
+    return health.answer()
 
 
 async def client_config(call: Call) -> HttpResponse:
