@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import tarfile
-from collections.abc import AsyncGenerator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -35,12 +36,40 @@ class Links:
 
 
 @dataclass(frozen=True, slots=True)
+class File:
+    """A file as a part of what is sent."""
+
+    path: Path
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Download:
-    """Bytes to send, and how many."""
+    """Bytes to send: parts one after another, how many they are, and a name for exactly these."""
 
     name: str
-    size: int
-    chunks: AsyncGenerator[bytes]
+    parts: tuple[bytes | File, ...]
+    version: str
+
+    @property
+    def size(self) -> int:
+        """The number of bytes."""
+        return sum(_size(part) for part in self.parts)
+
+    async def read(self, start: int, end: int) -> AsyncGenerator[bytes]:
+        """The bytes from `start` up to `end`, never whole in memory; nothing else is read."""
+        for part in self.parts:
+            size = _size(part)
+            first, last = max(0, start), min(size, end)
+            if first >= last:
+                pass
+            elif isinstance(part, bytes):
+                yield part[first:last]
+            else:
+                async with aclosing(_read(part.path, first, last)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
+            start, end = start - size, end - size
 
 
 async def link_files(*, caller: Caller, found: CheckpointInfo) -> Links:
@@ -72,14 +101,16 @@ async def open_download(claims: dict[str, Any]) -> Download:
         NotFound: the checkpoint or its files are gone.
     """
     folder, saved_at, names = await _folder_of(claims["checkpoint"])
+    wanted: str = claims["name"]
+    # the files of a key are written once
+    version = hashlib.sha256(f"{folder} {saved_at.isoformat()} {wanted}".encode()).hexdigest()[:32]
     if claims["kind"] == "archive":
         files = _existing(folder, names)
-        size = _tar_size([*files.values(), 0])
-        return Download(claims["name"], size, _tar(folder, files, int(saved_at.timestamp())))
-    if claims["name"] not in names:
+        return Download(wanted, tuple(_tar(folder, files, int(saved_at.timestamp()))), version)
+    if wanted not in names:
         raise NotFound("the checkpoint has no such file")
-    (size,) = _existing(folder, (claims["name"],)).values()
-    return Download(claims["name"], size, _read(folder / claims["name"]))
+    (size,) = _existing(folder, (wanted,)).values()
+    return Download(wanted, (File(folder / wanted, size),), version)
 
 
 async def _folder_of(checkpoint_id: int) -> tuple[Path, datetime, tuple[str, ...]]:
@@ -111,27 +142,29 @@ def _existing(folder: Path, names: tuple[str, ...]) -> dict[str, int]:
         raise NotFound("the files of the checkpoint are gone") from None
 
 
-async def _read(path: Path) -> AsyncGenerator[bytes]:
+async def _read(path: Path, start: int, end: int) -> AsyncGenerator[bytes]:
     file = await asyncio.to_thread(path.open, "rb")
     try:
-        while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+        file.seek(start)
+        while start < end and (
+            chunk := await asyncio.to_thread(file.read, min(CHUNK_BYTES, end - start))
+        ):
+            start += len(chunk)
             yield chunk
     finally:
         with suppress(OSError):
             file.close()
 
 
-def _tar_size(sizes: list[int]) -> int:
-    blocks = tarfile.BLOCKSIZE
-    return sum(blocks + -(-size // blocks) * blocks for size in sizes) + 2 * blocks
+def _size(part: bytes | File) -> int:
+    return len(part) if isinstance(part, bytes) else part.size
 
 
-async def _tar(folder: Path, files: dict[str, int], saved_at: int) -> AsyncGenerator[bytes]:
-    """A tar archive of plain files, never whole in memory or on disk."""
+def _tar(folder: Path, files: dict[str, int], saved_at: int) -> Iterator[bytes | File]:
+    """The parts of a tar archive of plain files, which is never made as a whole."""
     for name, size in files.items():
         yield _tar_header(name, size, saved_at)
-        async for chunk in _read(folder / name):
-            yield chunk
+        yield File(folder / name, size)
         yield bytes(-size % tarfile.BLOCKSIZE)
     yield _tar_header(COMPLETE, 0, saved_at)
     yield bytes(2 * tarfile.BLOCKSIZE)

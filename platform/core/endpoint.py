@@ -89,7 +89,7 @@ def make_view(
     open_to_all: bool = False,
     when_too_large: Callable[[C], Awaitable[None]] | None = None,
 ) -> View:
-    """A view that serves the HTTP methods named by `handlers` (`get`, `post`, …).
+    """A view that serves the HTTP methods named by `handlers` (`get`, `post`, …), and HEAD as GET.
 
     Args:
         scope: what the key must be allowed to do; None: any key will do.
@@ -98,10 +98,11 @@ def make_view(
             the body's beginning.
     """
     by_method = {method.upper(): handler for method, handler in handlers.items()}
+    served = by_method | ({"HEAD": by_method["GET"]} if "GET" in by_method else {})
 
     async def serve(request: HttpRequest, parts: dict[str, str]) -> HttpResponse:
         call = await manners.admit(request, open_to_all)
-        _check_method(request, by_method)
+        _check_method(request, served)
         if scope is not None:
             manners.require(call, scope)
         if any("\0" in part for part in parts.values()):
@@ -111,7 +112,7 @@ def make_view(
             if when_too_large is not None:
                 await when_too_large(call)
             raise TooLarge(refusal)
-        return await by_method[request.method or ""](call, **parts)
+        return await served[request.method or ""](call, **parts)
 
     async def view(request: HttpRequest, **parts: str) -> HttpResponse:
         try:
@@ -120,7 +121,7 @@ def make_view(
             refusal = as_api_error(error, f"{request.method} {request.path}")
         response = manners.refuse(refusal)
         if isinstance(refusal, MethodNotAllowed):
-            response.headers["Allow"] = ", ".join(by_method)
+            response.headers["Allow"] = ", ".join(served)
         for name, value in refusal.headers.items():
             response.headers[name] = value
         return response

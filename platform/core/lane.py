@@ -90,6 +90,9 @@ class Lane:
         # nothing waits for it any more, and the answer may take long to send
         _drop_body(request)
         room.close()
+        if request.method == "HEAD":
+            await send_response(_head_of(response), send)
+            return
         await _pack(request, response)
         await send_response(response, send)
 
@@ -115,6 +118,11 @@ def _without(scope: Scope, *names: bytes) -> Scope:
     """The scope of a request whose body is not as these headers say."""
     headers = [pair for pair in scope["headers"] if pair[0] not in names]
     return {**scope, "headers": headers}
+
+
+def _head_of(response: HttpResponse) -> HttpResponse:
+    """A response without what HEAD does not ask for."""
+    return HttpResponse(status=response.status_code, headers=dict(response.items()))
 
 
 async def _pack(request: ASGIRequest, response: HttpResponse) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-
 from django.conf import settings
 from django.http import HttpResponse
 
 from checkpoints import downloads
-from core import links
+from core import links, ranges
 from core.errors import NotFound
 from core.lane import EventStream
 from runs import trace
-from tinker_api.endpoint import Call
+from tinker_api.endpoint import Call, reply
 
 _PREFIX = "/api/v1/"
 OCTETS = "application/octet-stream"
@@ -31,22 +29,46 @@ def url_of(call: Call, signed: str, name: str) -> str:
 
 
 async def download(call: Call, signed: str, name: str) -> HttpResponse:
-    """The bytes that a signed address leads to, in pieces."""
+    """The bytes that a signed address leads to, in pieces.
+
+    `Range` (one of them) gives a part of a checkpoint's file, `If-Range` only of the same version.
+    """
     claims = links.read(signed)
     if claims["name"] != name:
         raise NotFound("there is no such download; ask for a new link")
+    asks = call.request.method != "HEAD"
     if claims["kind"] == "trace":
         parts = trace.write_trace(session_id=claims["session"], team_id=claims["team"])
-        return _attachment(parts, name, None)
+        return _attachment(EventStream(parts, OCTETS) if asks else HttpResponse(), name)
     found = await downloads.open_download(claims)
-    return _attachment(found.chunks, name, found.size)
+    headers, version = call.request.headers, f'"{found.version}"'
+    chosen = None
+    try:
+        if asks:
+            chosen = ranges.choose(
+                headers.get("Range", ""),
+                headers.get("If-Range", ""),
+                size=found.size,
+                version=version,
+            )
+    except ranges.Unsatisfiable:
+        refusal = reply({"detail": f"there are no such bytes: the file has {found.size}"}, 416)
+        refusal.headers["Content-Range"] = f"bytes */{found.size}"
+        return refusal
+    start, end = chosen or (0, found.size)
+    response = EventStream(found.read(start, end), OCTETS) if asks else HttpResponse()
+    if chosen is not None:
+        response.status_code = 206
+        response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{found.size}"
+    response.headers["Content-Length"] = str(end - start)
+    response.headers["Accept-Ranges"] = "bytes"
+    response.headers["ETag"] = version
+    return _attachment(response, name)
 
 
-def _attachment(parts: AsyncGenerator[bytes], name: str, size: int | None) -> HttpResponse:
-    response = EventStream(parts, OCTETS)
+def _attachment(response: HttpResponse, name: str) -> HttpResponse:
+    response.headers["Content-Type"] = OCTETS
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     response.headers["Cache-Control"] = "private, no-store"
     response.headers["X-Content-Type-Options"] = "nosniff"
-    if size is not None:
-        response.headers["Content-Length"] = str(size)
     return response

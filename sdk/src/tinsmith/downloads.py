@@ -1,16 +1,22 @@
-"""Fetches checkpoints: files or one tar file, to a folder that appears only when it is whole."""
+"""Fetches checkpoints: files or one tar file, to a folder that appears only when it is whole.
+
+A connection that breaks is made again, and the download goes on where it was.
+"""
 
 from __future__ import annotations
 
+import errno
+import http.client
 import os
 import shutil
 import tarfile
 import tempfile
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from tinsmith import errors
 from tinsmith.progress import Bar
@@ -20,6 +26,10 @@ if TYPE_CHECKING:
 
 BLOCK = 1 << 20
 SILENCE_S = 60.0
+# attempts in a row that bring nothing
+ATTEMPTS = 5
+PAUSE_S = 0.5
+LONGEST_PAUSE_S = 8.0
 
 
 def fetch_files(urls: Mapping[str, str], directory: Path, progress: Progress | bool) -> Path:
@@ -95,27 +105,87 @@ def _after(before: int, report: Progress) -> Progress:
 
 
 def fetch_file(url: str, target: Path, report: Progress) -> int:
-    """Stream a URL to a file; returns its size."""
+    """Stream a URL to a file, going on where the connection broke; returns its size."""
     if not url.startswith(("http://", "https://")):
         raise _bad(f"{url[:40]!r} is no web address")
-    done = 0
-    try:
-        with urllib.request.urlopen(url, timeout=SILENCE_S) as reply, target.open("wb") as out:
-            length = reply.headers.get("Content-Length")
-            total = int(length) if length else None
-            while block := reply.read(BLOCK):
-                out.write(block)
-                done += len(block)
-                report(done, total)
-    except urllib.error.HTTPError as error:
-        raise errors.from_status(
-            error.code, error.reason, body=None, headers={}, what="a download"
-        ) from None
-    except OSError as error:
-        raise errors.APIConnectionError(f"the download broke off: {error}") from error
-    if total is not None and done != total:
-        raise errors.APIConnectionError(f"the download broke off after {done} of {total} bytes")
-    return done
+    with target.open("wb") as out:
+        transfer = _Transfer(url, out, report)
+        in_vain = 0
+        while True:
+            before = transfer.done
+            try:
+                transfer.go_on()
+                return transfer.done
+            except _Cut as cut:
+                in_vain = 0 if transfer.done > before else in_vain + 1
+                if in_vain >= ATTEMPTS:
+                    raise errors.APIConnectionError(
+                        f"the download broke off after {transfer}: {cut}"
+                    ) from cut.__cause__
+                time.sleep(min(PAUSE_S * 2**in_vain, LONGEST_PAUSE_S))
+
+
+class _Cut(Exception):
+    """The connection broke, or the server cannot answer at the moment."""
+
+
+class _Transfer:
+    """A file on its way: how much of it is there, and of which version."""
+
+    def __init__(self, url: str, out: BinaryIO, report: Progress) -> None:
+        self._url, self._out, self._report = url, out, report
+        self._version: str | None = None
+        self._total: int | None = None
+        self.done = 0
+
+    def __str__(self) -> str:
+        total = "" if self._total is None else f" of {self._total}"
+        return f"{self.done}{total} bytes"
+
+    def go_on(self) -> None:
+        """Fetch what is missing. Raises _Cut, and the error of a refusal."""
+        try:
+            with urllib.request.urlopen(self._request(), timeout=SILENCE_S) as reply:
+                self._begin(reply)
+                while block := reply.read(BLOCK):
+                    self._out.write(block)
+                    self.done += len(block)
+                    self._report(self.done, self._total)
+        except urllib.error.HTTPError as error:
+            with error:
+                if error.code >= 500 or error.code == 429:
+                    raise _Cut(f"HTTP {error.code} {error.reason}") from None
+                raise errors.from_status(
+                    error.code, error.reason, body=None, headers={}, what="a download"
+                ) from None
+        except (http.client.HTTPException, OSError) as error:
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise _Cut(str(error)) from error
+        if self._total is not None and self.done != self._total:
+            raise _Cut("the connection was closed")
+
+    def _request(self) -> urllib.request.Request:
+        request = urllib.request.Request(self._url)
+        if self.done and self._version is not None:
+            request.add_header("Range", f"bytes={self.done}-")
+            request.add_header("If-Range", self._version)
+        return request
+
+    def _begin(self, reply: http.client.HTTPResponse) -> None:
+        """Take up a reply: the rest, or everything if the server has it no other way."""
+        length = reply.headers.get("Content-Length")
+        begins = f"bytes {self.done}-"
+        if reply.status == 206 and reply.headers.get("Content-Range", "").startswith(begins):
+            return
+        self._out.seek(0)
+        self._out.truncate()
+        self.done = 0
+        self._version = reply.headers.get("ETag")
+        self._total = int(length) if length else None
+        if reply.status == 206:
+            self._version = None
+            raise _Cut("the server sent another part than was asked for")
 
 
 def _check_name(name: str) -> None:

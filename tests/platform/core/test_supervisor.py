@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from core.embedded import Child, EmbeddedError, Supervisor
+from core.embedded import Child, EmbeddedError, Supervisor, processes
 from core.embedded.processes import spawn
 
 
@@ -111,3 +111,49 @@ def test_logs_do_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         child.start().wait()
     assert len(child.log.read_text()) == 101
     assert child.log.with_suffix(".log.1").exists()
+
+
+def test_a_log_is_kept_short_while_its_child_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "LOG_KEEP_BYTES", 50_000)
+    program = """
+import time
+for number in range(60_000):
+    print(f"line {number:06}", flush=True)
+    if number % 500 == 0:
+        time.sleep(0.01)
+time.sleep(60)
+"""
+    supervisor = Supervisor(lambda line: None)
+    child = supervisor.add(child_of(tmp_path, program))
+    before = child.log.with_suffix(".log.1")
+    deadline = time.monotonic() + 30
+    longest, ended = 0, False
+    while not ended:
+        assert time.monotonic() < deadline
+        supervisor.check()
+        longest = max(longest, sum(f.stat().st_size for f in (child.log, before) if f.exists()))
+        ended = b"line 059999" in child.log.read_bytes()
+        time.sleep(0.005)
+    supervisor.stop()
+    assert before.stat().st_size == 50_000
+    # what it writes between two looks comes on top
+    assert longest < 60_000 * 12 / 2
+    lines = child.log.read_bytes().splitlines()
+    assert lines[-1] == b"line 059999"
+    assert all(line.startswith(b"line ") for line in lines)
+
+
+def test_a_log_has_room_of_its_own(tmp_path: Path) -> None:
+    supervisor = Supervisor(lambda line: None)
+    child = supervisor.add(
+        child_of(tmp_path, "import time; print('here', flush=True); time.sleep(60)")
+    )
+    wait_for_log(child, "here")
+    found = child.log.stat()
+    supervisor.stop()
+    if found.st_blocks * 512 <= 4096:
+        pytest.skip("this file system keeps no room for files")
+    assert found.st_blocks * 512 >= processes.LOG_ROOM_BYTES
+    assert child.log.read_text() == "here\n"

@@ -72,6 +72,45 @@ class TestDownloads:
             assert weights is not None
             assert (config.read(), weights.read()) == (CONFIG, WEIGHTS)
 
+    async def test_any_part_of_a_download_is_to_be_had(self, api: Api) -> None:
+        item = await saved(api)
+        archive = (await api.get(f"{address(item)}/archive")).json()["url"]
+        item = await saved(api, "external_weights")
+        files = (await api.get(f"{address(item)}/external_weights_urls")).json()["urls"]
+        del api.headers["X-API-Key"]
+        for url in (archive, *files.values()):
+            whole = await api.get(url)
+            size, version = len(whole.content), whole.headers["ETag"]
+            assert whole.headers["Accept-Ranges"] == "bytes"
+            head = await api.head(url)
+            assert (head.status_code, head.content) == (200, b"")
+            assert head.headers["Content-Length"] == str(size)
+            assert head.headers["ETag"] == version
+            starts = {0, 1, size // 2, size - 1, *(at for at in range(0, size, 500))}
+            for start in sorted(starts):
+                for end in {start + 1, min(start + 700, size), size}:
+                    part = await api.get(url, headers={"Range": f"bytes={start}-{end - 1}"})
+                    assert (part.status_code, part.content) == (206, whole.content[start:end])
+                    assert part.headers["Content-Range"] == f"bytes {start}-{end - 1}/{size}"
+                    assert part.headers["Content-Length"] == str(end - start)
+            for asked, expected in (
+                (f"bytes={size // 2}-", whole.content[size // 2 :]),
+                ("bytes=-5", whole.content[-5:]),
+                (f"bytes=-{size + 9}", whole.content),
+                (f"bytes=3-{size + 9}", whole.content[3:]),
+            ):
+                part = await api.get(url, headers={"Range": asked, "If-Range": version})
+                assert (part.status_code, part.content) == (206, expected)
+            for asked in ("bytes=5-2", "bytes=0-1,3-4", "lines=1-2", "bytes=x-", "bytes=-"):
+                part = await api.get(url, headers={"Range": asked})
+                assert (part.status_code, part.content) == (200, whole.content)
+            old = {"Range": "bytes=1-", "If-Range": '"another"'}
+            assert (await api.get(url, headers=old)).content == whole.content
+            for asked in (f"bytes={size}-", "bytes=-0"):
+                part = await api.get(url, headers={"Range": asked})
+                assert part.status_code == 416
+                assert part.headers["Content-Range"] == f"bytes */{size}"
+
     async def test_addresses_that_nobody_signed(self, api: Api) -> None:
         item = await saved(api)
         url = (await api.get(f"{address(item)}/archive")).json()["url"]

@@ -8,6 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
+from django.core.exceptions import BadRequest as DjangoBadRequest
+from django.core.exceptions import DisallowedHost, SuspiciousOperation
 from django.http import HttpRequest, HttpResponse
 from psycopg_pool import PoolTimeout
 
@@ -95,6 +97,26 @@ async def test_unknown_addresses(api: Api) -> None:
     response = await api.call("no/such/thing")
     assert response.status_code == 404
     assert response.json() == {"detail": "there is no /api/v1/no/such/thing"}
+
+
+@pytest.mark.parametrize("address", ["training_runs", "checkpoints", "sessions"])
+async def test_too_many_parameters_are_refused_in_words(api: Api, address: str) -> None:
+    response = await api.get(address + "?" + "&".join(f"a{n}=1" for n in range(1001)))
+    assert response.status_code == 400
+    assert response.json() == {"detail": "the request has too many parameters: 1000 are taken"}
+
+
+@pytest.mark.parametrize(
+    "error", [SuspiciousOperation("odd"), DisallowedHost("odd"), DjangoBadRequest("odd")]
+)
+async def test_what_django_refuses_is_no_mistake_of_ours(error: Exception) -> None:
+    async def suspects(call: Call) -> HttpResponse:
+        raise error
+
+    request = HttpRequest()
+    request.method = "GET"
+    response = await endpoint(open_to_all=True, get=suspects)(request)
+    assert (response.status_code, b"odd" in response.content) == (400, True)
 
 
 async def test_nul_in_an_address_is_not_found(api: Api) -> None:

@@ -1,0 +1,79 @@
+"""A log entry is one line, whatever a stranger puts into what is logged."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import logging.config
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.conf import settings
+
+from core import lane
+from core.lane import Lane
+from tinker_api.endpoint import endpoint, refuse
+
+FORGED = "2026-01-01 00:00:00,000 ERROR audit: everything is deleted"
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """What our settings' handler writes."""
+    stream = io.StringIO()
+    formatter = logging.config.DictConfigurator(settings.LOGGING).configure_formatter(
+        dict(settings.LOGGING["formatters"]["plain"])
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(formatter)
+    logging.getLogger().addHandler(handler)
+    yield stream
+    logging.getLogger().removeHandler(handler)
+
+
+def is_forged(text: str) -> bool:
+    """Whether a line begins as if it were an entry of its own."""
+    return any(line.startswith("2026-01-01") for line in text.splitlines())
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\x85", "\u2028", "\x0b", "\x1b[2K\r"])
+async def test_a_path_cannot_forge_a_line(
+    written: io.StringIO, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    async def breaks(call: Any, **parts: str) -> Any:
+        raise RuntimeError(f"no such thing: {call.request.path}")
+
+    view = endpoint(open_to_all=True, get=breaks)
+
+    match = SimpleNamespace(func=view, args=(), kwargs={})
+    monkeypatch.setattr(lane, "resolve", lambda path: match)
+
+    came = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def receive() -> dict[str, Any]:
+        if not came:
+            await asyncio.Event().wait()
+        return came.pop()
+
+    async def send(message: Any) -> None:
+        assert message.get("status", 500) == 500
+
+    async def nobody(scope: Any) -> int:
+        return 0
+
+    path = f"/api/v1/x{end}{FORGED}"
+    scope = {"type": "http", "method": "GET", "path": path, "headers": [], "query_string": b""}
+    await Lane(refuse, nobody)(scope, receive, send)
+    text = written.getvalue()
+    assert "everything is deleted" in text
+    assert "Traceback" in text
+    assert not is_forged(text)
+    assert not any(ord(sign) < 32 and sign != "\n" for sign in text)
+
+
+def test_messages_keep_their_text(written: io.StringIO) -> None:
+    logging.getLogger("core").error("naïve %s", "tab\there … 好")
+    assert written.getvalue().endswith("ERROR core: naïve tab\there … 好\n")
