@@ -20,7 +20,7 @@ django.setup(set_prefix=False)
 from django.core.handlers.asgi import ASGIHandler
 from django.urls import get_resolver
 
-from core import health, lifespan
+from core import cors, health, lifespan
 from core.pages import Pages
 from openai_api.lane import OpenaiLane
 from tinker_api.lane import WireLane
@@ -49,7 +49,7 @@ async def _lifespan(receive: Receive, send: Send) -> None:
 
 
 _pages = Pages(ASGIHandler())
-_fast_lanes = {"/api/v1/": WireLane(), "/v1/": OpenaiLane()}
+_fast_lanes = {"/api/v1/": cors.allow(WireLane()), "/v1/": cors.allow(OpenaiLane())}
 # The first request should not pay for importing every view.
 get_resolver().url_patterns  # noqa: B018
 

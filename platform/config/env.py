@@ -43,6 +43,19 @@ def words(name: str, default: str = "") -> list[str]:
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
 
 
+def origins(name: str) -> list[str]:
+    """The variable as origins of web pages, `https://host[:port]` each, or `*` for all."""
+    found = words(name)
+    for origin in found:
+        parts = urlsplit(origin)
+        whole = f"{parts.scheme}://{parts.netloc}"
+        if origin != "*" and (parts.scheme not in {"http", "https"} or origin != whole):
+            raise BadEnvironment(
+                f"{name}: {origin!r} is no origin: use https://host or https://host:port, or *"
+            )
+    return found
+
+
 def data_folder() -> Path:
     """Where this installation keeps its data (TINSMITH_DATA_DIR, else `data` in the checkout)."""
     return Path(text("TINSMITH_DATA_DIR", str(REPOSITORY / "data"))).expanduser().absolute()

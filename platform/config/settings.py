@@ -8,6 +8,7 @@
 | TINSMITH_SECRET_KEY | signs sessions, tokens, download links | the data folder's `secret_key` |
 | TINSMITH_ALLOWED_HOSTS | host names to answer to, `*` for any | this machine, the public URL's |
 | TINSMITH_PUBLIC_URL | address users see; `https://…` makes cookies secure | none |
+| TINSMITH_CORS_ORIGINS | web pages that may call the APIs: `https://host`, `*` for any | none |
 | TINSMITH_MAX_BODY_MB | largest request body | 256 |
 | TINSMITH_MAX_CONNECTIONS | open connections of the web process | 4096 |
 | TINSMITH_MAX_OPEN_SAMPLES | sample requests that may wait or run at once | 50000 |
@@ -31,6 +32,7 @@ DEBUG = env.flag("TINSMITH_DEBUG")
 SECRET_KEY = env.secret_key(DATA_DIR)
 PUBLIC_URL = env.text("TINSMITH_PUBLIC_URL").rstrip("/")
 ALLOWED_HOSTS = env.words("TINSMITH_ALLOWED_HOSTS") or env.own_hosts(PUBLIC_URL)
+CORS_ORIGINS = env.origins("TINSMITH_CORS_ORIGINS")
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL] if PUBLIC_URL else []
 _https = PUBLIC_URL.startswith("https://")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
