@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Any
 
 from accounts.keys import Caller
@@ -15,8 +14,6 @@ from core import database
 from core.database import Connection
 from core.errors import BadRequest, NotFound
 from core.ids import CheckpointPath
-
-log = logging.getLogger(__name__)
 
 _OWN = f"c.run_id = %s AND c.segment = %s AND c.name = %s AND c.team_id = %s AND {LIVE}"
 
@@ -38,11 +35,7 @@ async def delete(*, caller: Caller, address: CheckpointPath) -> None:
             "INSERT INTO checkpoints_leftover (key) VALUES (%s) ON CONFLICT DO NOTHING", (key,)
         )
         await audit.record(conn, caller, "checkpoint.deleted", str(address))
-    try:
-        await _delete_files(key)
-    except OSError as error:
-        # the note stays with the transaction that was rolled back: the workers' sweep tries again
-        log.error("%s could not be deleted: %s", key, error)
+    await _delete_files(key)
 
 
 async def _delete_files(key: str) -> None:

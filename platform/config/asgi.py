@@ -23,7 +23,6 @@ from django.urls import get_resolver
 from core import cors, health, lifespan
 from core.pages import Pages
 from openai_api.lane import OpenaiLane
-from runs import listening
 from tinker_api.lane import WireLane
 
 log = logging.getLogger(__name__)
@@ -33,23 +32,13 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 
-async def _start() -> None:
-    await lifespan.startup()
-    await listening.startup()
-
-
-async def _stop() -> None:
-    await listening.shutdown()
-    await lifespan.shutdown()
-
-
 async def _lifespan(receive: Receive, send: Send) -> None:
     """Open what requests share, wait for the end, close it."""
     while True:
         message = await receive()
         step = message["type"].removeprefix("lifespan.")
         try:
-            await (_start() if step == "startup" else _stop())
+            await (lifespan.startup() if step == "startup" else lifespan.shutdown())
         except Exception as error:
             log.exception("%s failed", step)
             await send({"type": f"lifespan.{step}.failed", "message": str(error)})

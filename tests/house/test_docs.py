@@ -1,0 +1,87 @@
+"""What pages for contributors name is there: files, folders, links and their anchors."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+PAGES = [
+    REPOSITORY / "README.md",
+    REPOSITORY / "sdk" / "README.md",
+    REPOSITORY / "gpu_workers" / "nano" / "README.md",
+    *sorted((REPOSITORY / "docs").rglob("*.md")),
+]
+# Names of our own kinds of file, alone or with folders. Data files may be a user's.
+FILE = re.compile(r"(?<![\w./*<-])(?:[\w.-]+/)*[\w-]+\.(?:py|md|toml|yaml|html|proto)\b(?!\()")
+FOLDER = re.compile(r"`((?:[\w.-]+/)*[\w.-]+/)`")
+LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
+IGNORED_FOLDERS = {".venv", ".git", "node_modules", "__pycache__", "data", ".cache"}
+# Not ours, and why it is spoken of
+ELSEWHERE = {"wandb.py": "the cookbook's"}
+
+
+@cache
+def tree() -> tuple[set[str], set[str]]:
+    """The files and folders of the checkout, relative."""
+    files, folders = set(), set()
+    waiting = [REPOSITORY]
+    while waiting:
+        for path in waiting.pop().iterdir():
+            if path.name in IGNORED_FOLDERS or path.name.endswith("_cache"):
+                continue
+            name = path.relative_to(REPOSITORY).as_posix()
+            if path.is_dir():
+                folders.add(f"{name}/")
+                waiting.append(path)
+            else:
+                files.add(name)
+    return files, folders
+
+
+def exists(name: str, among: set[str]) -> bool:
+    """Whether a path is there; its beginning may be left out, as in `core/hub.py`."""
+    return any(path == name or path.endswith(f"/{name}") for path in among)
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as forges make them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).strip().replace(" ", "-") for head in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(REPOSITORY).as_posix())
+def test_every_path_that_a_page_names_is_there(page: Path) -> None:
+    files, folders = tree()
+    text = re.sub(r"https?://\S+", "", page.read_text())
+    missing = {name for name in FILE.findall(text) if not exists(name.removeprefix("../"), files)}
+    missing |= {name for name in FOLDER.findall(text) if not exists(name, folders)}
+    assert missing - set(ELSEWHERE) == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(REPOSITORY).as_posix())
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for link in LINK.findall(page.read_text()):
+        if re.match(r"[a-z]+:", link):
+            continue
+        place, _, anchor = link.partition("#")
+        target = (page.parent / place).resolve() if place else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_readme_leads_to_every_page() -> None:
+    """Directly, or over a page that it leads to."""
+    reached, waiting = set(), [REPOSITORY / "README.md"]
+    while waiting:
+        page = waiting.pop()
+        if page in reached or page.suffix != ".md" or not page.exists():
+            continue
+        reached.add(page)
+        links = [link.partition("#")[0] for link in LINK.findall(page.read_text())]
+        waiting += [(page.parent / link).resolve() for link in links if "://" not in link]
+    assert {page for page in PAGES if "docs" in page.parts} <= reached
