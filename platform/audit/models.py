@@ -10,7 +10,13 @@ class Entry(models.Model):
     """One thing done. No foreign keys: entries outlive what they speak of."""
 
     team = models.ForeignKey(
-        "accounts.Team", on_delete=models.DO_NOTHING, db_constraint=False, related_name="+"
+        "accounts.Team",
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        related_name="+",
+        null=True,
+        blank=True,
+        help_text="None: it concerns the whole installation.",
     )
     key_id = models.BigIntegerField(
         null=True, blank=True, help_text="The API key it was done with; none: the platform itself."

@@ -70,6 +70,11 @@ def record_with_orm(*, team_id: int, event: str, target: str, **details: Any) ->
     Entry.objects.create(team_id=team_id, event=event, target=target, details=details)
 
 
+def record_of_installation(*, event: str, target: str, **details: Any) -> None:
+    """Note what concerns no team, such as signing in to the admin, in Django's transaction."""
+    Entry.objects.create(event=event, target=target, details=details)
+
+
 async def list_day(*, team_id: int, day: date, group: str | None) -> list[Recorded]:
     """A UTC day of a team's log, oldest first; of a fuller day the last `MAX_LISTED` entries.
 

@@ -20,7 +20,7 @@ django.setup(set_prefix=False)
 from django.core.handlers.asgi import ASGIHandler
 from django.urls import get_resolver
 
-from core import cors, health, lifespan
+from core import cors, health, lifespan, proxies
 from core.pages import Pages
 from openai_api.lane import OpenaiLane
 from tinker_api.lane import WireLane
@@ -59,6 +59,7 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] == "lifespan":
         await _lifespan(receive, send)
     elif scope["type"] == "http":
+        scope = proxies.seen_through(scope)
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         if path == health.PATH:
             await health.application(scope, receive, send)

@@ -8,6 +8,7 @@
 | TINSMITH_SECRET_KEY | signs sessions, tokens, download links | the data folder's `secret_key` |
 | TINSMITH_ALLOWED_HOSTS | host names to answer to, `*` for any | this machine, the public URL's |
 | TINSMITH_PUBLIC_URL | address users see; `https://…` makes cookies secure | none |
+| TINSMITH_PROXIES | proxies of yours in front, whose word on the caller counts | 0 |
 | TINSMITH_CORS_ORIGINS | web pages that may call the APIs: `https://host`, `*` for any | none |
 | TINSMITH_MAX_BODY_MB | largest request body | 256 |
 | TINSMITH_MAX_CONNECTIONS | open connections of the web process | 4096 |
@@ -43,6 +44,7 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _https else Non
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 MAX_BODY_BYTES = env.number("TINSMITH_MAX_BODY_MB", 256) * 1024 * 1024
+PROXIES = env.number("TINSMITH_PROXIES", 0, least=0)
 MAX_CONNECTIONS = env.number("TINSMITH_MAX_CONNECTIONS", 4096, least=1)
 MAX_OPEN_SAMPLES = env.number("TINSMITH_MAX_OPEN_SAMPLES", 50_000)
 MAX_OPEN_SAMPLES_PER_TEAM = env.number("TINSMITH_MAX_OPEN_SAMPLES_PER_TEAM", 10_000)

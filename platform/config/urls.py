@@ -3,6 +3,7 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from accounts import views as accounts
 from core import views
 from reference import views as reference
 
@@ -16,5 +17,6 @@ urlpatterns = [
     path("v1/", include("openai_api.urls")),
     path("", views.front_page),
     path("docs/", include("reference.urls")),
+    path("admin/login/", accounts.sign_in),
     path("admin/", admin.site.urls),
 ]

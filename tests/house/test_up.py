@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+import yaml
 
 from tests.conftest import (
     REPOSITORY,
@@ -248,3 +249,27 @@ def test_a_model_that_cannot_be_served_is_refused(folder: Path) -> None:
     said = refused("--data-dir", data, "--port", "0", "--model", f"odd={folder / 'odd'}")
     assert "model_type 'gpt2'; supported are llama, qwen3" in said
     assert not (folder / "data").exists(), "before anything is started"
+
+
+def test_it_starts_whatever_host_names_it_answers_to(folder: Path) -> None:
+    page = "http://localhost:3000"
+    process = start_up(
+        folder, TINSMITH_ALLOWED_HOSTS="tinsmith.example.org", TINSMITH_CORS_ORIGINS=page
+    )
+    try:
+        stack = wait_ready(process, folder)
+        assert httpx.get(stack.url).status_code == 400
+        named = {"Host": "tinsmith.example.org"}
+        assert httpx.get(stack.url, headers=named).status_code == 200
+        for host in ("tinsmith.example.org", "127.0.0.1", "anything"):
+            assert httpx.get(f"{stack.url}/healthz", headers={"Host": host}).status_code == 200
+        services = yaml.safe_load((REPOSITORY / "compose.yaml").read_text())["services"]
+        _, python, *arguments = services["web"]["healthcheck"]["test"]
+        assert python == "python"
+        check = [part.replace("http://127.0.0.1:8000", stack.url) for part in arguments]
+        assert subprocess.run([sys.executable, *check], check=False).returncode == 0
+        asks = {"Origin": page, "Access-Control-Request-Method": "POST"}
+        answer = httpx.options(f"{stack.url}/v1/chat/completions", headers=asks)
+        assert answer.headers["Access-Control-Allow-Origin"] == page
+    finally:
+        stop_up(process)

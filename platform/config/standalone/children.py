@@ -65,6 +65,7 @@ def web(folder: DataFolder, host: str, port: int, env: dict[str, str]) -> Child:
     command += ["--app-dir", str(REPOSITORY / "platform"), "--host", host, "--port", str(port)]
     command += ["--loop", "uvloop", "--http", PROTOCOL, "--ws", "none", "--lifespan", "on"]
     command += ["--no-access-log", "--log-level", "warning", "--no-server-header"]
+    command += ["--no-proxy-headers"]  # core/proxies.py
     command += ["--timeout-keep-alive", "75", "--timeout-graceful-shutdown", "2"]
     return _child("web", command, folder, env, _WEB_STOP)
 

@@ -19,6 +19,8 @@ from tinker_api.endpoint import JSON, Call, raw_reply, reply
 
 # Clients give up on a poll after 45 s; proxies between often after 30
 HOLD_S = 25.0
+# while the disk is full; the client is told so
+FULL_HOLD_S = 5.0
 STILL_WAITING = 408
 # A client that says it will come again is told the size of larger results first, so that it can
 # make room for them
@@ -44,7 +46,7 @@ async def retrieve_future(call: Call) -> HttpResponse:
     outcome = await operations.wait_sized(
         caller=call.caller,
         request_id=wanted.request_id,
-        timeout_s=HOLD_S,
+        timeout_s=HOLD_S if disk.trouble() is None else FULL_HOLD_S,
         at_most=LARGE_BYTES if wanted.allow_metadata_only else ANY_SIZE,
     )
     if isinstance(outcome, Finished):
