@@ -257,7 +257,7 @@ class Drain:
         news: set[Announcement] = set()
         for notice in conn.notifies(timeout=0):
             if notice.channel == CANCEL_CHANNEL:
-                self._worker.cancel(notice.payload)
+                self._worker.cancel(notice.payload.split(","))
                 continue
             pool, kind = Announcement.parse(notice.payload)
             if pool == self._worker.pool:

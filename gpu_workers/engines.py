@@ -78,7 +78,7 @@ class Engines:
             park_directory=self._scratch / name.replace("/", "--"),
             device=settings.ENGINE_DEVICE,
             dtype=settings.ENGINE_DTYPE,
-            base_name=name,
+            base_name=told_as(name, source),
             max_context_length=max_context_length,
             max_rank=max_rank,
         )
@@ -86,3 +86,11 @@ class Engines:
         engine.start()
         log.info("serving %s: %s", name, engine.info)
         return engine
+
+
+def told_as(name: str, source: str) -> str:
+    """What exported adapters call their base: the hub id that everybody can load, else our name.
+
+    Never a path: it would mean nothing elsewhere, and tell of this machine.
+    """
+    return name if Path(source).is_absolute() else source

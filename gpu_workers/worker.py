@@ -34,6 +34,7 @@ from gpu_workers.engine.types import (
 )
 from gpu_workers.engines import Engines
 from gpu_workers.finisher import Ended, Finisher
+from gpu_workers.in_hand import SamplesInHand
 from gpu_workers.progress import RunProgress
 from gpu_workers.streamer import Streamer
 from gpu_workers.upkeep import Upkeep, sweep
@@ -62,9 +63,7 @@ class Worker:
         self._runs: dict[str, RunProgress] = {}
         # held while work goes to an engine: a snapshot must know after which operation it stands
         self._order = threading.Lock()
-        self._cancels: dict[str, Any] = {}
-        # request ids of the samples that are in the engine or on their way into the log
-        self._samples: set[str] = set()
+        self._samples = SamplesInHand()
         self._streamer = Streamer()
         self.capacity = Capacity()
         self.finisher = Finisher(self.id, applied=self._applied, on_written=self._on_written)
@@ -181,11 +180,12 @@ class Worker:
             self._forget(conn, list(self._runs))
 
     def reconcile(self, conn: psycopg.Connection) -> None:
-        """Give back what the log believes this worker has and it has not."""
+        """Give back what the log believes this worker has and it has not, and the other way."""
         with self._order:
             runs = {run_id: progress.last_submitted for run_id, progress in self._runs.items()}
-            samples = list(self._samples)
+        samples = self._samples.all()
         self._forget(conn, claims.lost(conn, worker_id=self.id, runs=runs, samples=samples))
+        self.cancel(claims.given_up(conn, worker_id=self.id, samples=samples))
 
     def _forget(self, conn: psycopg.Connection, run_ids: list[str]) -> None:
         """Drop runs here and give them back to the log, which restores them where it may."""
@@ -325,8 +325,7 @@ class Worker:
         engine.validate(work)
         key = operation.weights_key
         request_id = f"{operation.target}:{operation.seq}"
-        self._samples.add(request_id)
-        self._cancels[request_id] = None
+        self._samples.take(request_id)
         cancel = engine.sample(
             key,
             store.path(key) if key is not None else None,
@@ -341,15 +340,12 @@ class Worker:
             ),
             on_token=self._streamer.reporter(request_id) if work.report_tokens else None,
         )
-        if request_id in self._cancels:
-            # not ended meanwhile
-            self._cancels[request_id] = cancel
+        self._samples.begun(request_id, cancel)
 
-    def cancel(self, request_id: str) -> None:
-        """Give up a sample that nobody waits for any more; the log says already that it failed."""
-        cancel = self._cancels.pop(request_id, None)
-        if cancel is not None:
-            cancel()
+    def cancel(self, request_ids: list[str]) -> None:
+        """Give up samples that nobody waits for any more; the log says already that they failed."""
+        for request_id in request_ids:
+            self._samples.cancel(request_id)
 
     def _submit(self, run: AdoptedRun, work: Any, done: Any) -> None:
         self._engines.get(run.base_model).submit(run.id, work, team=str(run.team_id), done=done)
@@ -365,13 +361,13 @@ class Worker:
         writes: str | None = None,
     ) -> None:
         request_id = f"{operation.target}:{operation.seq}"
-        self._cancels.pop(request_id, None)
+        self._samples.ended(request_id)
         if isinstance(result, EngineStopped):
             self._let_go(operation)
             return
         self._streamer.ended(request_id)
         if isinstance(result, SampleCancelled):
-            self._samples.discard(request_id)
+            self._samples.forget([request_id])
             self._let_go(operation)
             return
         size = answers.size_of(result)
@@ -402,7 +398,7 @@ class Worker:
 
     def _on_written(self, written: list[Ended]) -> None:
         """Progress moves here, after the commit: what failed to be written is not finished."""
-        self._samples.difference_update(ended.request_id for ended in written)
+        self._samples.forget(ended.request_id for ended in written)
         self.capacity.settle(len(written), results=sum(ended.size for ended in written))
         touched: list[RunProgress] = []
         with self._order:
@@ -449,14 +445,15 @@ class Worker:
                 self._release(conn, released)
 
     def _release(self, conn: psycopg.Connection, released: lifecycle.Released) -> None:
-        for request_id in released.failed_requests:
-            self.cancel(request_id)
+        self.cancel(released.failed_requests)
         for run_id in released.run_ids:
             self._drop(run_id)
         for key in released.sampler_keys:
             for engine in self._engines.running().values():
                 engine.drop_sampler(key)
         finish.announce(conn, released.failed_requests)
+        # other workers may have samples of the session
+        finish.announce_cancelled(conn, released.failed_requests)
 
 
 def _refuse_convicted(operation: Claimed) -> None:

@@ -86,7 +86,7 @@ class Engine:
             self._residency,
             self._files,
             self._sampler,
-            base_name=options.base_name or base.source,
+            base_name=options.base_name or Path(base.source).name,
             post=self._post,
         )
 

@@ -23,7 +23,7 @@ class User(AbstractUser):
 
 
 class Team(models.Model):
-    """Whom keys, sessions, runs and checkpoints belong to."""
+    """The tenant: owns keys, sessions, runs and checkpoints."""
 
     name = models.CharField(max_length=100)
     slug = models.SlugField(max_length=60, unique=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 from accounts.keys import Caller
@@ -14,6 +15,8 @@ from core import database
 from core.database import Connection
 from core.errors import BadRequest, NotFound
 from core.ids import CheckpointPath
+
+log = logging.getLogger(__name__)
 
 _OWN = f"c.run_id = %s AND c.segment = %s AND c.name = %s AND c.team_id = %s AND {LIVE}"
 
@@ -35,7 +38,11 @@ async def delete(*, caller: Caller, address: CheckpointPath) -> None:
             "INSERT INTO checkpoints_leftover (key) VALUES (%s) ON CONFLICT DO NOTHING", (key,)
         )
         await audit.record(conn, caller, "checkpoint.deleted", str(address))
-    await _delete_files(key)
+    try:
+        await _delete_files(key)
+    except OSError as error:
+        # the note stays with the transaction that was rolled back: the workers' sweep tries again
+        log.error("%s could not be deleted: %s", key, error)
 
 
 async def _delete_files(key: str) -> None:

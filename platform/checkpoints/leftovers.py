@@ -6,11 +6,17 @@ name from the files, hence no crash forgets them.
 
 from __future__ import annotations
 
+import logging
+
 from psycopg import Connection
 
 from checkpoints import store
 
+log = logging.getLogger(__name__)
+
 AT_ONCE = 200
+# what the disk would not delete is tried again after this long
+AGAIN_AFTER_S = 300
 # a sample that reads a key in the moment of its replacement is claimed no later than this after it
 CLAIMED_WITHIN_S = 60
 
@@ -58,11 +64,23 @@ def leave_inflight(conn: Connection, *, run_id: str, keys: list[str]) -> None:
 
 def delete_due(conn: Connection) -> list[str]:
     """Delete files that nobody needs; returns their keys."""
+    gone: list[str] = []
     with conn.transaction():
-        keys = [key for (key,) in conn.execute(_DUE, (AT_ONCE,)).fetchall()]
-        for key in keys:
-            store.delete(key)
+        for (key,) in conn.execute(_DUE, (AT_ONCE,)).fetchall():
+            try:
+                store.delete(key)
+            except (OSError, ValueError) as error:
+                log.error("%s could not be deleted, this is tried again: %s", key, error)
+                conn.execute(
+                    """
+                    UPDATE checkpoints_leftover SET not_before = now() + make_interval(secs => %s)
+                    WHERE key = %s
+                    """,
+                    (AGAIN_AFTER_S, key),
+                )
+            else:
+                gone.append(key)
         # gone from the table only with the files: a crash in between deletes them again
-        if keys:
-            conn.execute("DELETE FROM checkpoints_leftover WHERE key = ANY(%s)", (keys,))
-    return keys
+        if gone:
+            conn.execute("DELETE FROM checkpoints_leftover WHERE key = ANY(%s)", (gone,))
+    return gone

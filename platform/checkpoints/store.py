@@ -63,8 +63,20 @@ def saved_keys(session_id: str) -> list[str]:
 
 
 def delete(key: str) -> None:
-    """Delete what a key names; nothing there is fine."""
-    shutil.rmtree(path(key), ignore_errors=True)
+    """Delete what a key names; nothing there is fine.
+
+    Raises:
+        OSError: the disk will not have it; some or all of it is still there.
+    """
+    folder = path(key)
+    while True:
+        try:
+            shutil.rmtree(folder)
+        except FileNotFoundError:
+            # somebody deletes the same, or there was nothing
+            if folder.exists():
+                continue
+        return
 
 
 def copied_key(run_id: str, segment: str, name: str) -> str:

@@ -23,6 +23,7 @@ from django.urls import get_resolver
 from core import cors, health, lifespan, proxies
 from core.pages import Pages
 from openai_api.lane import OpenaiLane
+from runs import listening
 from tinker_api.lane import WireLane
 
 log = logging.getLogger(__name__)
@@ -32,13 +33,23 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 
+async def _start() -> None:
+    await lifespan.startup()
+    await listening.startup()
+
+
+async def _stop() -> None:
+    await listening.shutdown()
+    await lifespan.shutdown()
+
+
 async def _lifespan(receive: Receive, send: Send) -> None:
     """Open what requests share, wait for the end, close it."""
     while True:
         message = await receive()
         step = message["type"].removeprefix("lifespan.")
         try:
-            await (lifespan.startup() if step == "startup" else lifespan.shutdown())
+            await (_start() if step == "startup" else _stop())
         except Exception as error:
             log.exception("%s failed", step)
             await send({"type": f"lifespan.{step}.failed", "message": str(error)})

@@ -9,7 +9,7 @@ from core.hub import Topic
 
 # to workers, who listen on connections of their own
 WORK_CHANNEL = "tinsmith_work"
-# a request id that nobody waits for any more
+# request ids that nobody waits for any more, with commas between
 CANCEL_CHANNEL = "tinsmith_cancel"
 
 

@@ -307,6 +307,19 @@ def lost(
     return [run_id for run_id, claimed in rows if runs.get(run_id, -2) != claimed]
 
 
+def given_up(conn: Connection, *, worker_id: uuid.UUID, samples: list[str]) -> list[str]:
+    """Those of these samples in hand that the log does not have a worker do any more."""
+    rows = conn.execute(
+        """
+        SELECT s.id FROM unnest(%s::text[]) AS s(id) WHERE NOT EXISTS (
+            SELECT FROM operations_operation o
+            WHERE o.worker_id = %s AND o.state = 'running' AND o.target || ':' || o.seq = s.id)
+        """,
+        (samples, worker_id),
+    )
+    return [request_id for (request_id,) in rows]
+
+
 def release_runs(conn: Connection, *, worker_id: uuid.UUID, run_ids: list[str]) -> None:
     """Give runs back so that any worker may adopt them again."""
     with conn.transaction():

@@ -16,7 +16,7 @@ from psycopg import Connection
 from checkpoints import leftovers
 from core import hub
 from operations import completions
-from operations.announcements import DONE, WORK_CHANNEL, Announcement
+from operations.announcements import CANCEL_CHANNEL, DONE, WORK_CHANNEL, Announcement
 from usage import services as usage
 from usage.services import Used
 
@@ -187,10 +187,18 @@ def _store_results(conn: Connection, outcomes: list[Outcome]) -> None:
 
 def announce(conn: Connection, request_ids: list[str]) -> None:
     """Wake whoever waits for these requests. Not durable on purpose: waiters look again anyway."""
+    _notify(conn, DONE.channel, request_ids)
+
+
+def announce_cancelled(conn: Connection, request_ids: list[str]) -> None:
+    """Have the workers that do these requests give them up; who misses it looks later anyway."""
+    _notify(conn, CANCEL_CHANNEL, request_ids)
+
+
+def _notify(conn: Connection, channel: str, request_ids: list[str]) -> None:
     for payload in hub.payloads(request_ids):
         conn.execute(
-            f"SELECT set_config('synchronous_commit', 'off', true),"
-            f" pg_notify('{DONE.channel}', %s)",
+            f"SELECT set_config('synchronous_commit', 'off', true), pg_notify('{channel}', %s)",
             (payload,),
         )
 

@@ -9,6 +9,7 @@ from psycopg import Connection
 
 from checkpoints import leftovers, store
 from operations import completions
+from runs import listening
 
 EXPIRES_AFTER_S = 600
 LOST_MESSAGE = "the run could not be restored; start a new one from its last checkpoint"
@@ -26,13 +27,16 @@ class Released:
 
 
 def expire_sessions(conn: Connection) -> list[str]:
-    """End the sessions whose client has not been heard of; returns the pools concerned."""
+    """End the sessions whose client has not been heard of; returns the pools concerned.
+
+    Only time in which somebody listened counts as silence.
+    """
     rows = conn.execute(
-        """
+        f"""
         WITH expired AS (
             UPDATE runs_session SET ended_at = now(), end_reason = 'expired',
                 end_detail = 'no heartbeat'
-            WHERE ended_at IS NULL AND heartbeat_at < now() - make_interval(secs => %s)
+            WHERE ended_at IS NULL AND heard_at_s < {listening.NOW} - %s
             RETURNING id
         )
         SELECT DISTINCT b.pool FROM catalog_basemodel b WHERE b.id IN (

@@ -23,6 +23,25 @@ class TeamQuerySet(models.QuerySet):
         return self.filter(team=team)
 
 
+class Listening(models.Model):
+    """For how long altogether some web process has been there to hear heartbeats: one row.
+
+    Kept by `runs.listening`.
+    """
+
+    id = models.SmallIntegerField(primary_key=True, db_default=1)
+    seconds = models.FloatField(db_default=0)
+    renewed_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(id=1), name="listening_is_one_clock"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.0f} s"
+
+
 class Session(models.Model):
     """One client process's stay, kept alive by heartbeats.
 
@@ -51,6 +70,9 @@ class Session(models.Model):
     project_id = models.TextField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
     heartbeat_at = models.DateTimeField(db_default=Now())
+    heard_at_s = models.FloatField(
+        db_default=0, help_text="What the clock of listening showed at the last heartbeat."
+    )
     ended_at = models.DateTimeField(null=True, blank=True)
     end_reason = models.TextField(choices=Reason, null=True, blank=True)
     end_detail = models.TextField(null=True, blank=True)
@@ -70,7 +92,7 @@ class Session(models.Model):
         indexes = [
             models.Index(fields=["team", "-created_at"], name="session_by_team"),
             models.Index(
-                fields=["heartbeat_at"], condition=Q(ended_at=None), name="session_by_heartbeat"
+                fields=["heard_at_s"], condition=Q(ended_at=None), name="session_by_last_heard"
             ),
             models.Index(
                 fields=["ended_at"],

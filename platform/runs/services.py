@@ -19,6 +19,7 @@ from operations import services as operations
 from operations.announcements import Announcement
 from operations.models import Operation
 from operations.services import Submitted
+from runs import listening
 from runs.sessions import CLIENT_REASONS
 
 if TYPE_CHECKING:
@@ -73,10 +74,11 @@ async def create_session(
     session_id = ids.new_session_id()
     async with database.connection() as conn:
         await conn.execute(
-            """
+            f"""
             INSERT INTO runs_session
-                (id, team_id, tags, user_metadata, sdk_version, project_id, display_name)
-            VALUES (%s, %s, %s, %s, %s, %s, %s)
+                (id, team_id, tags, user_metadata, sdk_version, project_id, display_name,
+                 heard_at_s)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, {listening.NOW})
             """,
             (
                 session_id,
@@ -100,8 +102,8 @@ async def heartbeat(*, caller: Caller, session_id: str) -> None:
     async with database.connection() as conn:
         row = await (
             await conn.execute(
-                """
-                UPDATE runs_session SET heartbeat_at = now()
+                f"""
+                UPDATE runs_session SET heartbeat_at = now(), heard_at_s = {listening.NOW}
                 WHERE id = %s AND team_id = %s RETURNING ended_at
                 """,
                 (session_id, caller.team_id),

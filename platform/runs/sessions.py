@@ -14,10 +14,11 @@ from checkpoints.services import LIVE
 from core import database
 from core.errors import NotFound
 from core.ids import DEFAULT_PROJECT
+from runs import listening
 from runs.models import Session
 
 MAX_MEMBERS = 10_000
-# without a heartbeat for so long, a session is not known to be running
+# without a heartbeat for so long, while somebody listened, a session is not known to be running
 SILENT_AFTER_S = 120
 
 CLIENT_REASONS = (Session.Reason.SUCCESS, Session.Reason.ERRORED, Session.Reason.INTERRUPTED)
@@ -150,7 +151,7 @@ async def assign_project(*, caller: Caller, session_id: str, project_id: str) ->
 _SEARCH = f"""
 SELECT s.id, s.created_at, coalesce(s.project_id, %(default)s) AS project_id, s.display_name,
        s.user_metadata, s.ended_at IS NOT NULL AS ended,
-       s.heartbeat_at < now() - make_interval(secs => %(silent)s) AS silent,
+       s.heard_at_s < {listening.NOW} - %(silent)s AS silent,
        s.end_reason, s.end_detail, s.failed_run_id,
        saved.number AS checkpoints_count, saved.bytes AS checkpoint_bytes
 FROM (
@@ -166,7 +167,7 @@ FROM (
       AND s.user_metadata @> %(metadata)s
       AND (s.ended_at IS NULL AND %(active)s
            AND (%(reasons)s::text[] IS NULL
-                OR s.heartbeat_at >= now() - make_interval(secs => %(silent)s))
+                OR s.heard_at_s >= {listening.NOW} - %(silent)s)
            OR s.ended_at IS NOT NULL AND (%(reasons)s::text[] IS NULL
                                           OR s.end_reason = ANY(%(reasons)s)))
       AND (%(after_id)s::text IS NULL

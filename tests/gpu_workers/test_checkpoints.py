@@ -7,12 +7,15 @@ from datetime import timedelta
 
 import pytest
 from django.utils import timezone
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
 
 from audit.models import Entry
 from checkpoints import store
 from checkpoints.models import Checkpoint
 from core import database
-from gpu_workers import progress, upkeep
+from gpu_workers import nano, progress, upkeep
+from gpu_workers.engines import told_as
 from operations.models import Operation
 from runs.models import Sampler, Session, TrainingRun
 from tests.gpu_workers.bench import Bench, batch, body, create, results, step
@@ -26,6 +29,19 @@ def used(target: str) -> dict[tuple[int, str], int]:
         (seqs[entry.operation_id], entry.kind): entry.quantity
         for entry in UsageEntry.objects.filter(target=target)
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "told"),
+    [
+        ("team/our-qwen", "Qwen/Qwen3-0.6B", "Qwen/Qwen3-0.6B"),
+        ("team/our-qwen", "/srv/models/qwen", "team/our-qwen"),
+    ],
+)
+def test_an_adapter_says_where_its_base_is_without_a_path(
+    name: str, source: str, told: str
+) -> None:
+    assert told_as(name, source) == told
 
 
 def test_external_weights_are_what_peft_loads(bench: Bench) -> None:
@@ -57,6 +73,10 @@ def test_external_weights_are_what_peft_loads(bench: Bench) -> None:
     assert set(files) == {"adapter_config.json", "adapter_model.safetensors"}
     config = json.loads((folder / "adapter_config.json").read_text())
     assert (config["peft_type"], config["r"]) == ("LORA", run.rank)
+    assert config["base_model_name_or_path"] == run.base_model.name
+    assert str(nano.folder("nano-qwen3").parent) not in (folder / "adapter_config.json").read_text()
+    base = AutoModelForCausalLM.from_pretrained(nano.folder(config["base_model_name_or_path"]))
+    assert isinstance(PeftModel.from_pretrained(base, folder), PeftModel)
     refused = Operation.objects.get(target=run.id, seq=4)
     assert (refused.error_category, "age_encryption_recipients" in (refused.error or "")) == (
         "user",

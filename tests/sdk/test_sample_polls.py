@@ -5,27 +5,19 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import pickle
-import time
-from collections.abc import Callable
 
+import httpx
 import pytest
 
 import tinsmith
 from tests.sdk.stub import BASE_MODEL, SESSION, Answer, Stub
+from tests.support.waiting import eventually, eventually_async, never
 from tinsmith import giving_up, sample_results, types, waiting
 
 PROMPT = types.ModelInput.from_ints([1, 2, 3])
 PARAMS = types.SamplingParams(max_tokens=4)
 SAMPLER = f"{SESSION}:sample:0"
 NOT_YET = Answer(408, delay_s=0.02)
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 5.0) -> None:
-    """Wait until `condition()` is true."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.fixture(autouse=True)
@@ -76,18 +68,21 @@ def drawn() -> Answer:
 def test_one_poll_tells_of_all_samples(stub: Stub, polling: tinsmith.SamplingClient) -> None:
     names, result = hold(stub, *range(20)), drawn()
     futures = [polling.sample(PROMPT, 1, PARAMS) for _ in names]
-    wait_for(lambda: len(stub.of("asample")) == 20 and stub.of("retrieve_futures"))
-    time.sleep(0.2)
-    assert len(stub.of("retrieve_futures")) == 1
-    assert stub.of("retrieve_future") == []
-    assert not any(future.done() for future in futures)
-    for name in reversed(names):
-        stub.end(name, result)
+    eventually(lambda: len(stub.of("asample")) == 20 and stub.of("retrieve_futures"))
+    never(
+        lambda: (
+            len(stub.of("retrieve_futures")) > 1
+            or stub.of("retrieve_future")
+            or any(future.done() for future in futures)
+        ),
+        for_s=0.2,
+        but_after=lambda: [stub.end(name, result) for name in reversed(names)],
+    )
     for seq, future in enumerate(futures):
         assert future.result(5).sequences[0].sequence_id == f"{SAMPLER}:{seq}:0"
     asked = [call.json()["request_id"] for call in stub.of("retrieve_future")]
     assert sorted(asked) == sorted(names)  # each once
-    wait_for(lambda: sum(len(ids) for ids in reported(stub)) == 20)
+    eventually(lambda: sum(len(ids) for ids in reported(stub)) == 20)
     assert sorted(name for ids in reported(stub) for name in ids) == sorted(names)
     polls = [call.json() for call in stub.of("retrieve_futures")]
     assert polls[0] == {
@@ -112,10 +107,13 @@ def reported(stub: Stub) -> list[list[str]]:
 def test_a_client_at_rest_does_not_poll(stub: Stub, polling: tinsmith.SamplingClient) -> None:
     polling.sample(PROMPT, 1, PARAMS).result(5)
     polling.sample(PROMPT, 1, PARAMS).result(5)
-    wait_for(lambda: len(stub.of("retrieve_futures")) == 3)
+    eventually(lambda: len(stub.of("retrieve_futures")) == 3)
     assert reported(stub) == [[], [f"{SAMPLER}:0"], [f"{SAMPLER}:1"]]
-    time.sleep(0.5)
-    assert len(stub.of("retrieve_futures")) == 3
+    never(
+        lambda: len(stub.of("retrieve_futures")) > 3,
+        for_s=0.5,
+        but_after=lambda: polling.sample(PROMPT, 1, PARAMS).result(5),
+    )
 
 
 def test_the_server_decides_whether_there_is_one_poll(
@@ -132,9 +130,9 @@ def test_a_sample_may_end_before_its_submission_is_answered(
     first, second = hold(stub, 0, 1)
     result = drawn()
     slow = polling.sample(PROMPT, 1, PARAMS)
-    wait_for(lambda: stub.of("retrieve_futures"))
+    eventually(lambda: stub.of("retrieve_futures"))
     stub.end(second, result)
-    wait_for(lambda: len(stub.of("retrieve_futures")) == 2)  # so its end has been told
+    eventually(lambda: len(stub.of("retrieve_futures")) == 2)  # so its end has been told
     assert polling.sample(PROMPT, 1, PARAMS).result(1).sequences
     assert not slow.done()
     stub.end(first, result)
@@ -175,8 +173,7 @@ def test_polls_without_news_are_not_repeated_in_a_rush(
     hold(stub, 0)
     stub.script("retrieve_futures", *[Answer(body={"completions": [], "cursor": 0})] * 100)
     future = polling.sample(PROMPT, 1, PARAMS)
-    time.sleep(0.7)
-    assert 1 < len(stub.of("retrieve_futures")) < 10
+    never(lambda: len(stub.of("retrieve_futures")) > 5, for_s=0.7, but_after=lambda: "they go on")
     future.cancel()
 
 
@@ -251,11 +248,11 @@ def test_a_cancelled_sample_is_stopped_on_the_server(
 ) -> None:
     names = hold(stub, 0, 1, 2)
     futures = [sampler.sample(PROMPT, 1, PARAMS) for _ in names]
-    wait_for(lambda: len(stub.of("asample")) == 3)
-    time.sleep(0.1)
+    eventually(lambda: len(stub.of("asample")) == 3)
+    eventually(lambda: stub.of("retrieve_futures") or len(stub.of("retrieve_future")) >= 3)
     assert futures[0].cancel()
     assert futures[2].future().cancel()
-    wait_for(lambda: len(cancelled(stub)) == 2)
+    eventually(lambda: len(cancelled(stub)) == 2)
     assert sorted(cancelled(stub)) == [names[0], names[2]]
     assert futures[0].cancelled()
     stub.end(names[1], drawn())
@@ -267,11 +264,13 @@ def test_a_cancelled_sample_is_stopped_on_the_server(
 def test_a_sample_that_is_done_cannot_be_cancelled(
     stub: Stub, sampler: tinsmith.SamplingClient
 ) -> None:
+    (held,) = hold(stub, 1)
     future = sampler.sample(PROMPT, 1, PARAMS)
     future.result(5)
     assert not future.cancel()
-    time.sleep(0.1)
-    assert cancelled(stub) == []
+    other = sampler.sample(PROMPT, 1, PARAMS)
+    never(lambda: cancelled(stub), for_s=0.1, but_after=other.cancel)
+    assert cancelled(stub) == [held]
 
 
 def test_giving_up_in_asynchronous_code_gives_up_the_sample(
@@ -287,25 +286,25 @@ def test_giving_up_in_asynchronous_code_gives_up_the_sample(
         with pytest.raises(TimeoutError, match="it was given up"):
             await sampler.sample(PROMPT, 1, PARAMS).result_async(0.2)
         scoring = asyncio.create_task(sampler.compute_logprobs_async(PROMPT))
-        await asyncio.sleep(0.2)
+        await eventually_async(lambda: len(stub.of("asample")) == 4)
         scoring.cancel()
         with pytest.raises(asyncio.CancelledError):
             await scoring
 
     asyncio.run(give_up())
-    wait_for(lambda: len(cancelled(stub)) == 4)
+    eventually(lambda: len(cancelled(stub)) == 4)
     assert sorted(cancelled(stub)) == names
 
 
 def test_a_timeout_in_plain_code_leaves_the_sample_running(
     stub: Stub, sampler: tinsmith.SamplingClient
 ) -> None:
-    (name,) = hold(stub, 0)
-    future = sampler.sample(PROMPT, 1, PARAMS)
+    name, given_up = hold(stub, 0, 1)
+    future, other = (sampler.sample(PROMPT, 1, PARAMS) for _ in range(2))
     with pytest.raises(TimeoutError, match="the request goes on"):
         future.result(0.2)
-    time.sleep(0.1)
-    assert cancelled(stub) == []
+    never(lambda: cancelled(stub), for_s=0.1, but_after=other.cancel)
+    assert cancelled(stub) == [given_up]
     stub.end(name, drawn())
     assert future.result(5).sequences
 
@@ -316,10 +315,10 @@ def test_a_sample_given_up_while_it_is_submitted_is_stopped_too(
     (name,) = hold(stub, 0)
     stub.script("asample", Answer(0, delay_s=0.3))
     future = sampler.sample(PROMPT, 1, PARAMS)
-    wait_for(lambda: stub.of("asample"))
+    eventually(lambda: stub.of("asample"))
     assert future.cancel()
     assert cancelled(stub) == []
-    wait_for(lambda: cancelled(stub) == [name])
+    eventually(lambda: cancelled(stub) == [name])
 
 
 def test_a_submission_that_is_never_taken_is_withdrawn(
@@ -328,12 +327,20 @@ def test_a_submission_that_is_never_taken_is_withdrawn(
     monkeypatch.setattr(giving_up, "SUBMISSION_S", 0.2)
     stub.script("asample", *[Answer(429, {"detail": "busy"})] * 1000)
     future = sampler.sample(PROMPT, 1, PARAMS)
-    wait_for(lambda: stub.of("asample"))
+    eventually(lambda: stub.of("asample"))
     future.cancel()
-    time.sleep(0.4)
-    count = len(stub.of("asample"))
-    time.sleep(0.3)
-    assert len(stub.of("asample")) == count
+    counts = [0]
+
+    def at_rest() -> bool:
+        counts.append(len(stub.of("asample")))
+        return counts[-1] == counts[-2]
+
+    eventually(at_rest, every_s=0.3)
+    never(
+        lambda: len(stub.of("asample")) > counts[-1],
+        for_s=0.3,
+        but_after=lambda: sampler.sample(PROMPT, 1, PARAMS),
+    )
     assert cancelled(stub) == []
 
 
@@ -344,11 +351,14 @@ def test_a_server_that_does_not_want_to_hear_of_it_does_not(
     stub.script("client/dynamic_config", answer)
     (name,) = hold(stub, 0)
     future = sampler.sample(PROMPT, 1, PARAMS)
-    wait_for(lambda: stub.of("asample"))
+    eventually(lambda: stub.of("asample"))
     future.cancel()
-    wait_for(lambda: stub.of("client/dynamic_config"))
-    time.sleep(0.2)
-    assert cancelled(stub) == []
+    eventually(lambda: stub.of("client/dynamic_config"))
+    never(
+        lambda: cancelled(stub),
+        for_s=0.2,
+        but_after=lambda: httpx.post(f"{stub.url}/api/v1/cancel_future", json={"request_id": name}),
+    )
     stub.end(name, drawn())
     assert sampler.sample(PROMPT, 1, PARAMS).result(5).sequences
 
@@ -356,16 +366,22 @@ def test_a_server_that_does_not_want_to_hear_of_it_does_not(
 def test_whether_the_server_wants_to_hear_is_asked_again_after_a_while(
     stub: Stub, sampler: tinsmith.SamplingClient
 ) -> None:
-    names = hold(stub, 0, 1)
-    stub.dynamic_config = {"sample_cancel_enabled": False, "refresh_interval_sec": 0.1}
-    for index, known in enumerate(([], names[1:])):
+    hold(stub, *range(100))
+
+    def give_one_up() -> list[str]:
+        count = len(stub.of("asample"))
         future = sampler.sample(PROMPT, 1, PARAMS)
-        wait_for(lambda index=index: len(stub.of("asample")) == index + 1)  # type: ignore[misc]
+        eventually(lambda: len(stub.of("asample")) == count + 1)
         future.cancel()
-        wait_for(lambda index=index: len(stub.of("client/dynamic_config")) == index + 1)  # type: ignore[misc]
-        wait_for(lambda known=known: cancelled(stub) == known)  # type: ignore[misc]
-        stub.dynamic_config = {"sample_cancel_enabled": True, "refresh_interval_sec": 0.1}
-        time.sleep(0.2)
+        return cancelled(stub)
+
+    stub.dynamic_config = {"sample_cancel_enabled": False, "refresh_interval_sec": 0.1}
+    give_one_up()
+    eventually(lambda: stub.of("client/dynamic_config"))
+    stub.dynamic_config = {"sample_cancel_enabled": True, "refresh_interval_sec": 60}
+    eventually(give_one_up, every_s=0.05)
+    assert f"{SAMPLER}:0" not in cancelled(stub)
+    assert len(stub.of("client/dynamic_config")) == 2
 
 
 def test_a_server_that_fails_to_cancel_is_no_matter(
@@ -374,9 +390,9 @@ def test_a_server_that_fails_to_cancel_is_no_matter(
     hold(stub, 0)
     stub.script("cancel_future", Answer(400, {"detail": "what?"}))
     future = sampler.sample(PROMPT, 1, PARAMS)
-    wait_for(lambda: stub.of("asample"))
+    eventually(lambda: stub.of("asample"))
     future.cancel()
-    wait_for(lambda: stub.of("cancel_future"))
+    eventually(lambda: stub.of("cancel_future"))
     assert sampler.sample(PROMPT, 1, PARAMS).result(5).sequences
     with pytest.raises(concurrent.futures.CancelledError):
         future.result(1)
@@ -387,7 +403,12 @@ def test_requests_to_runs_are_not_cancelled(stub: Stub, service: tinsmith.Servic
     training = service.create_lora_training_client(BASE_MODEL).result(5)
     stub.results[f"{SESSION}:train:0:1"] = NOT_YET
     step = training.optim_step()
-    wait_for(lambda: stub.of("optim_step"))
+    eventually(lambda: stub.of("optim_step"))
     assert step.cancel()
-    time.sleep(0.2)
-    assert stub.of("client/dynamic_config") == stub.of("cancel_future") == []
+    hold(stub, 0)
+    sample = service.create_sampling_client(base_model=BASE_MODEL).sample(PROMPT, 1, PARAMS)
+    never(
+        lambda: stub.of("client/dynamic_config") or stub.of("cancel_future"),
+        for_s=0.2,
+        but_after=sample.cancel,
+    )

@@ -6,23 +6,15 @@ import asyncio
 import subprocess
 import sys
 import textwrap
-import time
 
 import pytest
 
 import tinsmith
 from tests.sdk.stub import BASE_MODEL, SESSION, Answer, Stub
+from tests.support.waiting import eventually, never
 from tinsmith import session, settings, transport
 
 FINISH = f"sessions/{SESSION}/finish"
-
-
-def wait_for(condition: object, seconds: float = 5.0) -> None:
-    """Wait until `condition()` is true."""
-    deadline = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_nothing_is_sent_before_something_is_asked_for(stub: Stub) -> None:
@@ -78,15 +70,20 @@ def test_heartbeats_go_on_until_the_server_says_the_session_is_over(
     monkeypatch.setattr(session, "HEARTBEAT_S", 0.05)
     training = service.create_lora_training_client(BASE_MODEL).result(5)
     stub.script("session_heartbeat", Answer(200, {}), Answer(503), Answer(drop=True))
-    wait_for(lambda: len(stub.of("session_heartbeat")) >= 6)
+    eventually(lambda: len(stub.of("session_heartbeat")) >= 6)
     assert stub.of("session_heartbeat")[0].json()["session_id"] == SESSION
     stub.script("session_heartbeat", Answer(410, {"detail": "the session has expired"}))
-    wait_for(lambda: service._session._ended is not None)
+    eventually(lambda: service._session._ended is not None)
     with pytest.raises(tinsmith.SessionClosedError, match="the session has expired"):
         training.optim_step()
     count = len(stub.of("session_heartbeat"))
-    time.sleep(0.2)
-    assert len(stub.of("session_heartbeat")) == count
+    other = tinsmith.ServiceClient(base_url=stub.url, api_key="tml-x")
+    never(
+        lambda: len(stub.of("session_heartbeat")) > count,
+        for_s=0.2,
+        but_after=lambda: other.create_lora_training_client(BASE_MODEL).result(5),
+    )
+    other.close().result(5)
 
 
 def test_with_blocks_say_how_they_ended(stub: Stub) -> None:
@@ -165,16 +162,20 @@ def test_a_program_that_fails_with_work_under_way_gives_it_up(stub: Stub) -> Non
 def test_a_program_that_ends_with_work_under_way_does_not_cut_it_off(stub: Stub) -> None:
     stub.results[f"{SESSION}:train:0:1"] = Answer(408, delay_s=0.1)
     program = f"""
-        import tinsmith, time
+        import tinsmith
         service = tinsmith.ServiceClient(base_url={stub.url!r}, api_key="tml-x")
         step = service.create_lora_training_client({BASE_MODEL!r}).optim_step()
-        time.sleep(1)
+        input()
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, timeout=60
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
-    assert done.returncode == 0
-    assert b"still running" in done.stderr
+    eventually(lambda: stub.of("retrieve_future"), within_s=30)
+    _, said = process.communicate(b"\n", timeout=60)
+    assert process.returncode == 0
+    assert b"still running" in said
     assert stub.of(FINISH) == []
 
 

@@ -131,14 +131,14 @@ class Key(Answer):
 
 
 class Future(Answer):
-    """The future of an operation on a run; `retrieve_future` takes its request id."""
+    """The ticket for an operation on a run; `retrieve_future` takes its request id."""
 
     request_id: str
     model_id: str | None
 
 
 class SampleFuture(Answer):
-    """The future of a sample."""
+    """The ticket for a sample."""
 
     request_id: str
     sample_sequence_ids: list[str]

@@ -6,9 +6,9 @@ import os
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -21,10 +21,10 @@ from accounts.models import ApiKey, Team
 from core import database, hub
 from core.errors import Unauthorized
 from tests.conftest import REPOSITORY, Services
+from tests.support.waiting import eventually, eventually_async
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-WITHIN_S = 15.0
 FOR_EVER_S = 3600.0
 # news alone can make a process forget: nothing is forgotten by the clock
 WEB = f"""
@@ -64,7 +64,7 @@ def webs(team: Team, services: Services, tmp_path: Path) -> Iterator[list[httpx.
     clients = [httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1/") for port in ports]
     try:
         for client in clients:
-            wait_until(lambda client=client: answers(client))
+            eventually(partial(answers, client), within_s=30)
         yield clients
     finally:
         for process in processes:
@@ -86,15 +86,6 @@ def answers(client: httpx.Client) -> bool:
         return client.get("audit").status_code == 401
     except httpx.TransportError:
         return False
-
-
-def wait_until(true: Callable[[], bool]) -> float:
-    """Wait for something; how many seconds it took."""
-    started = time.monotonic()
-    while not true():
-        assert time.monotonic() - started < WITHIN_S, "waited in vain"
-        time.sleep(0.005)
-    return time.monotonic() - started
 
 
 def status(client: httpx.Client, key: str) -> int:
@@ -125,22 +116,22 @@ def test_every_web_process_hears_of_it(webs: list[httpx.Client], team: Team) -> 
     # ended by its owner in one process
     assert one.delete("auth/apikey/me", headers={"X-API-Key": texts["a"]}).status_code == 200
     assert status(one, texts["a"]) == 401
-    wait_until(lambda: status(other, texts["a"]) == 401)
+    eventually(lambda: status(other, texts["a"]) == 401)
     assert [status(web, token) for web in webs] == [401, 401]
     # by an administrator, in a process that is neither
     services.revoke_api_key(key=made["b"].key)
     for web in webs:
-        wait_until(lambda web=web: status(web, texts["b"]) == 401)
+        eventually(partial(status, web, texts["b"]), equals=401)
     # cut down to sampling, as the admin pages do it
     made["c"].key.scopes = ["sample"]
     made["c"].key.save()
     for web in webs:
-        wait_until(lambda web=web: status(web, texts["c"]) == 403)
+        eventually(partial(status, web, texts["c"]), equals=403)
     # while the news cannot come: whoever reconnects trusts nothing that it remembers
     assert drop_listening_connections() == 2
     services.revoke_api_key(key=made["d"].key)
     for web in webs:
-        wait_until(lambda web=web: status(web, texts["d"]) == 401)
+        eventually(partial(status, web, texts["d"]), equals=401)
 
 
 @pytest.fixture
@@ -158,7 +149,7 @@ async def listening(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
 
 async def until_heard(before: int) -> None:
     """Wait for news that came after `before` of them."""
-    await sync_to_async(wait_until)(lambda: keys._changes > before)
+    await eventually_async(lambda: keys._changes > before)
 
 
 async def test_only_the_key_that_changed_is_looked_up_again(team: Team, listening: None) -> None:

@@ -8,7 +8,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ import pytest
 from core.embedded import DataFolder, FolderInUse, PostgresServer, ValkeyServer, binaries
 from core.embedded.processes import living_in
 from tests.conftest import REPOSITORY, make_folder, remove_folder
+from tests.support.waiting import eventually
 
 LAUNCHER = """
 import sys, time
@@ -255,8 +255,9 @@ def test_leftovers_are_told_by_their_folder(path: Path) -> None:
     ours = subprocess.Popen(["sleep", "600"], cwd=path)
     other = subprocess.Popen(["sleep", "600"], cwd=path.parent)
     try:
-        time.sleep(0.1)
-        assert [process.pid for process in living_in(path, ("sleep",))] == [ours.pid]
+        eventually(
+            lambda: [process.pid for process in living_in(path, ("sleep",))], equals=[ours.pid]
+        )
         assert living_in(path, ("postgres",)) == []
     finally:
         for process in (ours, other):

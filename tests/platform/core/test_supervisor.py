@@ -12,6 +12,7 @@ import pytest
 
 from core.embedded import Child, EmbeddedError, Supervisor, processes
 from core.embedded.processes import spawn
+from tests.support.waiting import eventually
 
 
 def child_of(tmp_path: Path, program: str, grace_s: float = 5.0) -> Child:
@@ -26,21 +27,14 @@ def child_of(tmp_path: Path, program: str, grace_s: float = 5.0) -> Child:
 
 def wait_for_log(child: Child, text: str) -> None:
     """Wait until the child has written something."""
-    deadline = time.monotonic() + 20
-    while not child.log.exists() or text not in child.log.read_text():
-        assert time.monotonic() < deadline, child.log.read_text()
-        time.sleep(0.02)
+    eventually(lambda: child.log.exists() and text in child.log.read_text(), within_s=20)
 
 
 def test_a_crashed_child_is_started_again_after_growing_pauses(tmp_path: Path) -> None:
     said: list[str] = []
     supervisor = Supervisor(said.append)
     child = supervisor.add(child_of(tmp_path, "print('broken', flush=True); raise SystemExit(3)"))
-    deadline = time.monotonic() + 20
-    while child.crashes < 3:
-        assert time.monotonic() < deadline
-        supervisor.check()
-        time.sleep(0.02)
+    eventually(lambda: supervisor.check() or child.crashes, equals=3, within_s=20)
     supervisor.stop()
     headlines = [line for line in said if line.startswith("child ended with status 3")]
     pauses = [line.split("again in ")[1].split(" s")[0] for line in headlines]
@@ -65,11 +59,7 @@ def test_a_child_that_cannot_start_is_tried_again(tmp_path: Path) -> None:
         return good()
 
     child.start = start
-    deadline = time.monotonic() + 20
-    while len(calls) < 2:
-        assert time.monotonic() < deadline
-        supervisor.check()
-        time.sleep(0.02)
+    eventually(lambda: supervisor.check() or len(calls), equals=2, within_s=20)
     assert any("does not start: no room" in line for line in said)
     assert child.process.poll() is None
     supervisor.stop()

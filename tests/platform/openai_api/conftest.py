@@ -97,12 +97,6 @@ class Worker:
             self.hand.finish(operation, content_type=PROTOBUF, body=reply)
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what other tasks do."""
-    while not condition():  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
-
-
 def events(response: httpx.Response) -> list[dict[str, Any]]:
     """The objects of a stream, which must end as streams do."""
     assert response.headers["content-type"].startswith("text/event-stream")

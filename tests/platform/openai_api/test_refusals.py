@@ -16,7 +16,8 @@ from openai_api.lane import OpenaiLane
 from operations import finish
 from operations.models import Operation
 from runs.models import Sampler, Session
-from tests.platform.openai_api.conftest import BASE_MODEL, Worker, client_of, until
+from tests.platform.openai_api.conftest import BASE_MODEL, Worker, client_of
+from tests.support.waiting import eventually_async
 
 HI = [{"role": "user", "content": "Hi"}]
 
@@ -231,7 +232,7 @@ async def test_one_bad_prompt_gives_the_others_up(api: httpx.AsyncClient, worker
     worker.reply = lambda body: None
     asked = api.post("completions", json={"model": BASE_MODEL, "prompt": ["a", "b"]})
     asking = asyncio.create_task(asked)
-    await until(lambda: len(worker.bodies) == 2)
+    await eventually_async(lambda: len(worker.bodies) == 2)
     first = await Operation.objects.order_by("id").afirst()
     assert first is not None
     request_id = f"{first.target}:{first.seq}"

@@ -20,9 +20,9 @@ from tests.platform.openai_api.conftest import (
     events,
     progress,
     tokens_of,
-    until,
 )
 from tests.support.hand import Hand
+from tests.support.waiting import eventually_async
 
 TEXT = "Grüße 😀 and more"
 TOKENS = tokens_of(TEXT)
@@ -223,15 +223,14 @@ async def test_a_client_that_hangs_up(
     }
     hand.connection.execute("LISTEN tinsmith_cancel")
     serving = asyncio.create_task(application(scope, receive, send))
-    while not await Operation.objects.aexists():  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
+    await eventually_async(Operation.objects.aexists)
     if begun:
         (operation,) = hand.claim()
         if stream:
             request_id = f"{operation.target}:{operation.seq}"
             texts = partial.payloads(request_id, [progress(0, 0, TOKENS[:3])])
             partial.announce(hand.connection, texts)
-            await until(lambda: any(message.get("body") for message in sent))
+            await eventually_async(lambda: any(message.get("body") for message in sent))
     gone.set()
     await asyncio.wait_for(serving, 10)
     found = await Operation.objects.aget()

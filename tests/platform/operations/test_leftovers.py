@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from checkpoints import leftovers, store
 from checkpoints.models import Checkpoint, Leftover
@@ -132,3 +136,31 @@ def test_a_recovery_copy_that_is_entered_twice_stays(saves: Saves) -> None:
     store.path("newer").mkdir(parents=True)
     assert leftovers.delete_due(saves.log.conn) == ["older"]
     assert store.path("newer").is_dir()
+
+
+def test_files_that_the_disk_would_not_delete_are_not_forgotten(
+    saves: Saves, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = saves.log
+    for key in ("stuck", "plain"):
+        store.path(key).mkdir(parents=True)
+        (store.path(key) / "file").write_bytes(b"x")
+        leftovers.leave(log.conn, key)
+    with monkeypatch.context() as patch:
+        real = os.unlink
+
+        def unlink(path: Any, **named: Any) -> None:
+            if "dir_fd" in named and os.readlink(f"/proc/self/fd/{named['dir_fd']}") == str(
+                store.path("stuck")
+            ):
+                raise OSError(errno.EIO, "Input/output error")
+            real(path, **named)
+
+        patch.setattr(os, "unlink", unlink)
+        assert leftovers.delete_due(log.conn) == ["plain"]
+    assert store.path("stuck").is_dir()
+    assert keys() == {"stuck"}
+    assert leftovers.delete_due(log.conn) == []  # it waits, so that others get their turn
+    Leftover.objects.update(not_before=timezone.now())
+    assert leftovers.delete_due(log.conn) == ["stuck"]
+    assert not store.path("stuck").exists()

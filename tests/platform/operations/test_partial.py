@@ -18,6 +18,7 @@ from operations.partial import Progress
 from operations.services import Failed, Finished, Pending
 from runs.models import Sampler
 from tests.support.log import Log
+from tests.support.waiting import never_async
 
 
 @pytest_asyncio.fixture(autouse=True)
@@ -95,8 +96,11 @@ async def test_a_waiting_sample_is_given_up(log: Log, sampler: Sampler) -> None:
     waiting = asyncio.create_task(
         services.wait_result(caller=caller, request_id=request_id, timeout_s=20)
     )
-    await asyncio.sleep(0.05)
-    assert await services.cancel(caller=caller, request_id=request_id) is True
+    await never_async(
+        waiting.done,
+        for_s=0.05,
+        but_after=lambda: services.cancel(caller=caller, request_id=request_id),
+    )
     assert await asyncio.wait_for(waiting, 3) == Failed(services.CANCELLED_MESSAGE, "user")
     assert await services.cancel(caller=caller, request_id=request_id) is False
     worker_id = await sync_to_async(log.worker)()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -16,6 +15,7 @@ from operations.finish import Outcome
 from operations.models import Operation, Payload
 from operations.services import Failed, Finished, Pending
 from tests.support.log import Log
+from tests.support.waiting import eventually_async, never_async
 
 
 @pytest.fixture
@@ -102,20 +102,20 @@ async def test_a_waiter_is_woken_by_the_finish(
     waiting = asyncio.create_task(
         services.wait_result(caller=caller, request_id=request_id, timeout_s=20)
     )
-    await asyncio.sleep(0.5)
-    assert not waiting.done()
-
     outcome = Outcome(claimed[1].id, request_id)
     if failed:
         outcome.fail("your fault", "user")
     else:
         outcome.content_type, outcome.body = "application/x-protobuf", b"\x01\x02"
-    started = time.monotonic()
-    finish.record(log.conn, worker_id=worker, outcomes=[outcome], applied={run.id: 1})
-    finish.announce(log.conn, [request_id])
+
+    def finish_it() -> None:
+        finish.record(log.conn, worker_id=worker, outcomes=[outcome], applied={run.id: 1})
+        finish.announce(log.conn, [request_id])
+
+    # far below the recheck interval: it is the notification
+    within_s = services.RECHECK_S / 2
+    await never_async(waiting.done, for_s=0.5, but_after=finish_it, within_s=within_s)
     found = await waiting
-    # far below the recheck interval: it was the notification
-    assert time.monotonic() - started < services.RECHECK_S / 2
     expected = (
         Failed("your fault", "user")
         if failed
@@ -137,7 +137,8 @@ async def test_waiters_survive_a_lost_connection(
 ) -> None:
     monkeypatch.setattr(hub, "RECONNECT_DELAY_S", 0.05)
     with hub.current().waiter(DONE, "key") as changed:
-        await asyncio.sleep(0.3)
+        await hub.current().listening()
+        await eventually_async(changed.is_set)  # a first connection has missed what came before
         changed.clear()
         log.conn.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%%'"

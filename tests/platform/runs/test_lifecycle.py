@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from operations.models import Operation, Payload
 from runs import lifecycle
-from runs.models import Session, TrainingRun
+from runs.models import Listening, Session, TrainingRun
 from tests.support.log import Log
 
 
 def silence(log: Log, session: Session, seconds: int) -> None:
+    """Nothing was heard for so long, by web processes that listened all the while."""
     log.conn.execute(
-        "UPDATE runs_session SET heartbeat_at = now() - make_interval(secs => %s) WHERE id = %s",
-        (seconds, session.id),
+        """
+        UPDATE runs_session SET heartbeat_at = now() - make_interval(secs => %(seconds)s),
+            heard_at_s = (SELECT seconds FROM runs_listening) - %(seconds)s
+        WHERE id = %(id)s
+        """,
+        {"seconds": seconds, "id": session.id},
     )
 
 
@@ -24,6 +29,7 @@ def end(log: Log, session: Session) -> None:
 
 def test_only_silent_sessions_expire(log: Log) -> None:
     team = log.team("a")
+    Listening.objects.create(seconds=10_000)
     silent, lively, ended = (log.run(team).session for _ in range(3))
     silence(log, silent, lifecycle.EXPIRES_AFTER_S + 1)
     silence(log, lively, lifecycle.EXPIRES_AFTER_S - 60)

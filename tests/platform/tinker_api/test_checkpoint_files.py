@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import tarfile
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -142,6 +144,22 @@ class TestDownloads:
         url = (await api.get(f"{address(item)}/archive")).json()["url"]
         await api.delete(address(item))
         assert (await api.get(url)).status_code == 404
+
+    async def test_files_that_the_disk_keeps_fail_no_request_and_are_deleted_later(
+        self, api: Api, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        item = await saved(api)
+
+        def refuse(*_: Any, **__: Any) -> None:
+            raise OSError(errno.EIO, "Input/output error")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "unlink", refuse)
+            assert (await api.delete(address(item))).is_success
+        assert files_of(item)
+        assert [item.key async for item in Leftover.objects.all()] == [item.key]
+        sweep()
+        assert files_of(item) == []
 
     async def test_an_address_lasts_no_longer_than_its_checkpoint(self, api: Api) -> None:
         soon = timezone.now() + timedelta(minutes=5)

@@ -15,6 +15,7 @@ from operations.models import Operation, Result
 from tests.platform.tinker_api.conftest import PROTOBUF, Api
 from tests.platform.tinker_api.test_sampling import sample_body
 from tests.support.hand import Hand
+from tests.support.waiting import never_async
 from tinker_api.views import futures
 from tinsmith import wire
 
@@ -58,9 +59,7 @@ async def test_one_poll_tells_of_all_samples(api: Api, hand: Hand) -> None:
     assert await poll(api, sampler, timeout=0) == {"completions": [], "cursor": 0}
     await ask(api, sampler, 0, 1, 2)
     waiting = asyncio.create_task(poll(api, sampler))
-    await asyncio.sleep(0.1)
-    assert not waiting.done()
-    finish(hand, fails=(1,))
+    await never_async(waiting.done, for_s=0.1, but_after=lambda: finish(hand, fails=(1,)))
     seen, cursor = {}, 0
     while len(seen) < 3:
         reply = await waiting if not seen else await poll(api, sampler, cursor)

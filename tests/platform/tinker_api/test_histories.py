@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from django.utils import timezone
 from accounts.models import Team
 from audit.models import Entry
 from operations.models import Operation
-from runs.models import Session, TrainingRun
+from runs.models import Listening, Session, TrainingRun
 from tests.platform.tinker_api.conftest import Api
 from tests.support.hand import Hand
 from tests.support.saved import save_checkpoint
@@ -86,9 +85,8 @@ class TestSearching:
         run = await api.run(failed)
         for session, reason in ((done, "success"), (errored, "errored")):
             await api.call(f"sessions/{session}/finish", reason={"type": reason}, detail="why")
-        await Session.objects.filter(id=silent).aupdate(
-            heartbeat_at=timezone.now() - timedelta(minutes=5)
-        )
+        await Listening.objects.acreate(seconds=300)
+        await Session.objects.exclude(id=silent).aupdate(heard_at_s=300)
         for session, reason in ((expired, "expired"), (failed, "failed")):
             await Session.objects.filter(id=session).aupdate(
                 ended_at=timezone.now(),

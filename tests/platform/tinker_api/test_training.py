@@ -14,6 +14,7 @@ from operations.models import Operation, Payload
 from runs.models import TrainingRun
 from tests.platform.tinker_api.conftest import BASE_MODEL, PROTOBUF, Api, create_model_body
 from tests.support.hand import Hand
+from tests.support.waiting import never_async
 from tinker_api.views import futures
 from tinsmith.wire import wire_pb2
 
@@ -275,9 +276,11 @@ class TestResults:
                 headers={"Accept": PROTOBUF},
             )
         )
-        await asyncio.sleep(0.2)
-        assert not poll.done()
-        hand.finish(creation, content_type=PROTOBUF, body=b"\x00\x01")
+        await never_async(
+            poll.done,
+            for_s=0.2,
+            but_after=lambda: hand.finish(creation, content_type=PROTOBUF, body=b"\x00\x01"),
+        )
         response = await asyncio.wait_for(poll, 2)
         assert (response.status_code, response.content) == (200, b"\x00\x01")
         assert response.headers["Content-Type"] == PROTOBUF
