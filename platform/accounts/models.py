@@ -23,7 +23,7 @@ class User(AbstractUser):
 
 
 class Team(models.Model):
-    """The tenant: owns keys, sessions, runs and checkpoints."""
+    """Whom keys, sessions, runs and checkpoints belong to."""
 
     name = models.CharField(max_length=100)
     slug = models.SlugField(max_length=60, unique=True)

@@ -131,14 +131,14 @@ class Key(Answer):
 
 
 class Future(Answer):
-    """The ticket for an operation on a run; `retrieve_future` takes its request id."""
+    """The future of an operation on a run; `retrieve_future` takes its request id."""
 
     request_id: str
     model_id: str | None
 
 
 class SampleFuture(Answer):
-    """The ticket for a sample."""
+    """The future of a sample."""
 
     request_id: str
     sample_sequence_ids: list[str]

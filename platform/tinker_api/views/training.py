@@ -24,7 +24,7 @@ TOO_LARGE_MESSAGE = (
 
 
 def future(submitted: Submitted) -> HttpResponse:
-    """The ticket for an operation on a run."""
+    """The future of an operation on a run."""
     return reply({"request_id": submitted.request_id, "model_id": submitted.run_id})
 
 
