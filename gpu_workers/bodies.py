@@ -39,15 +39,18 @@ def _users_fault() -> Iterator[None]:
         raise UserError(error.detail) from None
 
 
-def decode(body: bytes, schema: type[T]) -> T:
-    """A JSON body as a `schema`; what is wrong with it is a UserError."""
+def decode(body: bytes, schema: type[T], *, nul_allowed: bool = False) -> T:
+    """A JSON body as a `schema`; what is wrong with it is a UserError.
+
+    `nul_allowed`: none of its texts goes into the database.
+    """
     with _users_fault():
-        return schemas.decode(body, schema)
+        return schemas.decode(body, schema, nul_allowed=nul_allowed)
 
 
 def optim_step(body: bytes) -> OptimStep:
     """An `optim_step` body."""
-    request = decode(body, OptimStepBody)
+    request = decode(body, OptimStepBody, nul_allowed=True)
     if request.optimizer_params is not None:
         kind = request.optimizer_params.get("type")
         raise UserError(f"the optimizer {kind!r} is not offered; allowed: adamw (adam_params)")

@@ -110,7 +110,7 @@ def _read(spans: Iterable[wire_pb2.ProvenanceSpan]) -> list[Span]:
 
 
 def _from_json(body: bytes) -> ForwardBackward:
-    request = decode(body, OldPassBody)
+    request = decode(body, OldPassBody, nul_allowed=True)
     given = request.forward_backward_input or request.forward_input
     if given is None or None not in (request.forward_backward_input, request.forward_input):
         raise UserError("give either forward_backward_input or forward_input")

@@ -13,7 +13,7 @@ from tinker_api.operation_bodies import SampleBody, TensorData
 
 def sample(body: bytes) -> tuple[Sample, bool]:
     """(the work, whether the sampled logprobs are to be recorded) of an `asample` body."""
-    request = decode(body, SampleBody)
+    request = decode(body, SampleBody, nul_allowed=True)
     params = request.sampling_params
     tokens, strings = _stops(params.stop)
     work = Sample(

@@ -35,6 +35,7 @@ Handler = Callable[..., Awaitable[HttpResponse]]
 View = Callable[..., Coroutine[Any, Any, HttpResponse]]
 Refuse = Callable[[ApiError], HttpResponse]
 C = TypeVar("C")
+OnRefusal = Callable[[C | None, ApiError], Awaitable[tuple[ApiError, Mapping[str, str]]]]
 
 
 class MethodNotAllowed(ApiError):
@@ -87,21 +88,21 @@ def make_view(
     *,
     scope: str | None = None,
     open_to_all: bool = False,
-    when_too_large: Callable[[C], Awaitable[None]] | None = None,
+    on_refusal: OnRefusal[C] | None = None,
 ) -> View:
     """A view that serves the HTTP methods named by `handlers` (`get`, `post`, …), and HEAD as GET.
 
     Args:
         scope: what the key must be allowed to do; None: any key will do.
         open_to_all: no key is asked for.
-        when_too_large: called before a body above the limit is refused; the call then holds only
-            the body's beginning.
+        on_refusal: called before a refusal is answered, with the call (None when nobody was let
+            in) and the refusal; gives the refusal to answer with and headers for it. Of a body
+            above the limit the call holds only the beginning.
     """
     by_method = {method.upper(): handler for method, handler in handlers.items()}
     served = by_method | ({"HEAD": by_method["GET"]} if "GET" in by_method else {})
 
-    async def serve(request: HttpRequest, parts: dict[str, str]) -> HttpResponse:
-        call = await manners.admit(request, open_to_all)
+    async def serve(request: HttpRequest, call: C, parts: dict[str, str]) -> HttpResponse:
         _check_method(request, served)
         if scope is not None:
             manners.require(call, scope)
@@ -109,20 +110,27 @@ def make_view(
             raise NotFound("there is no such path: it holds a NUL character")
         refusal = getattr(request, TOO_LARGE_ATTRIBUTE, None)
         if refusal is not None:
-            if when_too_large is not None:
-                await when_too_large(call)
             raise TooLarge(refusal)
         return await served[request.method or ""](call, **parts)
 
     async def view(request: HttpRequest, **parts: str) -> HttpResponse:
+        call: C | None = None
+        more: Mapping[str, str] = {}
+        doing = f"{request.method} {request.path}"
         try:
-            return await serve(request, parts)
+            call = await manners.admit(request, open_to_all)
+            return await serve(request, call, parts)
         except Exception as error:
-            refusal = as_api_error(error, f"{request.method} {request.path}")
+            refusal = as_api_error(error, doing)
+        if on_refusal is not None:
+            try:
+                refusal, more = await on_refusal(call, refusal)
+            except Exception as error:
+                refusal = as_api_error(error, doing)
         response = manners.refuse(refusal)
         if isinstance(refusal, MethodNotAllowed):
             response.headers["Allow"] = ", ".join(served)
-        for name, value in refusal.headers.items():
+        for name, value in {**refusal.headers, **more}.items():
             response.headers[name] = value
         return response
 

@@ -71,6 +71,11 @@ class Failed:
 
 Outcome = Pending | Finished | Failed
 
+
+class TooLate(BadRequest):
+    """The request's number was given up before it came."""
+
+
 # The lock holds off the session's release, which would not see what is stored here; heartbeats and
 # other submits go on beside it
 _APPEND_TO_RUN = """
@@ -208,19 +213,25 @@ async def _submit(
         "content_type": content_type,
         "body": body,
     }
+    if "\0" in target:
+        raise NotFound(f"there is no {what} with a NUL character in its id")
     async with database.connection() as conn:
         row = await (await conn.execute(statement, values, binary=True)).fetchone()
         if row is None:
             raise NotFound(f"there is no {what} {target}")
         pool, ended_at, worker_id = row
         if ended_at is not None:
-            raise BadRequest(f"the session of {what} {target} has ended; start a new one")
-        # a run without a worker has to be taken up first
-        orphaned = worker_id is None and kind != Operation.Kind.SAMPLE
-        await announce(
-            conn, pool, Announcement.CHANGE if orphaned else Announcement.WORK, worker_id
-        )
+            raise BadRequest(ended(what, target))
+        if kind == Operation.Kind.SAMPLE:
+            await announce(conn, pool)
+        else:
+            await announce_work(conn, pool, worker_id)
     return Submitted(make_request_id(target, seq), run_id=target)
+
+
+def ended(what: str, target: str) -> str:
+    """What they are told who ask something of a run or sampler whose session has ended."""
+    return f"the session of {what} {target} has ended; start a new one"
 
 
 async def cancel(*, caller: Caller, request_id: str) -> bool:
@@ -281,6 +292,12 @@ async def announce(
     _, _, lingering, alive = row
     if not lingering:
         doorbell.ring(pool, worker_id if alive else None)
+
+
+async def announce_work(conn: database.Connection, pool: str, worker_id: uuid.UUID | None) -> None:
+    """After a commit: say that there is work on a run, to its worker or to whoever takes it up."""
+    change = Announcement.CHANGE if worker_id is None else Announcement.WORK
+    await announce(conn, pool, change, worker_id)
 
 
 async def wait_result(*, caller: Caller, request_id: str, timeout_s: float) -> Outcome:

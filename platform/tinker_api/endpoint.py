@@ -6,7 +6,6 @@ response or raises an ApiError; `core.endpoint` deals with everything else that 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -14,7 +13,7 @@ from django.http import HttpRequest, HttpResponse
 
 from accounts.keys import Caller, authenticate
 from core.bodies import Scope, header
-from core.endpoint import JSON, Handler, Manners, View, make_view, raw_reply, reply
+from core.endpoint import JSON, Handler, Manners, OnRefusal, View, make_view, raw_reply, reply
 from core.errors import ApiError
 from tinker_api import schemas
 
@@ -36,12 +35,9 @@ class Call:
         """The body as it came."""
         return self.request.body
 
-    def json(self, schema: type[T]) -> T:
-        """The body as a `schema`; raises BadRequest."""
-        return schemas.decode(self.body, schema)
-
-
-Hook = Callable[[Call], Awaitable[None]]
+    def json(self, schema: type[T], *, nul_allowed: bool = False) -> T:
+        """The body as a `schema`; raises BadRequest. `nul_allowed`: see `core.json_bodies`."""
+        return schemas.decode(self.body, schema, nul_allowed=nul_allowed)
 
 
 def refuse(error: ApiError) -> HttpResponse:
@@ -73,10 +69,10 @@ def endpoint(
     *,
     scope: str | None = None,
     open_to_all: bool = False,
-    when_too_large: Hook | None = None,
+    on_refusal: OnRefusal[Call] | None = None,
     **handlers: Handler,
 ) -> View:
     """A view that serves the HTTP methods named by `handlers`; see `core.endpoint.make_view`."""
     return make_view(
-        _MANNERS, handlers, scope=scope, open_to_all=open_to_all, when_too_large=when_too_large
+        _MANNERS, handlers, scope=scope, open_to_all=open_to_all, on_refusal=on_refusal
     )

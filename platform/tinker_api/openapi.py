@@ -15,6 +15,8 @@ TAGS = {
     "Results": "How a program waits for what it has asked for.",
     "What there is": "Listings of runs, checkpoints and sessions.",
     "Checkpoints": "What owners do to checkpoints, and downloads.",
+    "Order": "Numbers of a run's requests that will not come. "
+    "Tinsmith's own: public clients do not use this route.",
     "Recordings": "Metrics and rollouts that programs record about their runs. "
     "Tinsmith's own: public clients do not use these routes.",
     "Reports": "The audit log, and what was used.",

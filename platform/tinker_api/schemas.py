@@ -148,6 +148,14 @@ class CreateFromCheckpoint(Request):
     seq_id: None = None
 
 
+class Withdraw(Request):
+    """`runs/{id}/withdraw`: the numbers from `first` to `last` will not come."""
+
+    first: Number
+    last: Number
+    reason: Text | None = None
+
+
 class ModelId(Request):
     """`get_info`."""
 

@@ -17,6 +17,7 @@ from tinker_api.views import (
     futures,
     histories,
     models,
+    ordering,
     recordings,
     reports,
     runs,
@@ -30,6 +31,8 @@ app_name = "tinker_api"
 CHECKPOINT = "training_runs/<str:run_id>/checkpoints/<str:segment>/<str:name>"
 
 train = partial(endpoint, scope=Scope.TRAIN)
+ordered = partial(train, on_refusal=ordering.say_place)
+ordered_pass = partial(train, on_refusal=ordering.say_place_of_pass)
 sample = partial(endpoint, scope=Scope.SAMPLE)
 
 
@@ -52,18 +55,15 @@ urlpatterns = [
     # training
     path("create_model", train(post=training.create_model)),
     path("get_info", endpoint(post=training.get_info)),
-    path(
-        "forward_backward",
-        train(post=training.forward_backward, when_too_large=training.refuse_too_large),
-    ),
-    path("forward", train(post=training.forward, when_too_large=training.refuse_too_large)),
+    path("forward_backward", ordered_pass(post=training.forward_backward)),
+    path("forward", ordered_pass(post=training.forward)),
     path("create_custom_loss", train(post=training.create_custom_loss)),
     path("unload_model", train(post=training.unload_model)),
-    path("optim_step", train(post=training.optim_step)),
-    path("save_weights", train(post=training.save_weights)),
-    path("load_weights", train(post=training.load_weights)),
-    path("save_weights_for_sampler", train(post=training.save_weights_for_sampler)),
-    path("save_weights_external", train(post=training.save_weights_external)),
+    path("optim_step", ordered(post=training.optim_step)),
+    path("save_weights", ordered(post=training.save_weights)),
+    path("load_weights", ordered(post=training.load_weights)),
+    path("save_weights_for_sampler", ordered(post=training.save_weights_for_sampler)),
+    path("save_weights_external", ordered(post=training.save_weights_external)),
     # sampling
     path("create_sampling_session", sample(post=sampling.create_sampling_session)),
     path("samplers/<str:sampler_id>", endpoint(get=sampling.sampler)),
@@ -96,7 +96,8 @@ urlpatterns = [
     path(f"{CHECKPOINT}/archive", train(get=checkpoints.archive)),
     path("copy_weights", train(post=checkpoints.copy)),
     path("downloads/<str:signed>/<str:name>", endpoint(get=downloads.download, open_to_all=True)),
-    # ours alone: what programs record about their runs
+    # ours alone: numbers that will not come, and what programs record about their runs
+    path("runs/<str:run_id>/withdraw", train(post=ordering.withdraw)),
     path(
         "runs/<str:run_id>/metrics",
         train(post=recordings.record_metrics, get=recordings.list_metrics),

@@ -276,6 +276,12 @@ class Cancelled(Answer):
     cancelled: bool
 
 
+class Withdrawn(Answer):
+    """Which of the numbers were not given up."""
+
+    standing: list[int]
+
+
 class Joined(Answer):
     """A client's own number on a shared sampler."""
 

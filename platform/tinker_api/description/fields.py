@@ -170,6 +170,7 @@ FIELDS: dict[type, dict[str, str]] = {
         "queue_state_reason": "The same in words.",
     },
     answers.Cancelled: {"cancelled": "False: it had ended already, or is not to be given up."},
+    answers.Withdrawn: {"standing": "Numbers whose requests had come and may have been begun."},
     answers.Joined: {"client_counter": "The number, from 1."},
     answers.OptimizerFamily: {"type": "Always `adamw`."},
     answers.ModelData: {"arch": "The architecture."},
@@ -266,6 +267,11 @@ FIELDS: dict[type, dict[str, str]] = {
         "sampling_session_seq_id": "The sampler's number in its session; sent again, it gives the "
         "same sampler.",
         "base_model": "The base model's name; needed when there is no `model_path`.",
+    },
+    schemas.Withdraw: {
+        "first": "The first number.",
+        "last": "The last number.",
+        "reason": "Why, for whoever asks for their results.",
     },
     schemas.RetrieveFuture: {
         "allow_metadata_only": "Whether a large result may be announced by its size first.",

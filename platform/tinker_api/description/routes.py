@@ -10,6 +10,8 @@ from msgspec import Meta
 from audit.services import GROUPS
 from core.ids import DEFAULT_PROJECT
 from core.openapi import Given, Raw, Route
+from operations import order
+from operations.order import Place
 from tinker_api import operation_bodies, queries, schemas
 from tinker_api.description import answers, listings
 from tinker_api.views import checkpoints, recordings
@@ -30,6 +32,10 @@ PARTS = {
 _FULL = "The request body is larger than the server takes."
 _ENDED = "The session has ended."
 _FAST = "Answers at once; `retrieve_future` gives the result."
+_PLACE = (
+    f"A refusal's header `{order.HEADER}` says whether it `{Place.HELD}` the place of its `seq_id` "
+    f"(later requests go on behind it) or left it `{Place.FREE}` for another request."
+)
 
 
 def _page(most: int = queries.MAX_PAGE) -> tuple[Given, Given]:
@@ -59,7 +65,7 @@ def _operation(body: Any, more: str, summary: str) -> Route:
         gives=answers.Future,
         summary=summary,
         more=f"{more} {_FAST} Whatever is wrong with the body, but for its ids, fails the "
-        "operation with category `user` and leaves the run as it was.",
+        f"operation with category `user` and leaves the run as it was. {_PLACE}",
         also={413: ((), _FULL)},
     )
 
@@ -98,13 +104,13 @@ TRAINING: dict[str, Route] = {
         ),
         gives=answers.Future,
         more="The gradient adds up until the next `optim_step`; with `forward_only` there is "
-        f"none. {_FAST}",
+        f"none. {_FAST} {_PLACE} Parts of a batch that wait behind a refused one are refused too.",
         also={413: ((), _FULL), 415: ((), "The body is in a form that this route does not read.")},
     ),
     "POST forward": Route(
         takes=operation_bodies.OldPassBody,
         gives=answers.Future,
-        more=f"Newer clients ask `forward_backward` with `forward_only`. {_FAST}",
+        more=f"Newer clients ask `forward_backward` with `forward_only`. {_FAST} {_PLACE}",
         also={413: ((), _FULL), 415: ((), "The body is not JSON.")},
     ),
     "POST create_custom_loss": Route(
@@ -124,7 +130,7 @@ TRAINING: dict[str, Route] = {
     "POST load_weights": Route(
         takes=(operation_bodies.LoadWeightsBody, schemas.CreateFromCheckpoint),
         gives=answers.Future,
-        more=_FAST,
+        more=f"{_FAST} {_PLACE}",
         also={410: ((), _ENDED), 413: ((), _FULL)},
     ),
     "POST save_weights_for_sampler": _operation(
@@ -267,6 +273,16 @@ CHECKPOINTS: dict[str, Route] = {
     ),
 }
 
+ORDER: dict[str, Route] = {
+    "POST runs/{run_id}/withdraw": Route(
+        takes=schemas.Withdraw,
+        gives=answers.Withdrawn,
+        more="Numbers that no request has come for are refused in its place. If the first of them "
+        "is among those, nothing behind it has been begun, and what has come for the other numbers "
+        f"is refused too. At most {order.MOST_AT_ONCE} numbers at once.",
+    ),
+}
+
 _KEYS = Given("key", list[str], "Only these metrics; repeatable.")
 
 RECORDINGS: dict[str, Route] = {
@@ -301,6 +317,7 @@ ROUTES = {
     "Results": RESULTS,
     "What there is": THINGS,
     "Checkpoints": CHECKPOINTS,
+    "Order": ORDER,
     "Recordings": RECORDINGS,
     "Reports": REPORTS,
 }

@@ -7,7 +7,7 @@ from typing import Any
 from django.http import HttpResponse
 
 from checkpoints import encryption, grants
-from core.errors import BadRequest, NotFound, UnsupportedMediaType
+from core.errors import BadRequest, UnsupportedMediaType
 from operations import services as operations
 from operations.models import Operation
 from operations.services import PROTOBUF, Submitted
@@ -15,12 +15,8 @@ from runs import services as runs
 from runs.services import CreateRunRequest
 from tinker_api import schemas
 from tinker_api.endpoint import JSON, Call, Handler, reply
-from tinker_api.scan import Ids, ScanError, scan_beginning, scan_forward_backward
+from tinker_api.scan import Ids, ScanError, scan_forward_backward
 from tinker_api.views.futures import UNLOADED
-
-TOO_LARGE_MESSAGE = (
-    "the request was larger than this server takes; send the data in several requests"
-)
 
 
 def future(submitted: Submitted) -> HttpResponse:
@@ -86,7 +82,7 @@ async def forward_backward(call: Call) -> HttpResponse:
     return future(
         await operations.submit_to_run(
             caller=call.caller,
-            run_id=_stored_text(ids.model_id),
+            run_id=ids.model_id,
             seq=ids.seq_id,
             kind=Operation.Kind.FORWARD_BACKWARD,
             body=call.body,
@@ -97,7 +93,7 @@ async def forward_backward(call: Call) -> HttpResponse:
 
 def _pass_ids(call: Call, content_type: str) -> Ids:
     if content_type == JSON:
-        ids = call.json(schemas.RunIds)
+        ids = call.json(schemas.RunIds, nul_allowed=True)
         return Ids(ids.model_id, ids.seq_id)
     if content_type != PROTOBUF:
         raise UnsupportedMediaType(f"Content-Type is {content_type!r}; allowed: {PROTOBUF}, {JSON}")
@@ -132,28 +128,12 @@ async def create_custom_loss(call: Call) -> HttpResponse:
     )
 
 
-async def refuse_too_large(call: Call) -> None:
-    """Take the place of a batch that is too large, or the run would wait for it for ever."""
-    ids = scan_beginning(call.body)
-    if ids is not None:
-        await _hold_place(call, ids, TOO_LARGE_MESSAGE)
-
-
-async def _hold_place(call: Call, ids: Ids, refusal: str) -> None:
-    await operations.submit_to_run(
-        caller=call.caller,
-        run_id=_stored_text(ids.model_id),
-        seq=ids.seq_id,
-        kind=Operation.Kind.REFUSED,
-        body=refusal.encode(),
-    )
-
-
 def operation_on_run(kind: Operation.Kind) -> Handler:
     """A handler that queues a JSON operation on a run; the worker reads all but the ids."""
 
     async def handler(call: Call) -> HttpResponse:
-        ids = call.json(schemas.RunIds)
+        # the rest goes into the log as bytes: there a NUL harms nobody
+        ids = call.json(schemas.RunIds, nul_allowed=True)
         return future(
             await operations.submit_to_run(
                 caller=call.caller, run_id=ids.model_id, seq=ids.seq_id, kind=kind, body=call.body
@@ -172,20 +152,15 @@ load_into_run = operation_on_run(Operation.Kind.LOAD_WEIGHTS)
 
 async def save_weights_external(call: Call) -> HttpResponse:
     """Queue a save of PEFT files. Wrong recipients are refused at once: one may be a secret key."""
-    wanted = call.json(schemas.SaveExternalIds)
+    wanted = call.json(schemas.SaveExternalIds, nul_allowed=True)
     if wanted.age_encryption_recipients is not None:
-        try:
-            encryption.parse_recipients(wanted.age_encryption_recipients)
-        except BadRequest as error:
-            # the client has counted the request: the run would wait for it for ever
-            await _hold_place(call, Ids(wanted.model_id, wanted.seq_id), error.detail)
-            raise
+        encryption.parse_recipients(wanted.age_encryption_recipients)
     return await queue_save_external(call)
 
 
 async def load_weights(call: Call) -> HttpResponse:
     """Load a checkpoint into a run, or make a new run from it: the ids given say which."""
-    address = call.json(schemas.LoadWeightsAddress)
+    address = call.json(schemas.LoadWeightsAddress, nul_allowed=True)
     borrows = address.weights_access_token is not None
     if address.model_id is not None or address.seq_id is not None:
         return await (_load_borrowed(call) if borrows else load_into_run(call))
@@ -222,10 +197,3 @@ async def _load_borrowed(call: Call) -> HttpResponse:
             body=body if refusal is None else refusal.encode(),
         )
     )
-
-
-def _stored_text(value: str) -> str:
-    """An id that PostgreSQL can compare; any other is nobody's."""
-    if "\0" in value:
-        raise NotFound("there is no training run with a NUL character in its id")
-    return value

@@ -181,9 +181,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[type]]:
     seen: set[type] = set()
     decode = schemas.decode
 
-    def watch(body: bytes, schema: type) -> Any:
+    def watch(body: bytes, schema: type, **options: bool) -> Any:
         seen.add(schema)
-        return decode(body, schema)
+        return decode(body, schema, **options)
 
     monkeypatch.setattr(schemas, "decode", watch)
     return seen

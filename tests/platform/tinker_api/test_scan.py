@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinker_api.scan import Ids, ScanError, scan_beginning, scan_forward_backward
+from tinker_api.scan import Ids, ScanError, ids_of_refused, scan_forward_backward
 from tinsmith.wire import wire_pb2
 
 
@@ -80,6 +82,68 @@ def test_never_fails_otherwise(body: bytes) -> None:
         scan_forward_backward(body)
 
 
-def test_reads_the_ids_of_a_beginning() -> None:
-    assert scan_beginning(_request()[:200]) == Ids("s:train:0", 7)
-    assert scan_beginning(b"\x12\x05") is None
+FOUND = Ids("s:train:0", 7)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        _request()[:200],
+        _request() + b"\xff" * 20,
+        b'{"model_id": "s:train:0", "seq_id": 7, "x": NaN}',
+        b' \n{"x": [{"model_id": "no", "seq_id": 1}], "model_id":"s:train:0","seq_id":7}',
+        b'{"x": "\\"model_id\\": [", "seq_id": 7, "model_id": "s:tr\\u0061in:0", "y',
+        b'{"model_id": "no", "seq_id": 7, "model_id": "s:train:0"}',
+        b'{"x": ' + b"[" * 200_000 + b"]" * 200_000 + b', "seq_id": 7, "model_id": "s:train:0"}',
+        b'{"seq_id": 7, "model_id": "s:train:0", "x": "' + b"\\" * 200_000,
+    ],
+)
+def test_reads_the_ids_of_what_is_refused(body: bytes) -> None:
+    assert ids_of_refused(body) == FOUND
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\x12\x05",
+        b"{",
+        b'{"model_id": "s:train:0"}',
+        b'{"model_id": "s:train:0", "seq_id": "7"}',
+        b'{"model_id": "s:train:0", "seq_id": 7.5}',
+        b'{"model_id": ["s:train:0"], "seq_id": 7}',
+        b'{"x": {"model_id": "s:train:0", "seq_id": 7}}',
+        b'[{"model_id": "s:train:0", "seq_id": 7}]',
+        b'{"model_id": "s:tr\xffain:0", "seq_id": 7}',
+        b'{"x": "' + b"a" * 200_000 + b'", "model_id": "a", "y": {"model_id": "b"}, "seq_id": 7}',
+        b'{"x": [' + b"1," * 200_000 + b'"model_id": "a", "seq_id": 7' + b",1" * 200_000,
+    ],
+)
+def test_reads_no_ids_where_there_are_none(body: bytes) -> None:
+    assert ids_of_refused(body) is None
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["model_id", "seq_id", "x", '"', "\\"]),
+        st.recursive(
+            st.none() | st.integers() | st.text(max_size=5) | st.just("s:train:0"),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(st.sampled_from(["model_id", "seq_id"]), inner, max_size=2)
+            ),
+            max_leaves=6,
+        ),
+    )
+)
+def test_agrees_with_a_decoder_of_json(value: dict[str, object]) -> None:
+    run, number = value.get("model_id"), value.get("seq_id")
+    told = isinstance(run, str) and isinstance(number, int) and abs(number) < 10**20
+    for body in (msgspec.json.encode(value), json.dumps(value, indent=1).encode()):
+        assert ids_of_refused(body) == (Ids(run, number) if told else None)
+
+
+@given(st.binary(max_size=200))
+def test_reading_ids_never_fails(body: bytes) -> None:
+    ids_of_refused(body)
+    ids_of_refused(b'{"model_id": "a", ' + body)
