@@ -85,6 +85,12 @@ UPDATE operations_payload p SET content_type = '{JSON}', body = %(words)s
 FROM along WHERE p.operation_id = along.id
 """
 
+_STANDING = f"""
+SELECT seq FROM operations_operation
+WHERE target = %s AND seq BETWEEN %s AND %s AND team_id = %s AND kind <> '{_REFUSED}'
+ORDER BY seq
+"""
+
 
 async def place_of_refused(
     *, caller: Caller | None, request: Numbered | None, refusal: ApiError
@@ -131,7 +137,7 @@ async def hold(*, caller: Caller, request: Numbered, words: str) -> None:
 
 
 async def withdraw(*, caller: Caller, run_id: str, first: int, last: int, words: str) -> list[int]:
-    """Give up a client's own numbers `first` to `last`; returns those that stand as they were.
+    """Give up a client's own numbers `first` to `last`; returns those that may have been begun.
 
     Numbers that are missing are filled with refusals. If the first was missing, the others cannot
     have been begun, and what is stored under them is refused too: of a batch in several requests
@@ -146,10 +152,10 @@ async def withdraw(*, caller: Caller, run_id: str, first: int, last: int, words:
     if not first <= last < first + MOST_AT_ONCE:
         raise BadRequest(f"last must be from first to first + {MOST_AT_ONCE - 1}, it is {last}")
     kinds = [kind for kind in Operation.Kind if kind != _REFUSED]
-    filled = await _fill(caller, run_id, first, last, words, kinds, up_to=last)
-    if first in filled:
-        return []
-    return [number for number in range(first, last + 1) if number not in filled]
+    await _fill(caller, run_id, first, last, words, kinds, up_to=last)
+    async with database.connection() as conn:
+        standing = await conn.execute(_STANDING, (run_id, first, last, caller.team_id))
+        return [number for (number,) in await standing.fetchall()]
 
 
 def _check(seq: int) -> None:
@@ -166,7 +172,7 @@ async def _fill(
     along: list[Operation.Kind],
     *,
     up_to: int,
-) -> set[int]:
+) -> None:
     """Fill missing numbers; behind the first of them, operations of the kinds `along` go too."""
     if "\0" in run_id:
         raise NotFound("there is no training run with a NUL character in its id")
@@ -192,7 +198,6 @@ async def _fill(
                 await conn.execute(_TAKE_ALONG, behind)
         if filled:
             await services.announce_work(conn, pool, worker_id)
-    return set(filled)
 
 
 def _stored(words: str) -> bytes:

@@ -63,6 +63,7 @@ class Stub:
         self.config: dict[str, Any] = {}
         self.dynamic_config: dict[str, Any] = {}
         self.ended: list[str] = []  # samples, in the order in which session polls tell of them
+        self.withdrawn: list[tuple[int, int]] = []  # (first, last) as asked for
         self.joined = 0
         self.tokenizer_files: dict[str, str] = {}
         self._scripts: dict[str, list[Answer]] = defaultdict(list)
@@ -187,6 +188,24 @@ class Stub:
 
     def _optim_step(self, call: Call) -> Answer:
         return self._accept_json(call, {"metrics": {"unclipped_grad_norm:mean": 1.0}})
+
+    def _runs(self, call: Call) -> Answer:
+        _, run, what = call.path.split("/")
+        if what != "withdraw":
+            return Answer(404, {"detail": "Not Found"})
+        first, last = call.json()["first"], call.json()["last"]
+        self.withdrawn.append((first, last))
+        whole = f"{run}:{first}" not in self._taken
+        standing = []
+        for seq in range(first, last + 1):
+            if not whole and f"{run}:{seq}" in self._taken:
+                standing.append(seq)
+            else:
+                refused = Answer(body={"error": "withdrawn", "category": "user"})
+                self.results[f"{run}:{seq}"] = refused
+                self._taken.add(f"{run}:{seq}")
+                self.order = [item for item in self.order if item[0] != seq]
+        return Answer(body={"standing": standing})
 
     def _save_weights(self, call: Call) -> Answer:
         body = call.json()

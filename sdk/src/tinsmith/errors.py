@@ -42,11 +42,15 @@ class RunBrokenError(TinsmithError, RuntimeError):
 
 
 class APIError(TinsmithError):
-    """Talking to the server failed. ``body`` is the decoded reply, if there was one."""
+    """Talking to the server failed. ``body`` is the decoded reply, if there was one.
+
+    ``may_have_arrived``: the request was sent before, too, and no answer says what became of it.
+    """
 
     def __init__(self, message: str, *, body: Any = None) -> None:
         super().__init__(message)
         self.body = body
+        self.may_have_arrived = False
 
 
 class APIConnectionError(APIError):

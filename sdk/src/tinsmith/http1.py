@@ -11,7 +11,7 @@ import ssl
 import time
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 from urllib.parse import quote, urlsplit
 
@@ -44,11 +44,15 @@ class Stale(TransportError):
 
 @dataclass(frozen=True)
 class Response:
-    """A whole reply; header names are lower-case."""
+    """A whole reply; header names are lower-case.
+
+    ``sent_before``: the request went out on a stale connection first, and may have arrived so.
+    """
 
     status: int
     headers: dict[str, str]
     body: bytes
+    sent_before: bool = False
 
 
 class Backend(Protocol):
@@ -216,12 +220,14 @@ class Direct:
         length = f"Content-Length: {len(content)}\r\n" if method != "GET" else ""
         request = f"{method} {target} HTTP/1.1\r\n{self._common}{_lines(headers)}{length}\r\n"
         raw = request.encode("latin-1")
+        stale = False
         while not self._closed:
             connection = self._take() or await self._connect()
             self._all.add(connection)
             try:
                 response = await connection.exchange(raw, content, timeout_s)
             except Stale:
+                stale = True
                 continue  # ends with a new connection, which is never stale
             except TransportError as error:
                 await self._explain(error)
@@ -232,7 +238,7 @@ class Direct:
                 else:
                     self._all.discard(connection)
             self._answered = True
-            return response
+            return replace(response, sent_before=True) if stale else response
         raise TransportError("the client was closed")
 
     async def close(self) -> None:

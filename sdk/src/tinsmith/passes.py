@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Mapping, Sequence
 
 from tinsmith import batches, codec, custom_loss
@@ -90,21 +91,15 @@ class Passes:
         )
         run = (await self._created).model_id
 
-        async def post(seq: int, chunk: Sequence[bytes]) -> str:
+        async def post(chunk: Sequence[bytes], seq: int) -> str:
             body = codec.assemble_pass(run, seq, settings, chunk)
             accepted = await self._session.submit("forward_backward", body, content_type=PROTOBUF)
             return accepted.request_id
 
-        async def post_all(first: int) -> list[str]:
-            if not config.parallel_fwdbwd_chunks:
-                return [await post(first + i, chunk) for i, chunk in enumerate(chunks)]
-            # The first goes last: the server starts when it has it, and then has the others too
-            rest = await asyncio.gather(
-                *[post(first + i, chunk) for i, chunk in enumerate(chunks) if i > 0]
-            )
-            return [await post(first, chunks[0]), *rest]
-
-        return await self._lane.send(len(chunks), post_all)
+        return await self._lane.send(
+            [functools.partial(post, chunk) for chunk in chunks],
+            parallel=config.parallel_fwdbwd_chunks,
+        )
 
     async def _result(self, requests: Sequence[str], kind: str) -> ForwardBackwardOutput:
         """Wait for all of a batch's requests; raises the first one's failure."""

@@ -17,7 +17,7 @@ from tinsmith.futures import APIFuture, SampleFuture
 from tinsmith.mistakes import explained
 from tinsmith.ready import Ready
 from tinsmith.sample_results import SampleResults
-from tinsmith.session import Accepted, Session, encode_json
+from tinsmith.session import Accepted, Session, encode_json, numbered
 from tinsmith.settings import resolve
 from tinsmith.transport import RetryConfig
 from tinsmith.types.inputs import ModelInput
@@ -206,13 +206,14 @@ class SamplingClient(Ready[SamplerRef]):
 
     async def _sample(self, body: dict[str, Any]) -> SampleResponse:
         ref = await self._created
-        body["sampling_session_id"] = ref.sampler_id
+        content = encode_json(body)
         if self._results is None:
             self._results = SampleResults(self._session, ref.sampler_id, ref.clone)
         async with self._session.sample_slots:
             for attempt in range(MAX_RESUBMISSIONS + 1):
-                body["seq_id"] = ref.clone * SEQ_BLOCK + next(self._numbers)
-                submission = asyncio.ensure_future(self._submit(encode_json(body)))
+                number = ref.clone * SEQ_BLOCK + next(self._numbers)
+                request = numbered(content, sampling_session_id=ref.sampler_id, seq_id=number)
+                submission = asyncio.ensure_future(self._submit(request))
                 try:
                     return await self._drawn(submission, self._results)
                 except errors.GoneError:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
+import msgspec
+
 from tinsmith.futures import APIFuture
 from tinsmith.lane import Lane
 from tinsmith.mistakes import check_text, explained, texts
 from tinsmith.ready import Ready
-from tinsmith.session import Session, decode
+from tinsmith.session import Session, decode, encode_json, numbered
 from tinsmith.types.rest import SaveWeightsExternalResponse
 from tinsmith.types.results import (
     GetInfoResponse,
@@ -22,6 +24,12 @@ from tinsmith.types.results import (
 T = TypeVar("T")
 
 
+class _Withdrawn(msgspec.Struct):
+    """Reply to numbers given up."""
+
+    standing: list[int]
+
+
 @explained
 class Saving(Ready[GetInfoResponse]):
     """Requests that have a place in the order of a run."""
@@ -32,7 +40,7 @@ class Saving(Ready[GetInfoResponse]):
 
         super().__init__(session.run(made()))
         self._session = session
-        self._lane = Lane(self._wait_created)
+        self._lane = Lane(self._wait_created, self._withdraw)
 
     async def _wait_created(self) -> None:
         await self._created
@@ -188,20 +196,39 @@ class Saving(Ready[GetInfoResponse]):
         return self._ordered("load_weights", body, LoadWeightsResponse)
 
     def _ordered(self, route: str, body: Mapping[str, Any], kind: type[T]) -> APIFuture[T]:
-        """Hand in a JSON request in its turn; its result as a ``kind``."""
+        """Hand in a JSON request in its turn; its result as a ``kind``.
+
+        Raises:
+            ValueError: the body cannot be sent; no number is taken then.
+        """
+        content = _encode(route, {**body, "type": route})
 
         async def post(seq: int) -> str:
             run = (await self._created).model_id
-            request = {"model_id": run, "seq_id": seq, **body, "type": route}
+            request = numbered(content, model_id=run, seq_id=seq)
             return (await self._session.submit(route, request)).request_id
 
         async def work() -> T:
-            request_id = await self._lane.turn(lambda: self._lane.send(1, post))
+            (request_id,) = await self._lane.turn(lambda: self._lane.send([post]))
             run = (await self._created).model_id
             reply = await self._session.result(request_id, target=run, kind=route)
             return decode(reply, kind, route)
 
         return self._session.run(work())
+
+    async def _withdraw(self, first: int, last: int, reason: str) -> list[int]:
+        """Have the server give numbers up; those whose requests may have been begun."""
+        run = (await self._created).model_id
+        words = reason[:1000].encode(errors="replace").decode()
+        body = {"first": first, "last": last, "reason": words}
+        return (await self._session.post(f"runs/{run}/withdraw", body, _Withdrawn)).standing
+
+
+def _encode(route: str, body: Mapping[str, Any]) -> bytes:
+    try:
+        return encode_json(body)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{route} cannot be sent: {error}") from error
 
 
 def _check_name(name: object) -> None:

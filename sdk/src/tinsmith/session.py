@@ -388,6 +388,14 @@ def encode_json(body: Mapping[str, Any]) -> bytes:
     return msgspec.json.encode({key: value for key, value in body.items() if value is not None})
 
 
+def numbered(content: bytes, **ids: str | int) -> bytes:
+    """An encoded JSON object that is not empty, with ``ids`` before its other members.
+
+    So a body is encoded, which may fail, before it has a number, which must arrive.
+    """
+    return msgspec.json.encode(ids)[:-1] + b"," + content[1:]
+
+
 def decode(reply: Reply, kind: type[T] | None, what: str) -> T:
     """A JSON reply as a ``kind``; None takes anything and returns None."""
     if kind is None:

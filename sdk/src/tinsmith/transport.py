@@ -137,6 +137,7 @@ class Transport:
         headers.update(extra_headers or {})
         started = time.monotonic()
         attempt = 0
+        unanswered = False
         if not self._answered:
             self._outage.may_begin(started, max(policy.budget_s, timeout_s))
         while True:
@@ -144,6 +145,7 @@ class Transport:
             try:
                 response = await self._send(method, path, headers, content, timeout_s, poll)
                 self._answered = True
+                unanswered = unanswered or response.sent_before
                 if 200 <= response.status < 300 or (poll and response.status == 408):
                     if self._outage.since is not None:
                         self._outage.over()
@@ -151,11 +153,14 @@ class Transport:
                     if kind != "text/html":
                         return Reply(response.status, kind, response.body)
                 failure: errors.APIError = self._refusal(response, f"{method} /api/v1/{path}")
+                failure.may_have_arrived = unanswered
                 if response.status not in _RETRYABLE and response.status < 500:
                     raise failure
                 pause = _retry_after(response.headers)
+                unanswered = unanswered or response.status >= 500
             except errors.APIConnectionError as error:
                 failure = error
+                failure.may_have_arrived = unanswered = True
             if isinstance(failure, errors.WrongServerError):
                 self._outage.over()
                 raise failure
