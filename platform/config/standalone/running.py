@@ -91,9 +91,12 @@ class Platform:
         return access
 
     def watch(self) -> None:
-        """Keep the children running until told to end."""
+        """Keep the children running until told to end; a full disk is logged here, too."""
+        from core import disk
+
         while not self.ended.wait(WATCH_S):
             self.supervisor.check()
+            disk.trouble()
 
     def stop(self) -> None:
         """Stop everything that `start` started, and say so."""
