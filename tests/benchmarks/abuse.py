@@ -3,8 +3,8 @@
     python tests/benchmarks/abuse.py [bodies] [heads] [pages] [saves] [sign-ins]
 
 A real platform. Prints the resident memory of the web process before, at most and after 20 refused
-bodies of 100 MB, heads without bounds and large bodies to pages; how long a publication takes beside
-300 saves of another team; and how long a training step takes beside 40 wrong sign-ins a second.
+bodies of 100 MB, heads without bounds and large bodies to pages; how long a publication takes
+beside 300 saves of another team; and a training step beside 40 wrong sign-ins a second.
 The targets: memory grows by 50 MB (bodies) and 20 MB (heads, pages) at most, a publication takes
 three times as long at most, the 95th percentile of steps twice, and nothing answers with 5xx.
 """
@@ -23,7 +23,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
@@ -54,15 +54,11 @@ class Attack:
         """Send raw bytes and count the status of what comes back."""
         with socket.create_connection(self.address, timeout=60) as link:
             came = b""
-            try:
+            with suppress(OSError):
                 for part in parts:
                     link.sendall(part)
-            except OSError:
-                pass
-            try:
+            with suppress(OSError):
                 came = link.recv(65536)
-            except OSError:
-                pass
             self.answers[came[9:12].decode() or "cut off"] += 1
 
     @contextmanager
@@ -87,8 +83,9 @@ class Attack:
         time.sleep(3)
         after = self.web.memory_info().rss
         print(
-            f"{name}: {before / MB:.0f} MB before, {highest / MB:.0f} at most, {after / MB:.0f} after "
-            f"({(after - before) / MB:+.0f}), {took:.0f} s; answers {dict(self.answers)}",
+            f"{name}: {before / MB:.0f} MB before, {highest / MB:.0f} at most, "
+            f"{after / MB:.0f} after ({(after - before) / MB:+.0f}), {took:.0f} s; "
+            f"answers {dict(self.answers)}",
             flush=True,
         )
 

@@ -269,7 +269,15 @@ CHECKPOINTS: dict[str, Route] = {
     ),
     "GET downloads/{signed}/{name}": Route(
         gives=Raw("application/octet-stream", "The file.", BINARY),
-        also={410: ((), "The link has expired.")},
+        given=(
+            Given("Range", str, "`bytes=START-END`, one range of a checkpoint's file.", "header"),
+            Given("If-Range", str, "The `ETag` of which one has the beginning.", "header"),
+        ),
+        also={
+            206: (Raw("application/octet-stream", "A part of it.", BINARY), "The range."),
+            410: ((), "The link has expired."),
+            416: ((), "There are no such bytes."),
+        },
     ),
 }
 
