@@ -72,7 +72,9 @@ class BoundedProtocol(HttpToolsProtocol):
         if BoundedProtocol._most_connections is None:
             BoundedProtocol._most_connections = most_connections()
         if len(self.connections) > BoundedProtocol._most_connections:
-            next(iter(_waiting)).transport.abort()
+            longest = next(iter(_waiting))
+            del _waiting[longest]
+            longest.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
