@@ -97,6 +97,8 @@ async def retrieve_futures(call: Call) -> HttpResponse:
     if not news.found and news.pool_unserved is not None:
         answer["queue_state"] = "paused_capacity"
         answer["queue_state_reason"] = operations.no_worker(news.pool_unserved)
+    if not news.found and (full := disk.trouble()) is not None:
+        answer |= {"queue_state": "paused_capacity", "queue_state_reason": full}
     return reply(answer)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from core import disk
 from operations import completions, pressure
 from operations.models import Operation, Result
 from tests.platform.tinker_api.conftest import PROTOBUF, Api
@@ -289,3 +291,22 @@ async def test_without_a_worker_the_wait_is_short(api: Api, hand: Hand) -> None:
     started = time.monotonic()
     assert await poll(api, sampler) == {"completions": [], "cursor": 0, **reply.json()}
     assert 2 < time.monotonic() - started < 15
+
+
+async def test_who_waits_while_the_disk_is_full_is_told_so(
+    api: Api, hand: Hand, data_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(futures, "FULL_HOLD_S", 0.05)
+    run, sampler = await api.run(await api.session()), await api.sampler(await api.session())
+    await ask(api, sampler, 0)
+    reply = await api.call("save_weights", model_id=run, seq_id=1)
+    monkeypatch.setattr(disk, "LEAST_BYTES", 2**63)
+    told = {
+        "queue_state": "paused_capacity",
+        "queue_state_reason": f"the disk of {data_folder} is full: make room and try again",
+    }
+    waiting = await api.call("retrieve_future", request_id=reply.json()["request_id"])
+    assert (waiting.status_code, waiting.json()) == (408, told)
+    assert told.items() <= (await poll(api, sampler, timeout=0)).items()
+    monkeypatch.setattr(disk, "LEAST_BYTES", 0)
+    assert "disk" not in str(await poll(api, sampler, timeout=0))
