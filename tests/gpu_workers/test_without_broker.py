@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -23,6 +24,7 @@ from operations import services, workers
 from operations.models import Operation
 from tests.conftest import make_folder, remove_folder
 from tests.gpu_workers.bench import WITHIN_S, Bench, body, create
+from tests.support.waiting import eventually
 
 Frozen = tuple[subprocess.Popen[bytes], str]
 
@@ -57,25 +59,23 @@ def test_a_ring_is_not_waited_for_and_gets_through_once_it_can(
     for _ in range(100):
         doorbell.ring("some")
     assert "did not ring" not in caplog.text, "the caller waited for the time-out"
-    deadline = time.monotonic() + WITHIN_S
-    while "did not ring" not in caplog.text:
-        assert time.monotonic() < deadline, "the ring has no time-out"
-        time.sleep(0.05)
+    eventually(lambda: "did not ring" in caplog.text, within_s=WITHIN_S)
     os.kill(process.pid, signal.SIGCONT)
     doorbell.ring("some")
     with redis.Redis(unix_socket_path=socket, socket_timeout=WITHIN_S) as client:
-        while not client.llen(doorbell.queue_of("some")):
-            assert time.monotonic() < deadline, "no ring got through"
-            time.sleep(0.05)
+        eventually(lambda: client.llen(doorbell.queue_of("some")), within_s=WITHIN_S)
         assert int(client.llen(doorbell.queue_of("some"))) < 10, "each ring of many was sent"
+
+
+def reached(begun: list[Any], count: int) -> bool:
+    """Whether so many drains have begun."""
+    return len(begun) >= count
 
 
 def until_done(run_id: str, seq: int) -> None:
     """Wait without the ringing that `Bench.wait` does."""
-    deadline = time.monotonic() + WITHIN_S
-    while not Operation.objects.filter(target=run_id, seq=seq, state="done").exists():
-        assert time.monotonic() < deadline, f"operation {seq} was not done"
-        time.sleep(0.02)
+    operations = Operation.objects.filter(target=run_id, seq=seq, state="done")
+    eventually(operations.exists, within_s=WITHIN_S)
 
 
 def test_drains_follow_each_other_without_a_broker(
@@ -116,8 +116,7 @@ def test_drains_follow_each_other_without_a_broker(
             drains = len(begun)
             asyncio.run(submit(seq))
             until_done(run.id, seq)
-            while len(begun) < drains + 4:
-                time.sleep(0.02)
+            eventually(partial(reached, begun, drains + 4), within_s=WITHIN_S)
     finally:
         worker.stop()
 

@@ -18,7 +18,7 @@ ROW = re.compile(
     r"^\| (?P<words>[^|]+?) \| (?P<what>[^|]+?) \| ?(?P<never>[^|]*?) ?\|$", re.MULTILINE
 )
 # The app's name, as Django's own examples have it: imports, labels, tables and paths.
-APP = re.compile(r"\baccounts(?=[./_\"])|\bfrom accounts\b")
+APP = re.compile(r"\baccounts(?=[./_\"])|\b(?:from|as) accounts\b")
 PLACES = ("platform", "gpu_workers", "sdk", "recipes", "frontend", "docs", "README.md", "manage.py")
 KINDS = {".py", ".md", ".html", ".js", ".css", ".ts", ".tsx", ".proto"}
 # A word that may stand where a path begins so, and why. Empty: nothing else may have it.

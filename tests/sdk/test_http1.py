@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.sdk.stub import Stub
+from tests.support.waiting import eventually_async
 from tinsmith import http1, proxied
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-A: 1\r\nX-A: 2\r\n\r\nok"
@@ -140,7 +141,7 @@ async def test_a_connection_closed_while_idle_costs_nothing() -> None:
     async with connected() as (script, client):
         script.answers = [[OK, None]]
         await get(client)
-        await asyncio.sleep(0.05)
+        await eventually_async(lambda: not any(one.is_usable for one in client._idle))
         await get(client)
         script.answers = [[None]]  # closed at the very moment of the request
         await get(client)
@@ -151,7 +152,7 @@ async def test_what_a_server_says_unasked_is_no_answer() -> None:
     async with connected() as (script, client):
         script.answers = [[OK, b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"]]
         await get(client)
-        await asyncio.sleep(0.05)
+        await eventually_async(lambda: not any(one.is_usable for one in client._idle))
         assert (await get(client)).status == 200
         assert script.connections == 2
 
@@ -223,7 +224,7 @@ async def test_a_closed_client_does_not_connect_again() -> None:
         script.answers = [[OK], [1.0, OK]]
         await get(client)
         under_way = asyncio.ensure_future(get(client))
-        await asyncio.sleep(0.05)
+        await eventually_async(lambda: len(script.requests) == 2)
         await client.close()
         for waiting in (under_way, get(client)):
             with pytest.raises(http1.TransportError):

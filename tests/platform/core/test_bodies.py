@@ -14,6 +14,7 @@ from core import admission, bodies
 from core.admission import Budget, Room
 from core.bodies import Body, Message, TooSlow
 from core.errors import TooManyRequests, Unauthorized
+from tests.support.waiting import eventually_async
 
 LIMIT = 8 * 2**20
 CHUNK = 64 * 1024
@@ -170,9 +171,10 @@ async def test_small_bodies_in_pieces_are_bounded_in_number_and_bytes(
     for upload in uploads:
         upload.chunks_come = 1
     coming = [asyncio.create_task(upload.come()) for upload in uploads]
-    await asyncio.sleep(0.05)
     # two have room, one waits, none more may wait
-    assert [task.done() for task in coming] == [False, False, False, True]
+    await eventually_async(
+        lambda: [task.done() for task in coming], equals=[False, False, False, True]
+    )
     with pytest.raises(TooManyRequests):
         await coming[3]
     uploads[0].chunks_come = len(uploads[0]._chunks)

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from tests.conftest import REPOSITORY
+from tests.support.waiting import eventually
 
 APPLICATION = '''
 """Answers every request at once, or after its body if the path says so."""
@@ -97,6 +98,15 @@ def start(folder: Path, **variables: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, cwd=folder, env={**env, **variables})
 
 
+def answers(port: int) -> bool:
+    """Whether somebody listens there."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
 def serve(folder: Path, **variables: str) -> Iterator[Server]:
     """A server until the test is done."""
     with socket.socket() as probe:
@@ -104,15 +114,8 @@ def serve(folder: Path, **variables: str) -> Iterator[Server]:
         port = probe.getsockname()[1]
     process = start(folder, PORT=str(port), **variables)
     try:
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                assert process.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
+        eventually(lambda: answers(port) or process.poll() is not None, within_s=30)
+        assert process.poll() is None
         yield Server(port, psutil.Process(process.pid))
     finally:
         process.kill()

@@ -16,6 +16,7 @@ from runs import lifecycle, listening
 from runs import services as runs
 from runs.models import Listening, Session
 from tests.support.log import Log
+from tests.support.waiting import eventually_async
 
 LONG_S = lifecycle.EXPIRES_AFTER_S + 60
 
@@ -138,11 +139,10 @@ async def test_a_web_process_listens_from_its_start_to_its_end(
     async def shown() -> float:
         return sum([clock.seconds async for clock in Listening.objects.all()])
 
-    for _ in range(1000):
-        if await shown() > 0.1:
-            break
-        await asyncio.sleep(0.02)
-    assert await shown() > 0.1
+    async def goes_on() -> bool:
+        return await shown() > 0.1
+
+    await eventually_async(goes_on, within_s=20)
     await orders.put({"type": "lifespan.shutdown"})
     assert (await answers.get())["type"] == "lifespan.shutdown.complete"
     await process
