@@ -23,6 +23,8 @@ from core.errors import TooManyRequests
 PER_ADDRESS = parse("10 per 10 minutes")
 # in all, from wherever: an address is easy to come by
 PER_NAME = parse("30 per 10 minutes")
+# a storm would drive everything else out of the log
+PER_LOG_LINE = parse("1 per minute")
 MOST_WAITING = 4
 # after a check, for so many times as long nothing is checked
 REST = 3.0
@@ -57,6 +59,10 @@ class Throttle:
         """Count a failure."""
         for limit, keys in self._counted(address, name, known=False):
             self._limiter.hit(limit, *keys)
+
+    def is_news(self, address: str) -> bool:
+        """Whether the log has not heard of an address's refusals for a minute."""
+        return self._limiter.hit(PER_LOG_LINE, "told", _network(address))
 
     def forget(self) -> None:
         """Count from zero."""

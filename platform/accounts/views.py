@@ -38,8 +38,10 @@ async def sign_in(request: HttpRequest) -> HttpResponse:
             throttle.require(address, name, known=known)
             return await sync_to_async(_try)(request, address, name)
     except TooManyRequests as error:
-        log.warning("a sign-in from %s was refused: %s", address, error.detail)
+        if throttle.is_news(address):
+            log.warning("sign-ins from %s are refused: %s", address, error.detail)
         response = HttpResponse(error.detail, content_type="text/plain", status=error.status)
+        response._has_been_logged = True  # type: ignore[attr-defined]  # Django would, each time
         for header, value in error.headers.items():
             response.headers[header] = value
         return response

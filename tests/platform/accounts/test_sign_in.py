@@ -125,7 +125,7 @@ async def test_a_password_in_the_wrong_field_is_not_audited(browsers: Any) -> No
 
 
 async def test_an_address_that_fails_too_often_is_refused_unchecked(
-    browsers: Any, checked: Checked
+    browsers: Any, checked: Checked, caplog: pytest.LogCaptureFixture
 ) -> None:
     browser = browsers()
     for number in range(sign_in.PER_ADDRESS.amount):
@@ -136,6 +136,7 @@ async def test_an_address_that_fails_too_often_is_refused_unchecked(
         assert (refused.status_code, "sessionid" in browser.http.cookies) == (429, False)
         assert "try again in" in refused.text
     assert checked.count == before
+    assert [record.name for record in caplog.records] == ["accounts.views"], "once a minute"
     assert (await browsers("5.6.7.8").sign_in("boss", PASSWORD)).status_code == 302
 
 
@@ -209,3 +210,18 @@ async def test_after_a_check_the_processor_rests(monkeypatch: pytest.MonkeyPatch
             spans.append((begun, time.monotonic()))
     for (begun, ended), (after, _) in itertools.pairwise(spans):
         assert after - ended >= 3.0 * (ended - begun) * 0.99
+
+
+async def test_the_audit_log_is_read_and_never_written(browsers: Any, boss: User) -> None:
+    browser = browsers()
+    await browser.sign_in("boss", "wrong")
+    await browser.sign_in("boss", PASSWORD)
+    page = await browser.http.get("/admin/audit/entry/")
+    assert page.status_code == 200
+    assert "user.sign_in_failed" in page.text
+    entry = await Entry.objects.afirst()
+    assert entry is not None
+    for path in ("add/", f"{entry.id}/delete/"):
+        assert (await browser.http.get(f"/admin/audit/entry/{path}")).status_code == 403
+    assert (await browser.http.post(f"/admin/audit/entry/{entry.id}/change/")).status_code == 403
+    assert await Entry.objects.acount() == 2
