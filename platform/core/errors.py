@@ -23,6 +23,10 @@ class BadRequest(ApiError):
     status = 400
 
 
+class SessionEnded(BadRequest):
+    """The session that it belongs to takes nothing more."""
+
+
 class Unauthorized(ApiError):
     """No valid API key came with the request."""
 
@@ -33,6 +37,10 @@ class NotFound(ApiError):
     """There is no such thing, or it belongs to another team: the answer is the same."""
 
     status = 404
+
+
+class NoSuchSession(NotFound):
+    """There is no such session, any more."""
 
 
 class Gone(ApiError):

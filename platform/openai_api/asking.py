@@ -12,7 +12,7 @@ import secrets
 import struct
 import time
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -21,7 +21,7 @@ import psycopg
 from accounts.keys import Caller
 from core import hub, ids
 from core.endpoint import Broken, Unavailable
-from core.errors import ApiError, BadRequest, NotFound
+from core.errors import ApiError, NotFound, SessionEnded
 from openai_api import doors
 from openai_api.doors import Chosen, Door
 from openai_api.errors import Refused
@@ -30,6 +30,7 @@ from operations import services as operations
 from operations.announcements import TOKENS
 from operations.partial import Progress
 from operations.services import Failed, Pending
+from runs.lifecycle import ENDED_MESSAGE
 from tinsmith.wire import wire_pb2
 
 log = logging.getLogger(__name__)
@@ -58,13 +59,15 @@ class Question:
     top_logprobs: int
     top_parameter: str  # what the API calls it
 
+    def seeded(self) -> Question:
+        """The same with a seed, so that a sample that is done again says the same."""
+        return self if self.seed is not None else replace(self, seed=secrets.randbits(63))
+
     def body(self, prompt: list[int], sampler_id: str, number: int, live: bool) -> bytes:
         """The operation's body, as clients of the wire protocol send it."""
-        # Always a seed: a sample that is done again after a crash then says the same
-        seed = secrets.randbits(63) if self.seed is None else self.seed
         params: dict[str, Any] = {
             "max_tokens": self.max_tokens,
-            "seed": seed,
+            "seed": self.seed,
             "temperature": self.temperature,
             "top_k": self.top_k,
             "top_p": self.top_p,
@@ -151,13 +154,39 @@ async def _ask_one(
     live: bool,
     events: asyncio.Queue[tuple[int, Event | Exception]],
 ) -> None:
-    """Put what comes of one prompt into `events`; its last is an answer or an exception."""
+    """Put what comes of one prompt into `events`; its last is an answer or an exception.
+
+    A session that ends before that, for whatever reason, is replaced, once. What is asked again has
+    the same seed, so that it goes on saying what it has said.
+    """
+    question = question.seeded()
+    try:
+        try:
+            await _ask_in_session(caller, chosen, question, index, live, events)
+        except (SessionEnded, NotFound):
+            await _ask_in_session(caller, chosen, question, index, live, events)
+    except Exception as error:
+        events.put_nowait((index, error))
+
+
+async def _ask_in_session(
+    caller: Caller,
+    chosen: Chosen,
+    question: Question,
+    index: int,
+    live: bool,
+    events: asyncio.Queue[tuple[int, Event | Exception]],
+) -> None:
+    """Ask in the session there is; one that turns out to have ended is forgotten.
+
+    Raises:
+        SessionEnded, NotFound: the session has ended, or was deleted.
+    """
     door = doors.of(caller)
+    sampler_id = await door.sampler(caller, chosen)
     try:
         with contextlib.ExitStack() as listening:
-            request_id, queue = await _submit(
-                listening, caller, door, chosen, question, index, live
-            )
+            request_id, queue = await _submit(listening, caller, sampler_id, question, index, live)
             try:
                 async with contextlib.aclosing(
                     _follow(caller, door, request_id, queue, question)
@@ -167,49 +196,40 @@ async def _ask_one(
             except BaseException:
                 await _give_up(caller, request_id)
                 raise
-    except Exception as error:
-        events.put_nowait((index, error))
+    except (SessionEnded, NotFound):
+        door.forget(sampler_id)
+        raise
 
 
 async def _submit(
     listening: contextlib.ExitStack,
     caller: Caller,
-    door: Door,
-    chosen: Chosen,
+    sampler_id: str,
     question: Question,
     index: int,
     live: bool,
 ) -> tuple[str, asyncio.Queue[str | None]]:
-    """Append the operation; its request id and where its tokens arrive.
-
-    A session that ended since it was last used is replaced, once.
-    """
-    prompt = question.prompts[index]
-    for last_try in (False, True):
-        sampler_id = await door.sampler(caller, chosen)
-        number = doors.next_number()
-        request_id = ids.request_id(sampler_id, number)
-        # before the submit: what is announced to nobody is lost
-        queue = listening.enter_context(hub.current().queue(TOKENS, request_id))
-        if live:
-            await hub.current().listening()
-        try:
-            await operations.submit_to_sampler(
-                caller=caller,
-                sampler_id=sampler_id,
-                seq=number,
-                body=question.body(prompt, sampler_id, number, live),
-            )
-            return request_id, queue
-        except (BadRequest, NotFound):
-            door.forget(sampler_id)
-            if last_try:
-                raise
-        except BaseException:
-            # cut off in the middle: it may be in the log all the same
-            await _give_up(caller, request_id)
-            raise
-    raise AssertionError("unreachable")
+    """Append the operation; its request id and where its tokens arrive."""
+    number = doors.next_number()
+    request_id = ids.request_id(sampler_id, number)
+    # before the submit: what is announced to nobody is lost
+    queue = listening.enter_context(hub.current().queue(TOKENS, request_id))
+    if live:
+        await hub.current().listening()
+    try:
+        await operations.submit_to_sampler(
+            caller=caller,
+            sampler_id=sampler_id,
+            seq=number,
+            body=question.body(question.prompts[index], sampler_id, number, live),
+        )
+    except (SessionEnded, NotFound):
+        raise
+    except BaseException:
+        # cut off in the middle: it may be in the log all the same
+        await _give_up(caller, request_id)
+        raise
+    return request_id, queue
 
 
 async def _follow(
@@ -245,6 +265,8 @@ async def _follow(
 
 
 def _failure(failed: Failed, question: Question) -> ApiError:
+    if failed.message == ENDED_MESSAGE:
+        return SessionEnded(failed.message)
     if failed.category != "user":
         return Broken(failed.message)
     if question.top_logprobs and "topk_sample_logprobs" in failed.message:

@@ -17,7 +17,7 @@ from catalog import services as catalog
 from catalog.services import OfferedModel
 from checkpoints import services as checkpoints
 from checkpoints.encryption import require_plain
-from core.errors import Gone, NotFound
+from core.errors import Gone, NoSuchSession, NotFound, SessionEnded
 from openai_api.errors import ModelNotFound
 from runs import services as runs
 
@@ -76,20 +76,31 @@ class Door:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def sampler(self, caller: Caller, chosen: Chosen) -> str:
-        """A sampler in an open session."""
+        """A sampler in the session; a new one needs it to be open still, or it is replaced.
+
+        Whether a known one's session is still open shows when something is asked of it.
+        """
         async with self.lock:
             await self._hold_open(caller)
-            assert self.session_id is not None
-            which = (chosen.base.name, chosen.weights_key)
-            if which not in self.samplers:
-                self.samplers[which] = await runs.create_sampler(
-                    caller=caller,
-                    session_id=self.session_id,
-                    number=len(self.samplers),
-                    model_path=chosen.path,
-                    base_model=chosen.base.name,
-                )
-            return self.samplers[which]
+            try:
+                return await self._sampler(caller, chosen)
+            except (SessionEnded, NoSuchSession):
+                self.session_id = None
+                await self._hold_open(caller)
+                return await self._sampler(caller, chosen)
+
+    async def _sampler(self, caller: Caller, chosen: Chosen) -> str:
+        assert self.session_id is not None
+        which = (chosen.base.name, chosen.weights_key)
+        if which not in self.samplers:
+            self.samplers[which] = await runs.create_sampler(
+                caller=caller,
+                session_id=self.session_id,
+                number=len(self.samplers),
+                model_path=chosen.path,
+                base_model=chosen.base.name,
+            )
+        return self.samplers[which]
 
     async def keep_open(self, caller: Caller) -> None:
         """Keep the session alive while something is under way in it."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from core import database, doorbell, hub
-from core.errors import BadRequest, NotFound
+from core.errors import BadRequest, NotFound, SessionEnded
 from core.ids import request_id as make_request_id
 from core.ids import split_request_id
 from operations import completions, retention
@@ -162,7 +162,8 @@ async def submit_to_run(
 
     Raises:
         NotFound: no such run in the caller's team.
-        BadRequest: the run's session has ended, or seq is not a positive 63-bit number.
+        SessionEnded: the run's session has.
+        BadRequest: seq is not a positive 63-bit number.
     """
     if not 1 <= seq < 2**63:
         raise BadRequest(f"seq_id must be a positive number, not {seq}")
@@ -178,7 +179,8 @@ async def submit_to_sampler(
 
     Raises:
         NotFound: no such sampler in the caller's team.
-        BadRequest: the sampler's session has ended, or seq is not a 63-bit number.
+        SessionEnded: the sampler's session has.
+        BadRequest: seq is not a 63-bit number.
     """
     if not 0 <= seq < 2**63:
         raise BadRequest(f"seq_id must not be negative, it is {seq}")
@@ -221,7 +223,7 @@ async def _submit(
             raise NotFound(f"there is no {what} {target}")
         pool, ended_at, worker_id = row
         if ended_at is not None:
-            raise BadRequest(ended(what, target))
+            raise SessionEnded(ended(what, target))
         if kind == Operation.Kind.SAMPLE:
             await announce(conn, pool)
         else:

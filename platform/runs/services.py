@@ -13,7 +13,7 @@ from catalog import services as catalog
 from checkpoints import services as checkpoints
 from checkpoints.encryption import require_plain
 from core import database, ids
-from core.errors import BadRequest, Gone, NotFound
+from core.errors import BadRequest, Gone, NoSuchSession, NotFound, SessionEnded
 from core.metadata import as_text
 from operations import services as operations
 from operations.announcements import Announcement
@@ -335,9 +335,9 @@ async def _require_open_session(conn: database.Connection, caller: Caller, sessi
         )
     ).fetchone()
     if row is None:
-        raise NotFound(f"there is no session {session_id}")
+        raise NoSuchSession(f"there is no session {session_id}")
     if row[0] is not None:
-        raise BadRequest(f"the session {session_id} has ended; start a new one")
+        raise SessionEnded(f"the session {session_id} has ended; start a new one")
 
 
 async def _insert_run(

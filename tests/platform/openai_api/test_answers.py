@@ -15,8 +15,21 @@ from openai_api import doors
 from openai_api.answers import Choice, TextShape
 from openai_api.detokenizer import Detokenizer, Piece, ShownToken
 from openai_api.vocabulary import Vocabulary
+from operations import finish
+from operations.models import Operation
+from runs import lifecycle
 from runs.models import Sampler, Session
-from tests.platform.openai_api.conftest import BASE_MODEL, END, Worker, answer, packed, tokens_of
+from tests.platform.openai_api.conftest import (
+    BASE_MODEL,
+    END,
+    Worker,
+    answer,
+    events,
+    packed,
+    progress,
+    tokens_of,
+)
+from tests.support.hand import Hand
 from tinsmith.wire import wire_pb2
 
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -342,6 +355,61 @@ async def test_an_ended_session_is_replaced(
     await chat(api)
     assert await Session.objects.acount() == 2
     assert worker.targets[0] != worker.targets[1]
+
+
+@pytest.mark.parametrize("end", ["finished", "deleted"])
+@pytest.mark.parametrize("model", ["the same", "a new one"])
+async def test_a_session_is_replaced_on_the_spot(
+    api: httpx.AsyncClient, worker: Worker, checkpoint: str, end: str, model: str
+) -> None:
+    """Whatever is asked next, and by whichever way the session has ended."""
+    await chat(api)
+    session = await Session.objects.aget(tags=["openai"])
+    before = session.id
+    if end == "finished":
+        url = f"http://testserver/api/v1/sessions/{session.id}/finish"
+        key = api.headers["Authorization"].removeprefix("Bearer ")
+        response = await api.post(url, json={}, headers={"X-API-Key": key})
+        assert response.status_code == 200, response.text
+    else:
+        await Operation.objects.all().adelete()
+        await Sampler.objects.all().adelete()
+        await session.adelete()
+    await chat(api, model=BASE_MODEL if model == "the same" else checkpoint)
+    assert not worker.targets[1].startswith(before)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_session_that_ends_under_a_sample_is_replaced(
+    api: httpx.AsyncClient, worker: Worker, hand: Hand, stream: bool
+) -> None:
+    """The sample is asked again, with the same seed: whoever reads along sees it go on."""
+    tokens = tokens_of("Hello you")
+    worker.announcements = [[progress(0, 0, tokens[:3])]]
+
+    def end_session(body: dict[str, Any]) -> bytes | None:
+        if len(worker.bodies) > 1:
+            return answer([*tokens, END])
+        hand.connection.execute("UPDATE runs_session SET ended_at = now(), end_reason = 'success'")
+        (released,) = lifecycle.release_ended(hand.connection, worker_id=hand.worker_id)
+        finish.announce(hand.connection, released.failed_requests)
+        return None
+
+    worker.reply = end_session
+    asked = {"model": BASE_MODEL, "messages": HELLO, "stream": stream}
+    response = await api.post("chat/completions", json=asked)
+    if stream:
+        text = "".join(
+            choice["delta"].get("content", "")
+            for event in events(response)
+            for choice in event["choices"]
+        )
+    else:
+        text = response.json()["choices"][0]["message"]["content"]
+    assert text == "Hello you"
+    first, second = worker.bodies
+    assert first["sampling_session_id"] != second["sampling_session_id"]
+    assert first["sampling_params"] == second["sampling_params"]
 
 
 async def test_use_keeps_the_session_alive(
