@@ -142,11 +142,8 @@ class OpenaiRefusal(msgspec.Struct):
     error: Error
 
 
-_NEUTRAL = "Taken only if it asks for nothing: "
-
 WORDS = {
     "audio": "Always null.",
-    "annotations": "Taken back from answers, and not used.",
     "bytes": "The token's bytes.",
     "cached_tokens": "Tokens of the prompt that were known already.",
     "choices": "The answers.",
@@ -195,10 +192,19 @@ _COMMON = {
     "stream": "Whether the answer comes as it is sampled, in server-sent events.",
     "stream_options": "What a stream also tells.",
     "user": "Taken, and not used.",
-    "presence_penalty": _NEUTRAL + "0.",
-    "frequency_penalty": _NEUTRAL + "0.",
-    "logit_bias": _NEUTRAL + "an empty object.",
 }
+
+
+def _neutral(kind: type[schemas.Sampling]) -> dict[str, str]:
+    """What is said of parameters that are taken if they ask for nothing."""
+    return {
+        name: "Taken only if it asks for nothing: "
+        + (" or ".join(f"`{msgspec.json.encode(value).decode()}`" for value in allowed) or "null")
+        + "."
+        for name, allowed in schemas.NEUTRAL.items()
+        if name in kind.__struct_fields__
+    }
+
 
 FIELDS: dict[type, dict[str, str]] = {
     Models: {"data": "The models."},
@@ -213,33 +219,44 @@ FIELDS: dict[type, dict[str, str]] = {
         "include_usage": "Whether the last event tells the tokens in and out.",
         "include_obfuscation": "Taken, and not used.",
     },
-    schemas.Part: {"type": "`text`, the only kind offered.", "text": "The text."},
-    schemas.Message: {"content": "A text, or parts of one."},
+    schemas.Tool: {"type": "`function`, the only kind offered.", "function": "What to call."},
+    schemas.Function: {
+        "name": "Its name.",
+        "description": "What it does.",
+        "parameters": "JSON Schema of what it is called with.",
+        "strict": "Taken only if it asks for nothing: false.",
+    },
+    schemas.ToolCall: {"function": "What was called."},
+    schemas.CalledFunction: {
+        "name": "Its name.",
+        "arguments": "What it was called with: JSON, as text or as an object.",
+    },
+    schemas.Message: {
+        "content": 'A text, or parts of one: `{"type": "text", "text": "…"}`.',
+        "refusal": "Always null.",
+        "annotations": "Always null or empty.",
+    },
     schemas.Completion: {
+        **_neutral(schemas.Completion),
         **_COMMON,
         "prompt": f"A text, a list of tokens, or a list of up to {schemas.MOST_PROMPTS} of these.",
         "logprobs": "Tell each token's log-probability, and this many of the likeliest.",
-        "echo": _NEUTRAL + "false.",
-        "suffix": _NEUTRAL + "an empty text.",
         "best_of": "Must equal `n`.",
     },
     schemas.Chat: {
+        **_neutral(schemas.Chat),
         **_COMMON,
         "messages": "The chat so far.",
         "max_completion_tokens": "How many tokens to sample at most; it goes before `max_tokens`.",
         "logprobs": "Whether to tell each token's log-probability.",
         "top_logprobs": "How many of the likeliest tokens to tell at each place.",
-        "tools": "Descriptions of tools, for the model's chat template.",
-        "tool_choice": _NEUTRAL + "`auto`, or `none`, which hides the tools.",
-        "parallel_tool_calls": "Taken, and not used.",
-        "response_format": _NEUTRAL + '`{"type": "text"}`.',
-        "chat_template_kwargs": "Further variables of the model's chat template.",
+        "tools": "Functions that the model may call, if its chat template shows them to it.",
+        "tool_choice": "`auto`, or `none`, which hides the tools.",
+        "chat_template_kwargs": "Further variables that the model's chat template reads.",
         "metadata": "Taken, and not used.",
         "safety_identifier": "Taken, and not used.",
         "prompt_cache_key": "Taken, and not used: prompts are always cached.",
-        "service_tier": _NEUTRAL + "`auto` or `default`.",
-        "store": _NEUTRAL + "false.",
-        "modalities": _NEUTRAL + '`["text"]`.',
+        "prompt_cache_retention": "Taken, and not used.",
     },
 }
 

@@ -52,6 +52,16 @@ class Sampling(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     logit_bias: dict[str, float] | None = None
+    # names of other servers, which their clients send as they are wont to
+    min_p: Any = None
+    repetition_penalty: Any = None
+    length_penalty: Any = None
+    min_tokens: Any = None
+    ignore_eos: Any = None
+    use_beam_search: Any = None
+    stop_token_ids: Any = None
+    skip_special_tokens: Any = None
+    include_stop_str_in_output: Any = None
 
 
 class Completion(Sampling, kw_only=True):
@@ -64,26 +74,51 @@ class Completion(Sampling, kw_only=True):
     best_of: int | None = None
 
 
-class Part(msgspec.Struct):
-    """A piece of a message; only text is taken."""
+class Function(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A function that the model may call."""
+
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Tool(msgspec.Struct, forbid_unknown_fields=True):
+    """What the model may call; only functions are taken."""
 
     type: str
-    text: str | None = None
+    function: Function
+
+
+class CalledFunction(msgspec.Struct, forbid_unknown_fields=True):
+    """Which function was called, and with what: JSON, as the model wrote it."""
+
+    name: str
+    arguments: str | dict[str, Any]
+
+
+class ToolCall(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """A call that an assistant made."""
+
+    id: str | None = None
+    type: str | None = None
+    function: CalledFunction
 
 
 class Message(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """One message of a chat. What answers of ours hold is taken back as it is."""
+    """One message of a chat; parts of its content must be text."""
 
     role: str
-    content: str | list[Part] | None = None
+    content: str | list[dict[str, Any]] | None = None
     name: str | None = None
-    tool_calls: list[dict[str, Any]] | None = None
+    tool_calls: list[ToolCall] | None = None
     tool_call_id: str | None = None
     reasoning_content: str | None = None
-    refusal: str | None = None
-    annotations: list[Any] | None = None
-    audio: None = None
-    function_call: None = None
+    # answers have them, with nothing in them
+    refusal: Any = None
+    annotations: Any = None
+    audio: Any = None
+    function_call: Any = None
 
 
 class Chat(Sampling, kw_only=True):
@@ -93,19 +128,32 @@ class Chat(Sampling, kw_only=True):
     max_completion_tokens: Positive | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=MOST_TOP_LOGPROBS)] | None = None
-    tools: list[dict[str, Any]] | None = None
+    tools: list[Tool] | None = None
     tool_choice: Any = None
-    parallel_tool_calls: bool | None = None
     response_format: dict[str, Any] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     # said about a request, not asked of the model
     metadata: dict[str, str] | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
+    prompt_cache_retention: str | None = None
     # taken only if they ask for nothing (see NEUTRAL)
     service_tier: str | None = None
     store: bool | None = None
     modalities: list[str] | None = None
+    parallel_tool_calls: bool | None = None
+    functions: Any = None
+    function_call: Any = None
+    prediction: Any = None
+    reasoning_effort: Any = None
+    verbosity: Any = None
+    web_search_options: Any = None
+    audio: Any = None
+    moderation: Any = None
+    prompt_cache_options: Any = None
+    # names of other servers
+    add_generation_prompt: Any = None
+    continue_final_message: Any = None
 
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {
@@ -119,8 +167,29 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "service_tier": ("auto", "default"),
     "store": (False,),
     "modalities": (["text"],),
+    "parallel_tool_calls": (True,),
+    "functions": ([],),
+    "function_call": ("auto", "none"),
+    "prediction": (),
+    "reasoning_effort": (),
+    "verbosity": ("medium",),
+    "web_search_options": (),
+    "audio": (),
+    "moderation": (),
+    "prompt_cache_options": (),
+    "min_p": (0,),
+    "repetition_penalty": (1,),
+    "length_penalty": (1,),
+    "min_tokens": (0,),
+    "ignore_eos": (False,),
+    "use_beam_search": (False,),
+    "stop_token_ids": ([],),
+    "skip_special_tokens": (True,),
+    "include_stop_str_in_output": (False,),
+    "add_generation_prompt": (True,),
+    "continue_final_message": (False,),
 }
-"""Parameters that are taken with these values (or null) alone."""
+"""Parameters that are taken with these values (or null) alone: what they say is done anyway."""
 
 
 def check(wanted: Completion | Chat) -> None:
@@ -132,9 +201,9 @@ def check(wanted: Completion | Chat) -> None:
     for name, allowed in NEUTRAL.items():
         value = getattr(wanted, name, None)
         if value is not None and value not in allowed:
+            instead = f" or use {' or '.join(map(_shown, allowed))}" if allowed else ""
             raise Refused(
-                f"{name} {_shown(value)} is not offered; "
-                f"leave it out or use {' or '.join(map(_shown, allowed))}",
+                f"{name} {_shown(value)} is not offered; leave it out{instead}",
                 name,
                 "unsupported_parameter",
             )

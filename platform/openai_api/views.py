@@ -5,21 +5,19 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import msgspec
 from django.http import HttpResponse
 
 from checkpoints import services as checkpoints
 from checkpoints.services import CheckpointInfo
 from core.endpoint import reply
 from core.errors import NotFound
-from openai_api import doors, schemas, vocabulary
+from openai_api import chats, doors, schemas, vocabulary
 from openai_api.answers import ChatShape, Shape, TextShape
 from openai_api.asking import Question
 from openai_api.completing import Task, complete
 from openai_api.doors import Chosen
 from openai_api.endpoint import Call
 from openai_api.errors import Refused
-from openai_api.templates import BadChat
 from openai_api.vocabulary import Vocabulary
 
 # what OpenAI's own completions give when they are not told
@@ -97,9 +95,9 @@ async def chat_completions(call: Call) -> HttpResponse:
     chosen = await doors.choose(call.caller, wanted.model)
     words = await vocabulary.of_model(chosen.base)
     if len(call.request.body) > LARGE_CHAT_BYTES:
-        prompt = await asyncio.to_thread(_chat_prompt, words, wanted)
+        prompt = await asyncio.to_thread(chats.prompt_of, words, wanted)
     else:
-        prompt = _chat_prompt(words, wanted)
+        prompt = chats.prompt_of(words, wanted)
     question = _question(
         wanted,
         chosen,
@@ -139,62 +137,6 @@ def _are_tokens(given: Any) -> bool:
     return isinstance(given, list) and all(
         isinstance(item, int) and not isinstance(item, bool) and 0 <= item < 2**31 for item in given
     )
-
-
-def _chat_prompt(words: Vocabulary, wanted: schemas.Chat) -> list[int]:
-    """The chat as the model's template writes it, in tokens."""
-    tools = wanted.tools if wanted.tool_choice != "none" else None
-    messages = [_message(number, message) for number, message in enumerate(wanted.messages)]
-    try:
-        text = words.render(messages, tools or None, wanted.chat_template_kwargs or {})
-    except BadChat as error:
-        raise Refused(f"the model's chat template refuses this: {error}", "messages") from None
-    return words.encode(text, special=False)
-
-
-def _message(number: int, message: schemas.Message) -> dict[str, Any]:
-    """A message as templates know it: plain text, arguments of tool calls as objects."""
-    if message.role not in schemas.ROLES:
-        raise Refused(
-            f"messages[{number}] has the role {message.role!r}; "
-            f"allowed: {', '.join(schemas.ROLES)}",
-            f"messages[{number}].role",
-        )
-    role = "system" if message.role == "developer" else message.role
-    result: dict[str, Any] = {"role": role, "content": _content(number, message)}
-    for name in ("name", "tool_call_id", "reasoning_content"):
-        value = getattr(message, name)
-        if value is not None:
-            result[name] = value
-    if message.tool_calls:
-        result["tool_calls"] = [_tool_call(item) for item in message.tool_calls]
-    return result
-
-
-def _content(number: int, message: schemas.Message) -> str:
-    if isinstance(message.content, list):
-        for part in message.content:
-            if part.type != "text" or part.text is None:
-                raise Refused(
-                    f"messages[{number}] has content of type {part.type!r}; allowed: text",
-                    f"messages[{number}].content",
-                )
-        return "".join(part.text or "" for part in message.content)
-    if message.content is None and message.role != "assistant":
-        raise Refused(f"messages[{number}] has no content", f"messages[{number}].content")
-    return message.content or ""
-
-
-def _tool_call(given: dict[str, Any]) -> dict[str, Any]:
-    function = given.get("function")
-    arguments = function.get("arguments") if isinstance(function, dict) else None
-    if not isinstance(arguments, str):
-        return given
-    try:
-        read = msgspec.json.decode(arguments)
-    except msgspec.DecodeError:
-        return given
-    return given | {"function": function | {"arguments": read}}  # type: ignore[operator]
 
 
 def _question(

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 from catalog import tokenizer_files
 from catalog.services import OfferedModel
 from openai_api import text_streams
+from openai_api.chat_tokens import ChatTokenizer, control_tokens
 from openai_api.errors import Refused
-from openai_api.templates import ChatTemplate
+from openai_api.marking import Alphabet
+from openai_api.templates import INSEPARABLE, BadChat, BadTemplate, ChatTemplate
 from openai_api.text_streams import ByteStream, Pieces, PieceStream, TextStream
 
 if TYPE_CHECKING:
@@ -44,9 +46,15 @@ class Vocabulary:
         config = _json(folder / "tokenizer_config.json")
         special = {name: _content(config.get(name)) for name in _SPECIAL_NAMES}
         self._special = {name: text for name, text in special.items() if text}
-        self._templates = _templates(folder, config, self._special)
         self.end_tokens = frozenset(self._end_tokens(folder))
         self._added = self._tokenizer.get_added_tokens_decoder()
+        sources = _template_sources(folder, config)
+        control = control_tokens(self._added, sources.values())
+        self._templates = _compile(sources, self._special, control)
+        self._chats = ChatTokenizer(self._tokenizer, control, Alphabet(control.values()))
+        self._control_texts = re.compile(
+            "|".join(re.escape(text) for text in control.values() if text) or "(?!)"
+        )
         decoder = json.loads(self._tokenizer.to_str()).get("decoder")
         self._bytes = _bytes_of_characters()
         self._byte_level = text_streams.kind_of(decoder) == "bytes"
@@ -113,6 +121,19 @@ class Vocabulary:
 
         return Pieces(self.decode, self._is_silent, is_byte, anchor)
 
+    def template(self, tools: list[dict[str, Any]] | None) -> ChatTemplate:
+        """The chat template for chats with these tools, or without.
+
+        Raises:
+            NoTokenizer: the model has none that can be read.
+        """
+        found = self._templates.get("tool_use" if tools else "default")
+        found = found or self._templates.get("default")
+        if isinstance(found, ChatTemplate):
+            return found
+        why = f"a chat template that cannot be read ({found})" if found else "no chat template"
+        raise NoTokenizer(f"this model has {why}; use /v1/completions with a prompt", "model")
+
     def render(
         self,
         messages: list[dict[str, Any]],
@@ -124,13 +145,39 @@ class Vocabulary:
         Raises:
             BadChat: the template refuses it. NoTokenizer: the model has no chat template.
         """
-        template = self._templates.get("tool_use" if tools else "default")
-        template = template or self._templates.get("default")
-        if template is None:
-            raise NoTokenizer(
-                "this model has no chat template; use /v1/completions with a prompt", "model"
-            )
-        return template.render(messages, tools, options)
+        return self.template(tools).render(messages, tools, options)
+
+    def chat(
+        self,
+        messages: list[dict[str, Any]],
+        tools: list[dict[str, Any]] | None,
+        options: dict[str, Any],
+    ) -> list[int]:
+        """The prompt of a chat in tokens; its control tokens are the template's, whatever is said.
+
+        Raises:
+            BadChat: the template refuses it. NoTokenizer: the model has no chat template.
+        """
+        template = self.template(tools)
+        prompt = template.render_marked(messages, tools, options)
+        tokens = self._chats.encode(prompt)
+        if tokens is not None:
+            return tokens
+        # With the texts of control tokens taken out of what was said, none may be left but the
+        # template's: else it makes some in a way that is not seen here
+        tame = template.render_marked(*map(self._tame, (messages, tools, options)))
+        if self._chats.encode(tame) is None:
+            raise BadChat(INSEPARABLE)
+        return self._chats.encode_strictly(prompt)
+
+    def _tame(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self._control_texts.sub(lambda found: "x" * len(found[0]), value)
+        if isinstance(value, list):
+            return [self._tame(item) for item in value]
+        if isinstance(value, dict):
+            return {self._tame(key): self._tame(item) for key, item in value.items()}
+        return value
 
     def _end_tokens(self, folder: Path) -> list[int]:
         """The tokens that end an answer, as the engine reads them from the same files."""
@@ -153,14 +200,25 @@ def _content(token: Any) -> str | None:
     return token.get("content") if isinstance(token, dict) else token
 
 
-def _templates(
-    folder: Path, config: dict[str, Any], special: dict[str, str]
-) -> dict[str, ChatTemplate]:
+def _template_sources(folder: Path, config: dict[str, Any]) -> dict[str, str]:
     """The chat templates by name; a single one is called `default`."""
     found = tokenizer_files.read(folder / "chat_template.jinja") or config.get("chat_template")
     if isinstance(found, str):
         found = [{"name": "default", "template": found}]
-    return {item["name"]: ChatTemplate(item["template"], special) for item in found or []}
+    return {item["name"]: item["template"] for item in found or []}
+
+
+def _compile(
+    sources: dict[str, str], special: dict[str, str], control: dict[int, str]
+) -> dict[str, ChatTemplate | BadTemplate]:
+    """The templates; of one that cannot be compiled, why."""
+    made: dict[str, ChatTemplate | BadTemplate] = {}
+    for name, source in sources.items():
+        try:
+            made[name] = ChatTemplate(source, special, control.values())
+        except BadTemplate as error:
+            made[name] = error
+    return made
 
 
 def _bytes_of_characters() -> dict[str, int]:

@@ -108,13 +108,12 @@ async def test_what_is_asked_for_is_asked(api: httpx.AsyncClient, worker: Worker
 
 
 async def test_messages_of_every_kind(api: httpx.AsyncClient, worker: Worker) -> None:
-    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
     await chat(
         api,
         messages=[
             {"role": "developer", "content": [{"type": "text", "text": "Be "}, KIND]},
             {"role": "user", "content": "u\u0000"},
-            {"role": "assistant", "content": None, "tool_calls": [call], "refusal": None},
+            {"role": "assistant", "content": None, "refusal": None, "annotations": []},
             {"role": "tool", "content": "4", "tool_call_id": "1"},
         ],
     )

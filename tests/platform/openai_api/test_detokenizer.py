@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders, models
 
 from gpu_workers import nano
 from openai_api.detokenizer import Detokenizer, ShownToken
@@ -15,10 +15,8 @@ from openai_api.vocabulary import NoTokenizer, Vocabulary
 from tests.platform.openai_api import tokenizers_of_all_kinds as kinds
 
 NANO = ("nano-qwen3", "nano-llama3")
-TEMPORARY = tempfile.TemporaryDirectory(prefix="tinsmith-test-")
-FOLDER = Path(TEMPORARY.name)
 WORDS = {name: Vocabulary(nano.folder(name)) for name in NANO}
-WORDS |= {name: Vocabulary(kinds.write(name, FOLDER / name)) for name in kinds.NAMES}
+WORDS |= {name: Vocabulary(kinds.write(name)) for name in kinds.NAMES}
 PIECES = {name: kinds.make(name).get_vocab_size() for name in kinds.NAMES} | dict.fromkeys(
     NANO, 450
 )
@@ -144,8 +142,6 @@ def test_only_the_beginning_of_a_text_loses_its_space() -> None:
 
 
 def test_a_tokenizer_that_tells_text_in_no_known_way_is_refused(tmp_path: Path) -> None:
-    from tokenizers import Tokenizer, decoders, models
-
     made = Tokenizer(models.BPE({"a": 0, "b</w>": 1}, []))
     made.decoder = decoders.BPEDecoder()
     made.save(str(tmp_path / "tokenizer.json"))

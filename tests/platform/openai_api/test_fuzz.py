@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from catalog.models import BaseModel
 from tests.platform.openai_api.conftest import BASE_MODEL, END, Worker, answer
+from tests.platform.openai_api.tokenizers_of_all_kinds import THINKING, with_template
 
 VALUES = st.recursive(
     st.none()
@@ -31,9 +33,10 @@ GOOD = {
         "model": BASE_MODEL,
         "messages": [
             {"role": "user", "content": "Hi"},
-            {"role": "assistant", "content": None, "tool_calls": [{"function": {}}]},
+            {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]},
+            {"role": "tool", "content": "a", "tool_call_id": "b"},
         ],
-        "tools": [{"type": "function"}],
+        "tools": [{"type": "function", "function": {"name": "f"}}],
         "chat_template_kwargs": {"enable_thinking": True},
         "max_tokens": 3,
         "logprobs": True,
@@ -41,6 +44,7 @@ GOOD = {
     },
     "completions": {"model": BASE_MODEL, "prompt": "Hi", "max_tokens": 3, "logprobs": 1},
 }
+TEMPLATE = THINKING + "{{ enable_thinking }}"
 NAMES = ["model", "messages", "prompt", "n", "stop", "seed", "stream", "tools", "temperature"]
 NAMES += ["chat_template_kwargs", "stream_options", "tool_choice", "logprobs", "user", "echo"]
 
@@ -71,9 +75,15 @@ def requests(draw: st.DrawFn) -> tuple[str, bytes]:
 
 @pytest.mark.timeout(300)
 async def test_exchanged_parts(
-    api: httpx.AsyncClient, worker: Worker, caplog: pytest.LogCaptureFixture
+    api: httpx.AsyncClient,
+    worker: Worker,
+    base_model: BaseModel,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    await BaseModel.objects.aupdate(tokenizer_id=str(with_template(TEMPLATE)))
     worker.reply = lambda body: answer(*[[72, END]] * body["num_samples"])
+    good = await api.post("chat/completions", json=GOOD["chat/completions"])
+    assert good.status_code == 200, good.text
     for route, body in examples():
         response = await api.post(route, content=body)
         assert response.status_code in (200, 400, 404), (body, response.text)
