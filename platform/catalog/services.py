@@ -8,7 +8,7 @@ from datetime import datetime
 from django.core.exceptions import ValidationError
 
 from catalog.models import BaseModel
-from catalog.sources import BadSource, inspect
+from catalog.sources import BadSource, inspect, is_hub_id
 from core.database import connection
 
 _COLUMNS = (
@@ -52,6 +52,15 @@ async def find_offered(name: str) -> OfferedModel | None:
         )
         row = await cursor.fetchone()
     return OfferedModel(*row) if row else None
+
+
+def shown_tokenizer_id(name: str, tokenizer_id: str) -> str:
+    """What users are told of where a tokenizer comes from: a hub id, never a folder of the server.
+
+    A folder's tokenizer goes by the base model's name: clients look for a folder or a hub
+    repository of that name.
+    """
+    return tokenizer_id if is_hub_id(tokenizer_id) else name
 
 
 def register(

@@ -47,6 +47,11 @@ class SourceInfo:
     max_context_length: int
 
 
+def is_hub_id(source: str) -> bool:
+    """Whether a source is written as hub ids are, and not as a folder."""
+    return _HUB_ID.fullmatch(source) is not None
+
+
 def inspect(source: str) -> SourceInfo:
     """Read the configuration of a folder (made absolute) or a hub id.
 
@@ -59,7 +64,7 @@ def inspect(source: str) -> SourceInfo:
         config = _parse(folder / "config.json")
         if not any(folder.glob("*.safetensors")):
             raise BadSource(f"{source} holds no *.safetensors file")
-    elif _HUB_ID.fullmatch(source):
+    elif is_hub_id(source):
         config = _parse(_download_config(source))
     else:
         raise BadSource(f"{source!r} is neither a folder nor a hub id such as Qwen/Qwen3-0.6B")

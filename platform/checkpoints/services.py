@@ -17,6 +17,7 @@ from audit import services as audit
 from checkpoints import leftovers
 from core import database, ids
 from core.errors import ApiError, BadRequest, NotFound
+from core.words import did_you_mean
 
 MIN_TTL_S, MAX_TTL_S = 3600, 315_360_000
 # a run's checkpoints are listed whole, up to so many
@@ -68,6 +69,7 @@ JOIN runs_trainingrun r ON r.id = c.run_id
 JOIN catalog_basemodel b ON b.id = r.base_model_id
 WHERE {LIVE}
 """
+NEAREST_OF = 200
 _BY_ADDRESS = f"""{_SELECT} AND c.run_id = %s AND c.segment = %s AND c.name = %s
                   AND (c.team_id = ANY(%s) OR c.public)"""
 
@@ -92,10 +94,23 @@ async def find_readable(
             await cursor.execute(_BY_ADDRESS, (*address, teams))
             found = await cursor.fetchone()
         if found is None:
-            raise NotFound(f"there is no checkpoint {path}")
+            names = await _addresses(conn, caller, address[0])
+            raise NotFound(f"there is no checkpoint {path}{did_you_mean(path, names)}")
         if lender is not None and found.team_id == lender.team_id != caller.team_id:
             await audit.record(conn, lender, "checkpoint.read", path, by_team=caller.team_name)
     return found
+
+
+async def _addresses(conn: database.Connection, caller: Caller, run_id: str) -> list[str]:
+    """The newest checkpoints of a run of the team's, for who has misspelt one."""
+    cursor = await conn.execute(
+        f"""
+        SELECT c.segment, c.name FROM checkpoints_checkpoint c
+        WHERE {LIVE} AND c.run_id = %s AND c.team_id = %s ORDER BY c.id DESC LIMIT {NEAREST_OF}
+        """,
+        (run_id, caller.team_id),
+    )
+    return [str(ids.CheckpointPath(run_id, *row)) for row in await cursor.fetchall()]
 
 
 async def lender_of(weights_access_token: str) -> Caller:

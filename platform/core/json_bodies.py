@@ -8,10 +8,21 @@ from typing import Any, TypeVar, get_args
 import msgspec
 
 from core.errors import BadRequest
+from core.words import did_you_mean
 
 _PLACE = r"(?: - at `\$(?P<at>.*)`)?"
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*?)`" + _PLACE, re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(?P<name>.*?)`" + _PLACE, re.DOTALL)
+_WRONG_KIND = re.compile(r"Expected `(?P<wanted>[^`]*)`, got `(?P<given>[^`]*)`")
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "an object",
+    "datetime": "a time",
+}
 _INDEX = re.compile(r"\[[^]]*\]")
 _OTHER = re.compile(r".*?" + _PLACE, re.DOTALL)
 
@@ -61,15 +72,26 @@ def _explain(message: str, schema: type[Any]) -> BadField:
     unknown = _UNKNOWN.fullmatch(message)
     if unknown is not None:
         place = (unknown["at"] or "").removeprefix(".")
-        allowed = ", ".join(_field_names(schema, place))
+        names = _field_names(schema, place)
         where = f" in {place}" if place else ""
-        detail = f"unknown field `{unknown['name']}`{where}; allowed: {allowed}"
+        near = did_you_mean(unknown["name"], names)
+        detail = f"unknown field `{unknown['name']}`{where}{near}; allowed: {', '.join(names)}"
         return BadField(detail, f"{place}.{unknown['name']}".removeprefix("."))
     detail = message.replace("Object missing", "missing").replace("$.", "").replace("$", "body")
     match = _MISSING.fullmatch(message) or _OTHER.fullmatch(message)
     found = match.groupdict() if match is not None else {}
-    names = [(found.get("at") or "").removeprefix("."), found.get("name") or ""]
-    return BadField(detail, ".".join(filter(None, names)) or None)
+    parts = [(found.get("at") or "").removeprefix("."), found.get("name") or ""]
+    place = ".".join(filter(None, parts))
+    wrong = _WRONG_KIND.match(message)
+    if wrong is not None:
+        wanted, given = (_in_words(wrong[name]) for name in ("wanted", "given"))
+        detail = f"{place or 'the body'} must be {wanted}, not {given}"
+    return BadField(detail, place or None)
+
+
+def _in_words(kinds: str) -> str:
+    """msgspec's names of JSON's kinds as people call them."""
+    return " or ".join(_KINDS.get(kind, kind) for kind in kinds.split(" | "))
 
 
 def _field_names(schema: type[Any], place: str) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from catalog.services import OfferedModel
 from checkpoints import services as checkpoints
 from checkpoints.encryption import require_plain
 from core.errors import Gone, NoSuchSession, NotFound, SessionEnded
+from core.words import did_you_mean
 from openai_api.errors import ModelNotFound
 from runs import services as runs
 
@@ -55,7 +56,8 @@ async def choose(caller: Caller, name: str) -> Chosen:
     offered = {} if "\0" in name else {m.name: m for m in await sampleable_models()}
     if base_name not in offered:
         raise ModelNotFound(
-            f"the model {name!r} does not exist; offered: {', '.join(offered) or 'none'}, "
+            f"the model {name!r} does not exist{did_you_mean(name, offered)}; "
+            f"offered: {', '.join(offered) or 'none'}, "
             "and checkpoints by their tinker:// path"
         )
     return Chosen(name, offered[base_name], path, key)

@@ -11,6 +11,7 @@ from checkpoints import services as checkpoints
 from checkpoints.services import CheckpointInfo
 from core.endpoint import reply
 from core.errors import NotFound
+from core.words import misplaced
 from openai_api import chats, doors, schemas, vocabulary
 from openai_api.answers import ChatShape, Shape, TextShape
 from openai_api.asking import Question
@@ -113,7 +114,8 @@ async def chat_completions(call: Call) -> HttpResponse:
 
 async def nothing(call: Call, address: str) -> HttpResponse:
     """What every other address answers."""
-    raise NotFound(f"there is no {call.request.method} /v1/{address}")
+    hint = misplaced(f"/v1/{address}")
+    raise NotFound(f"there is no {call.request.method} /v1/{address}{hint and f'; {hint}'}")
 
 
 def _prompts(given: Any) -> list[str | list[int]]:

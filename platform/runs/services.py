@@ -15,6 +15,7 @@ from checkpoints.encryption import require_plain
 from core import database, ids
 from core.errors import BadRequest, Gone, NoSuchSession, NotFound, SessionEnded
 from core.metadata import as_text
+from core.words import did_you_mean
 from operations import services as operations
 from operations.announcements import Announcement
 from operations.models import Operation
@@ -315,8 +316,11 @@ async def sampler_info(*, caller: Caller, sampler_id: str) -> SamplerInfo:
 async def _offered(name: str) -> catalog.OfferedModel:
     model = await catalog.find_offered(name)
     if model is None:
-        names = ", ".join(model.name for model in await catalog.offered_models())
-        raise BadRequest(f"unknown base model {name!r}; offered: {names or 'none'}")
+        names = [model.name for model in await catalog.offered_models()]
+        raise BadRequest(
+            f"unknown base model {name!r}{did_you_mean(name, names)}; "
+            f"offered: {', '.join(names) or 'none'}"
+        )
     return model
 
 

@@ -9,6 +9,7 @@ from django.urls import path, re_path
 
 from accounts.models import Scope
 from core.errors import NotFound
+from core.words import misplaced
 from tinker_api.endpoint import Call, endpoint
 from tinker_api.views import (
     checkpoints,
@@ -37,7 +38,8 @@ sample = partial(endpoint, scope=Scope.SAMPLE)
 
 
 async def _nothing(call: Call, address: str) -> HttpResponse:
-    raise NotFound(f"there is no /api/v1/{address}")
+    hint = misplaced(f"/api/v1/{address}")
+    raise NotFound(f"there is no /api/v1/{address}{hint and f'; {hint}'}")
 
 
 urlpatterns = [

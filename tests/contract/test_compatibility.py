@@ -25,10 +25,13 @@ REFUSED_ON_PURPOSE = {
     "audio (dmel) chunks",
     "optimizer dimuon",
 }
+HUB_OR_FOLDER = (
+    "the public client looks on the hub, or for a folder of the model's name; ours asks the server"
+)
 REMARKS = {
     "loss stable_reinforce": "own definition: the hosted service has not published its formula",
-    "`SamplingClient.get_tokenizer`": "the public client looks on the hub, or for a folder of the "
-    "model's name; ours asks the server",
+    "`TrainingClient.get_tokenizer`": HUB_OR_FOLDER,
+    "`SamplingClient.get_tokenizer`": HUB_OR_FOLDER,
     "loss of one's own, by create_custom_loss": "runs in the client; uploaded graphs are refused",
 }
 ADDED = ("log", "log_rollouts", "get_run_metrics", "get_run_rollouts", "download_checkpoint")

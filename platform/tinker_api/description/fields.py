@@ -62,7 +62,7 @@ WORDS = {
     "time": "When it was kept.",
     "tokens": "The tokens.",
     "tinker_path": "The checkpoint's `tinker://` path.",
-    "tokenizer_id": "The folder or hub id that the tokenizer comes from.",
+    "tokenizer_id": "The hub id that the tokenizer comes from, else the base model's name.",
     "total_count": "Rows there are.",
     "train_attn": "Whether attention layers are trained.",
     "train_mlp": "Whether MLP layers are trained.",

@@ -9,6 +9,7 @@ from django.http import HttpResponse
 from catalog import services as catalog
 from catalog import tokenizer_files
 from core.errors import NotFound
+from core.words import did_you_mean
 from tinker_api.endpoint import Call, reply
 
 
@@ -17,11 +18,13 @@ async def tokenizer(call: Call, name: str) -> HttpResponse:
     offered = {model.name: model for model in await catalog.offered_models()}
     model = offered.get(name)
     if model is None:
-        raise NotFound(f"there is no base model {name!r}; on offer: {', '.join(offered)}")
+        near = did_you_mean(name, offered)
+        raise NotFound(f"there is no base model {name!r}{near}; on offer: {', '.join(offered)}")
     files = await asyncio.to_thread(tokenizer_files.read_all, model.tokenizer_id)
     if not files:
         raise NotFound(
-            f"the tokenizer of {name} ({model.tokenizer_id}) is not on this server and could not "
+            f"the tokenizer of {name} is not on this server and could not "
             "be fetched from the hub; load it from the hub in your program"
         )
-    return reply({"tokenizer_id": model.tokenizer_id, "files": files})
+    shown = catalog.shown_tokenizer_id(name, model.tokenizer_id)
+    return reply({"tokenizer_id": shown, "files": files})

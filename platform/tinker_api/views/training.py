@@ -6,6 +6,7 @@ from typing import Any
 
 from django.http import HttpResponse
 
+from catalog import services as catalog
 from checkpoints import encryption, grants
 from core.errors import BadRequest, UnsupportedMediaType
 from operations import services as operations
@@ -65,7 +66,7 @@ async def get_info(call: Call) -> HttpResponse:
             "model_data": {
                 "arch": info.family,
                 "model_name": info.base_model,
-                "tokenizer_id": info.tokenizer_id,
+                "tokenizer_id": catalog.shown_tokenizer_id(info.base_model, info.tokenizer_id),
             },
             "is_lora": True,
             "lora_rank": info.rank,

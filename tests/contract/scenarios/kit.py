@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import os
+import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 
+NANO = Path(__file__).resolve().parents[3] / "gpu_workers" / "nano"
 # Long enough for a busy machine, short enough to notice what never ends
 WAIT_S = 120.0
 RANK = 8
@@ -64,6 +67,16 @@ class Kit:
         options = {"rank": RANK, "seed": SEED} | arguments
         service = service or self.service()
         return done(service.create_lora_training_client(base_model, **options))
+
+    def offer_tokenizers(self) -> None:
+        """Where the public client looks for a tokenizer offline: a folder of the model's name."""
+        home = Path(tempfile.mkdtemp())
+        for folder in NANO.iterdir():
+            if folder.is_dir():
+                place = home / "tinsmith" / folder.name
+                place.parent.mkdir(exist_ok=True)
+                place.symlink_to(folder)
+        os.chdir(home)
 
     def datum(self, tokens: Sequence[int], **inputs: Any) -> Any:
         """Next-token prediction on `tokens`, all weights 1 unless `inputs` say otherwise."""

@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 import datetime
 import inspect
-import os
-import tempfile
 import urllib.request
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,15 +32,8 @@ class World:
         self.session = self.training.get_info().model_id.partition(":")[0]
         self.data = kit.batch(2)
         self.kept = self.saved()
-        self._offer_tokenizer()
+        kit.offer_tokenizers()
         self._names = iter(range(1000))
-
-    def _offer_tokenizer(self) -> None:
-        """Where the public client looks for a model's tokenizer: a folder of the model's name."""
-        place = Path(tempfile.mkdtemp()) / self.base_model
-        place.parent.mkdir(parents=True)
-        place.symlink_to(self.training.get_info().model_data.tokenizer_id)
-        os.chdir(place.parents[1])
 
     def name(self) -> str:
         """A checkpoint's name that is not taken."""

@@ -51,6 +51,7 @@ def base(kit: Kit, base_model: str) -> dict[str, Any]:
 
 def stops(kit: Kit, base_model: str) -> dict[str, Any]:
     """Stop tokens and stop strings, taken from what the model says unasked."""
+    kit.offer_tokenizers()
     service = kit.service()
     sampler = done(service.create_sampling_client(base_model=base_model))
 

@@ -33,6 +33,7 @@ def info(kit: Kit, base_model: str) -> dict[str, Any]:
 
 def tokenizer(kit: Kit, base_model: str) -> dict[str, Any]:
     """The tokenizer, found without a hub."""
+    kit.offer_tokenizers()
     found = kit.training(base_model).get_tokenizer()
     tokens = found.encode("Pig Latin", add_special_tokens=False)
     chat = found.apply_chat_template(

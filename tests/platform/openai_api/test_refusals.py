@@ -102,7 +102,7 @@ async def test_a_model_that_is_not_for_sampling(
 
 
 CHAT: list[tuple[dict[str, Any], str | None, str]] = [
-    ({"model": 5}, "model", "`str`"),
+    ({"model": 5}, "model", "text"),
     ({"messages": []}, "messages", "length >= 1"),
     ({"messages": [{"role": "robot", "content": "a"}]}, "messages[0].role", "developer"),
     ({"messages": [{"role": "user"}]}, "messages[0].content", "no content"),
@@ -114,7 +114,7 @@ CHAT: list[tuple[dict[str, Any], str | None, str]] = [
     ({"messages": [{"role": "user", "content": "a", "x": 1}]}, "messages[0].x", "tool_calls"),
     ({"nonsense": 1}, "nonsense", "max_completion_tokens"),
     ({"temperature": -0.1}, "temperature", ">= 0"),
-    ({"temperature": "hot"}, "temperature", "`str`"),
+    ({"temperature": "hot"}, "temperature", "text"),
     ({"top_p": 0}, "top_p", "> 0"),
     ({"n": 0}, "n", ">= 1"),
     ({"n": 129}, "n", "<= 128"),
@@ -132,7 +132,7 @@ CHAT: list[tuple[dict[str, Any], str | None, str]] = [
     ({"store": True}, "store", "false"),
     ({"stream_options": {"include_usage": True}}, "stream_options", "stream: true"),
     ({"stream": True, "stream_options": {"x": 1}}, "stream_options.x", "include_usage"),
-    ({"stream": "yes"}, "stream", "bool"),
+    ({"stream": "yes"}, "stream", "true or false"),
 ]
 
 
@@ -161,7 +161,7 @@ COMPLETIONS: list[tuple[dict[str, Any], str | None, str]] = [
     ({"echo": True}, "echo", "use false"),
     ({"suffix": "x"}, "suffix", 'use ""'),
     ({"best_of": 2}, "best_of", "must equal n"),
-    ({"logprobs": True}, "logprobs", "`bool`"),
+    ({"logprobs": True}, "logprobs", "true or false"),
 ]
 
 

@@ -49,7 +49,7 @@ async def test_creating_a_run(api: Api, hand: Hand) -> None:
     assert info == {
         "type": "get_info",
         "model_id": run,
-        "model_data": {"arch": "qwen3", "model_name": BASE_MODEL, "tokenizer_id": "/nowhere"},
+        "model_data": {"arch": "qwen3", "model_name": BASE_MODEL, "tokenizer_id": BASE_MODEL},
         "is_lora": True,
         "lora_rank": 8,
         "model_name": BASE_MODEL,
@@ -61,9 +61,10 @@ async def test_creating_a_run(api: Api, hand: Hand) -> None:
     ("changes", "message"),
     [
         ({"base_model": "no/such"}, BASE_MODEL),
+        ({"base_model": f"{BASE_MODEL}s"}, f"did you mean {BASE_MODEL!r}?"),
         ({"lora_config": {"rank": 0}}, "between 1 and 16"),
         ({"lora_config": {"rank": 17}}, "between 1 and 16"),
-        ({"lora_config": {"rank": "8"}}, "Expected `int`"),
+        ({"lora_config": {"rank": "8"}}, "lora_config.rank must be a whole number, not text"),
         ({"lora_config": {"rank": 8, "seed": 2**63}}, "lora_config.seed"),
         ({"lora_config": {"rank": 8, "alpha": 1}}, "allowed: rank, seed"),
         ({"lora_config": None}, "lora_config is missing"),
