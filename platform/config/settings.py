@@ -141,6 +141,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
 ]
 LOGIN_URL = "/admin/login/"
+CSRF_FAILURE_VIEW = "core.views.csrf_failure"
 
 # --- logging ----------------------------------------------------------------------------------
 _level = env.text("TINSMITH_LOG_LEVEL", "INFO")

@@ -11,6 +11,11 @@ admin.site.site_header = "Tinsmith"
 admin.site.site_title = "Tinsmith admin"
 admin.site.index_title = "Administration"
 
+handler400 = views.bad_request
+handler403 = views.permission_denied
+handler404 = views.page_not_found
+handler500 = views.server_error
+
 urlpatterns = [
     path("api/v1/openapi.json", reference.openapi),
     path("api/v1/", include("tinker_api.urls")),
@@ -18,5 +23,7 @@ urlpatterns = [
     path("", views.front_page),
     path("docs/", include("reference.urls")),
     path("admin/login/", accounts.sign_in),
+    path("favicon.svg", views.favicon),
+    path("favicon.ico", views.favicon),
     path("admin/", admin.site.urls),
 ]
