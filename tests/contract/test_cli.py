@@ -123,6 +123,8 @@ def test_runs(run: Run, answer: Callable[..., Any], trained: dict[str, str]) -> 
     assert shown["training_run"]["lora_rank"] == 8
     assert shown["latest_metrics"]["loss"]["value"] == 1.25
     assert {item["tinker_path"] for item in shown["checkpoints"]} >= {trained["path"]}
+    for given in ("latest", trained["session"], trained["run"][:20]):
+        assert answer("runs", "show", given)["training_run"] == shown["training_run"], given
     people = run("runs", "show", trained["run"]).stdout
     assert "loss = 1.25 (step 1)" in people
     unknown = run("runs", "show", "no-such")
@@ -162,6 +164,11 @@ def test_checkpoints(run: Run, answer: Callable[..., Any], trained: dict[str, st
     assert path in run("checkpoints", "list").stdout
     assert answer("checkpoints", "show", path)["weights"]["base_model"] == BASE_MODEL
     assert "note=a b" in run("checkpoints", "show", path).stdout
+
+    for given in ("latest", trained["session"]):
+        short = run("checkpoints", "show", given)
+        assert "begin with" in short.stderr if given != "latest" else short.returncode == 0
+    assert answer("checkpoints", "show", path[:-1])["weights"]["base_model"] == BASE_MODEL
 
     def shown() -> dict[str, Any]:
         checkpoint: dict[str, Any] = answer("checkpoints", "show", path)["checkpoint"]
@@ -218,6 +225,7 @@ def test_sessions(
     assert "cli's session" in run("sessions", "list").stdout
     shown = answer("sessions", "show", trained["session"])
     assert shown["training_run_ids"] == [trained["run"]]
+    assert answer("sessions", "show", trained["session"][:18]) == shown
     target = tmp_path / "trace.json"
     answer("sessions", "trace", trained["session"], "-o", str(target))
     assert json.loads(target.read_text())["traceEvents"]

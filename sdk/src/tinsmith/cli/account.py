@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from tinsmith import credentials, errors, settings
 from tinsmith.progress import size
+from tinsmith.rest_client import RestClient
+from tinsmith.transport import RetryConfig
 
 if TYPE_CHECKING:
     from tinsmith.cli.main import Command
@@ -16,13 +18,10 @@ if TYPE_CHECKING:
 
 
 def login(command: Command) -> None:
-    """Ask for what was not given, try it, and store it."""
+    """Ask for what was not given, the address first, try it, and store it."""
     given = command.arguments
     url = given.base_url or settings.from_environment("BASE_URL")
-    if url is None and sys.stdin.isatty():
-        usual = credentials.default_server() or settings.DEFAULT_BASE_URL
-        url = input(f"Server [{usual}]: ").strip() or usual
-    given.base_url = settings.tidy(url or settings.DEFAULT_BASE_URL)
+    given.base_url = _ask_address(command) if url is None else _checked(command, url)
     if given.api_key is None:
         given.api_key = _ask_key()
     if not given.api_key:
@@ -34,6 +33,31 @@ def login(command: Command) -> None:
         {"base_url": given.base_url, "team": team, "name": about.name},
         f"Logged in to {given.base_url} as team {team}; the key is kept in {credentials.path()}",
     )
+
+
+def _ask_address(command: Command) -> str:
+    """On a terminal asked for until a server answers there; else the usual one."""
+    usual = credentials.default_server() or settings.DEFAULT_BASE_URL
+    if not sys.stdin.isatty():
+        return _checked(command, settings.DEFAULT_BASE_URL)
+    while True:
+        try:
+            return _checked(command, input(f"Server [{usual}]: ").strip() or usual)
+        except errors.TinsmithError as error:
+            print(f"tinsmith: {error}", file=sys.stderr)
+
+
+def _checked(command: Command, url: str) -> str:
+    """An address at which a server of ours answers, which it does without a key.
+
+    Raises:
+        ConfigurationError, APIConnectionError: it is no address, or nobody of ours answers.
+    """
+    url = settings.tidy(url)
+    patience = RetryConfig(budget_s=command.arguments.retry_seconds)
+    with RestClient(base_url=url, api_key="none", retry_config=patience) as rest:
+        rest._ask("GET", "healthz", dict[str, Any]).result()
+    return url
 
 
 def _ask_key() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import urllib.error
 import urllib.request
@@ -10,22 +11,32 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from tinsmith import errors
+from tinsmith.cli import ids
 
 if TYPE_CHECKING:
     from tinsmith.cli.main import Command
 
 SILENCE_S = 300.0
+HELP = "/new forgets what was said, /quit or Ctrl-D ends, everything else is said to the model."
+_CUT_SHORT = re.compile(r"tinker://.*|[0-9a-f]{8}[0-9a-f-]*(:.*)?")
 
 
 def chat(command: Command) -> None:
     """Answer the prompt, or every line of standard input until it ends."""
     given = command.arguments
-    said: list[dict[str, str]] = []
-    if given.system:
-        if given.raw:
-            raise ValueError("--system needs a chat template, and --raw uses none")
-        said.append({"role": "system", "content": given.system})
+    if given.system and given.raw:
+        raise ValueError("--system needs a chat template, and --raw uses none")
+    if given.model == ids.LATEST or _CUT_SHORT.fullmatch(given.model):
+        given.model = ids.checkpoint(command, given.model, sampler_only=True, whole=True)
+    beginning = [{"role": "system", "content": given.system}] if given.system else []
+    said = list(beginning)
+    talking = given.prompt is None and sys.stdin.isatty() and not command.out.as_json
+    if talking:
+        print(f"{given.model} on {command.settings.base_url}. /help tells what there is.")
     for line in [given.prompt] if given.prompt is not None else _lines():
+        if line == "/new":
+            said = list(beginning)
+            continue
         said.append({"role": "user", "content": line})
         answer = _answer(command, [{"role": "user", "content": line}] if given.raw else said)
         if command.out.as_json:
@@ -39,10 +50,16 @@ def _lines() -> Iterator[str]:
         try:
             line = input("› " if sys.stdin.isatty() else "").strip()
         except EOFError:
+            if sys.stdin.isatty():
+                print()
             return
         if line in ("/exit", "/quit"):
             return
-        if line:
+        if line == "/help":
+            print(HELP)
+        elif sys.stdin.isatty() and re.fullmatch(r"/[a-z]+", line) and line != "/new":
+            print(f"there is no {line}. {HELP}")
+        elif line:
             yield line
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinsmith import errors
+from tinsmith.cli import ids
 from tinsmith.cli.output import text
 from tinsmith.progress import size
 from tinsmith.types.results import ParsedCheckpointTinkerPath
@@ -26,6 +27,7 @@ def list_checkpoints(command: Command) -> None:
     given = command.arguments
     found: list[Checkpoint] = []
     if given.run is not None:
+        given.run = ids.run(command, given.run)
         whole = command.rest.list_checkpoints(given.run).result().checkpoints
         found = whole[given.offset : given.offset + given.limit]
     else:
@@ -52,7 +54,7 @@ def list_checkpoints(command: Command) -> None:
 
 def show(command: Command) -> None:
     """The checkpoint and the run that saved it."""
-    path = command.arguments.path
+    path = ids.checkpoint(command, command.arguments.path)
     parsed = ParsedCheckpointTinkerPath.from_tinker_path(path)
     info = command.rest.get_weights_info_by_tinker_path(path).result()
     try:
@@ -78,7 +80,7 @@ def show(command: Command) -> None:
 
 def download(command: Command) -> None:
     """Fetch the files into a new folder, with a bar on a terminal."""
-    path = command.arguments.path
+    path = ids.checkpoint(command, command.arguments.path)
     name = ParsedCheckpointTinkerPath.from_tinker_path(path).checkpoint_id.partition("/")[2]
     folder = command.rest.download_checkpoint(
         path, command.arguments.output or name, progress=not command.out.as_json
@@ -92,21 +94,21 @@ def download(command: Command) -> None:
 
 def publish(command: Command) -> None:
     """Let others read it."""
-    path = command.arguments.path
+    path = ids.checkpoint(command, command.arguments.path)
     command.rest.publish_checkpoint_from_tinker_path(path).result()
     command.out.done({"tinker_path": path, "public": True}, f"{path} is public now")
 
 
 def unpublish(command: Command) -> None:
     """Keep it to one's own team."""
-    path = command.arguments.path
+    path = ids.checkpoint(command, command.arguments.path)
     command.rest.unpublish_checkpoint_from_tinker_path(path).result()
     command.out.done({"tinker_path": path, "public": False}, f"{path} is not public any more")
 
 
 def ttl(command: Command) -> None:
     """Set or take away the expiry."""
-    path, after = command.arguments.path, command.arguments.after
+    path, after = ids.checkpoint(command, command.arguments.path), command.arguments.after
     command.rest.set_checkpoint_ttl_from_tinker_path(path, after).result()
     words = "is kept" if after is None else f"is deleted in {after} s"
     command.out.done({"tinker_path": path, "ttl_seconds": after}, f"{path} {words}")
@@ -114,9 +116,11 @@ def ttl(command: Command) -> None:
 
 def delete(command: Command) -> int:
     """Delete after asking; goes on past failures and tells them all."""
-    paths = command.arguments.paths
-    for path in paths:
-        ParsedCheckpointTinkerPath.from_tinker_path(path)
+    paths = list(
+        dict.fromkeys(
+            ids.checkpoint(command, given, whole=True) for given in command.arguments.paths
+        )
+    )
     if not command.arguments.yes and not _agreed(paths):
         raise ValueError("nothing was deleted")
     futures = [(path, command.rest.delete_checkpoint_from_tinker_path(path)) for path in paths]
@@ -147,6 +151,7 @@ def push(command: Command) -> None:
         raise ImportError(
             "pushing to the hub needs huggingface_hub: pip install huggingface_hub"
         ) from None
+    given.path = ids.checkpoint(command, given.path)
     info = command.rest.get_weights_info_by_tinker_path(given.path).result()
     with tempfile.TemporaryDirectory() as temporary:
         folder = command.rest.download_checkpoint(

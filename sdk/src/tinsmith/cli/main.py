@@ -80,6 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code or DONE
     except KeyboardInterrupt:
         return INTERRUPTED
+    except EOFError:
+        print(file=sys.stderr)  # the line with the question ends here
+        return _complain(command, "the input ended before an answer; nothing was done", FAILED)
     except BrokenPipeError:
         # Whoever read our output has seen enough; nothing may be written at exit either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -10,6 +10,8 @@ from datetime import datetime, timezone
 from typing import Any
 
 MIN_COLUMN = 12
+# Free texts: nobody copies them, so they alone are cut where a line would be too long
+FREE = frozenset({"METADATA", "NAME", "PROJECT"})
 
 
 class Output:
@@ -55,16 +57,17 @@ class Output:
 
 
 def table(rows: Sequence[Sequence[Any]], width: int | None) -> list[str]:
-    """Aligned lines, the widest column cut where they would not fit into ``width``.
+    """Aligned lines; free texts, and nothing else, are cut where they do not fit into ``width``.
 
     >>> table([("NAME", "SIZE"), ("a", 1)], None)
     ['NAME  SIZE', 'a     1']
     """
     cells = [[text(item) for item in row] for row in rows]
     widths = [max(len(row[index]) for row in cells) for index in range(len(cells[0]))]
+    free = [index for index, title in enumerate(cells[0]) if title in FREE]
     while width is not None and sum(widths) + 2 * (len(widths) - 1) > width:
-        widest = widths.index(max(widths))
-        if widths[widest] <= MIN_COLUMN:
+        widest = max(free, key=lambda index: widths[index], default=None)
+        if widest is None or widths[widest] <= MIN_COLUMN:
             break
         widths[widest] -= 1
     lines = []

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_PATH = "a checkpoint: tinker://<run>/<kind>/<name>"
+_PATH = "a checkpoint: tinker://<run>/<kind>/<name>, the beginning of one, or latest"
+_RUN = "its id, <session>:train:<n>, the beginning of one, or latest"
+_SESSION = "its id, the beginning of one, or latest"
 
 
 def build(version: str) -> argparse.ArgumentParser:
@@ -42,7 +44,10 @@ def build(version: str) -> argparse.ArgumentParser:
     _checkpoints(command, group("checkpoints", "saved weights: list, show, download, publish, …"))
     _sessions(command, group("sessions", "sessions: list, show, trace"))
     chat = command(groups, "chat", "chat", "chat", "talk to a model in the terminal")
-    chat.add_argument("model", help="a base model's name, or tinker://… of a sampler checkpoint")
+    chat.add_argument(
+        "model",
+        help="a base model's name, or a sampler checkpoint: tinker://…, its beginning, or latest",
+    )
     chat.add_argument("prompt", nargs="?", help="ask this alone; otherwise lines are read")
     chat.add_argument(
         "--system", metavar="TEXT", help="what the model is told before anything else"
@@ -101,9 +106,9 @@ def _runs(command: Callable[..., argparse.ArgumentParser], to: Any) -> None:
     runs.add_argument("--project", metavar="ID", help="of this project alone")
     runs.add_argument("--accessible", action="store_true", help="also those of others one may see")
     shown = command(to, "show", "runs", "show", "show a run, its checkpoints and last metrics")
-    shown.add_argument("run", help="its id, <session>:train:<n>")
+    shown.add_argument("run", help=_RUN)
     watched = command(to, "watch", "runs", "watch", "follow a run's metrics as they come")
-    watched.add_argument("run", help="its id, <session>:train:<n>")
+    watched.add_argument("run", help=_RUN)
     watched.add_argument("--key", action="append", default=[], help="only this metric; repeatable")
     watched.add_argument(
         "--interval", type=float, default=1.0, metavar="S", help="seconds between looks (1)"
@@ -114,7 +119,9 @@ def _runs(command: Callable[..., argparse.ArgumentParser], to: Any) -> None:
 def _checkpoints(command: Callable[..., argparse.ArgumentParser], to: Any) -> None:
     listed = command(to, "list", "checkpoints", "list_checkpoints", "list checkpoints")
     _page(listed)
-    listed.add_argument("--run", help="of this training run alone")
+    listed.add_argument(
+        "--run", help="of this training run alone: its id, the beginning of one, or latest"
+    )
 
     def one(name: str, words: str) -> argparse.ArgumentParser:
         made = command(to, name, "checkpoints", name, words)
@@ -150,9 +157,9 @@ def _sessions(command: Callable[..., argparse.ArgumentParser], to: Any) -> None:
         help="that stand so; repeatable",
     )
     shown = command(to, "show", "sessions", "show", "show a session's runs and samplers")
-    shown.add_argument("session", help="its id")
+    shown.add_argument("session", help=_SESSION)
     trace = command(to, "trace", "sessions", "trace", "save what a session did, for Perfetto")
-    trace.add_argument("session", help="its id")
+    trace.add_argument("session", help=_SESSION)
     trace.add_argument("-o", "--output", metavar="FILE", help="a new file (<session>.trace.json)")
 
 

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from tinsmith import errors
+from tinsmith.cli import ids
 from tinsmith.cli.output import text
 from tinsmith.types.sessions import SessionSearchRequest
 
@@ -49,6 +50,7 @@ def list_runs(command: Command) -> None:
 
 def show(command: Command) -> None:
     """The run, its checkpoints, and the last value of every metric."""
+    command.arguments.run = ids.run(command, command.arguments.run)
     run = command.rest.get_training_run(command.arguments.run).result()
     saved = command.rest.list_checkpoints(run.training_run_id).result().checkpoints
     latest: dict[str, MetricPoint] = {}
@@ -76,6 +78,7 @@ def show(command: Command) -> None:
 def watch(command: Command) -> None:
     """Print metrics as they arrive, until the run's session is over."""
     given = command.arguments
+    given.run = ids.run(command, given.run)
     run = command.rest.get_training_run(given.run).result()
     session = run.training_run_id.partition(":")[0]
     cursor = 0

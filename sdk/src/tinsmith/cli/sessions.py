@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinsmith import downloads
+from tinsmith.cli import ids
 from tinsmith.progress import Bar, size
 from tinsmith.types import sessions as kinds
 
@@ -45,7 +46,7 @@ def list_sessions(command: Command) -> None:
 
 def show(command: Command) -> None:
     """Its runs and samplers."""
-    session = command.arguments.session
+    session = ids.session(command, command.arguments.session)
     found = command.rest.get_session(session).result()
     command.out.record(
         found,
@@ -61,7 +62,7 @@ def show(command: Command) -> None:
 
 def trace(command: Command) -> None:
     """Save the trace to a new file."""
-    session = command.arguments.session
+    session = ids.session(command, command.arguments.session)
     target = Path(command.arguments.output or f"{session}.trace.json")
     if target.exists():
         raise FileExistsError(f"{target} is there already; name another with --output")
