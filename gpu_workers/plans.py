@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from psycopg import Connection
 
@@ -15,6 +15,7 @@ from gpu_workers import answers, bodies, passes
 from gpu_workers.engine.types import (
     AdapterSpec,
     CreateRun,
+    DropGradient,
     LoadState,
     PublishSampler,
     RunWork,
@@ -306,6 +307,16 @@ def _refused(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan:
     raise UserError(operation.body.decode(errors="replace"))
 
 
+def _missing(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan:
+    """A request that never came: what was gathered of its batch goes."""
+    words = operation.body.decode(errors="replace")
+
+    def fail(_: Any) -> NoReturn:
+        raise UserError(words)
+
+    return Plan([DropGradient()], fail)
+
+
 _PLANNERS: dict[str, Callable[[Connection, AdoptedRun, Claimed], Plan]] = {
     "create_run": _create_run,
     "create_run_from_checkpoint": _create_run_from_checkpoint,
@@ -316,4 +327,5 @@ _PLANNERS: dict[str, Callable[[Connection, AdoptedRun, Claimed], Plan]] = {
     "save_weights_for_sampler": _save_weights_for_sampler,
     "save_weights_external": _save_weights_external,
     "refused": _refused,
+    "missing": _missing,
 }

@@ -35,6 +35,7 @@ from gpu_workers.engine.types import (
 from gpu_workers.engines import Engines
 from gpu_workers.finisher import Ended, Finisher
 from gpu_workers.in_hand import SamplesInHand
+from gpu_workers.missing import GapWatch
 from gpu_workers.progress import RunProgress
 from gpu_workers.streamer import Streamer
 from gpu_workers.upkeep import Upkeep, sweep
@@ -73,6 +74,7 @@ class Worker:
             Upkeep("pulse", self.pulse_now, until=self.stopping),
             Upkeep("sweep", sweep, until=self.stopping),
         ]
+        self._gaps = GapWatch(pool)
         self._drain = Drain(self)
 
     # --- life ---------------------------------------------------------------------------------
@@ -153,6 +155,8 @@ class Worker:
         self.renew(conn)
         pools = set(lifecycle.expire_sessions(conn))
         if claims.recover(conn, pool=self.pool) or claims.is_waiting(conn, pool=self.pool):
+            pools.add(self.pool)
+        if self._gaps.close_due(conn):
             pools.add(self.pool)
         self._call_for_work(conn, pools)
 

@@ -25,6 +25,7 @@ from gpu_workers.engine.types import (
     AgeRecipient,
     CreateRun,
     Done,
+    DropGradient,
     LoadState,
     OptimStep,
     PublishSampler,
@@ -132,6 +133,9 @@ class Barriers:
         work = barrier.payload.work
         if isinstance(work, CreateRun):
             row.initialize()
+            self._end(barrier, None)
+        elif isinstance(work, DropGradient):
+            row.clear_gradient()
             self._end(barrier, None)
         elif isinstance(work, SaveState | PublishSampler):
             if not self._files.has_room(run.team):

@@ -97,6 +97,11 @@ class OptimStep:
 
 
 @dataclass(slots=True)
+class DropGradient:
+    """Forget the gradients gathered since the last step."""
+
+
+@dataclass(slots=True)
 class SaveState:
     """Write PEFT files to `directory`, and `optimizer.safetensors` if asked.
 
@@ -141,7 +146,9 @@ class PublishSampler:
     directory: Path
 
 
-RunWork = CreateRun | ForwardBackward | OptimStep | SaveState | LoadState | PublishSampler
+RunWork = (
+    CreateRun | ForwardBackward | OptimStep | DropGradient | SaveState | LoadState | PublishSampler
+)
 
 
 # --- sampling: no order ---------------------------------------------------------------------------
@@ -274,7 +281,7 @@ class SampleResult:
 
 
 Result = PassResult | OptimResult | SaveResult | SampleResult | None
-"""CreateRun and LoadState give None."""
+"""CreateRun, DropGradient and LoadState give None."""
 
 Done = Callable[[Result | BaseException], None]
 """Called exactly once, from a thread of the engine; must not block. UserError: the user's fault."""

@@ -15,6 +15,7 @@
 | TINSMITH_MAX_OPEN_SAMPLES | sample requests that may wait or run at once | 50000 |
 | TINSMITH_MAX_OPEN_SAMPLES_PER_TEAM | the same, of one team | 10000 |
 | TINSMITH_RESULTS_KEPT_DAYS | after a session's end, for late questions | 7 |
+| TINSMITH_GAP_CLOSES_AFTER_S | a request of a run is given up that later ones wait for | 600 |
 | TINSMITH_LOG_LEVEL | of our own loggers | INFO |
 | TINSMITH_POOL | the pool a worker serves | default |
 | TINSMITH_DEVICE | where its engines compute: cpu, cuda | cpu |
@@ -48,6 +49,7 @@ PROXIES = env.number("TINSMITH_PROXIES", 0, least=0)
 MAX_CONNECTIONS = env.number("TINSMITH_MAX_CONNECTIONS", 4096, least=1)
 MAX_OPEN_SAMPLES = env.number("TINSMITH_MAX_OPEN_SAMPLES", 50_000)
 MAX_OPEN_SAMPLES_PER_TEAM = env.number("TINSMITH_MAX_OPEN_SAMPLES_PER_TEAM", 10_000)
+GAP_CLOSES_AFTER_S = env.number("TINSMITH_GAP_CLOSES_AFTER_S", 600, least=1)
 RESULTS_KEPT_DAYS = env.number("TINSMITH_RESULTS_KEPT_DAYS", 7, least=0)
 # bodies are bounded before Django sees them (core/bodies.py, core/pages.py) and stay in memory
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES

@@ -139,9 +139,10 @@ ORDER BY c.target, c.seq
 _REPLAY = """
 SELECT o.id, o.target, o.seq, o.kind, o.team_id, o.deaths, p.content_type, p.body
 FROM operations_operation o JOIN operations_payload p ON p.operation_id = o.id
-WHERE o.target = %s AND o.seq > %s AND o.seq <= %s AND o.state = 'done'
+WHERE o.target = %s AND o.seq > %s AND o.seq <= %s AND (o.kind = 'missing'
+  OR o.state = 'done'
   AND o.kind IN ('create_run', 'create_run_from_checkpoint', 'forward_backward', 'optim_step',
-                 'load_weights')
+                 'load_weights'))
 ORDER BY o.seq
 """
 
@@ -231,7 +232,10 @@ def has_suspects(conn: Connection, *, worker_id: uuid.UUID, pool: str) -> bool:
 
 
 def replayable(conn: Connection, run: AdoptedRun) -> list[Claimed]:
-    """The finished operations whose effect the run's snapshot does not hold, in order."""
+    """The finished operations whose effect the run's snapshot does not hold, in order.
+
+    Those that failed have none, but for `missing` ones.
+    """
     with conn.cursor(row_factory=class_row(Claimed)) as cursor:
         return cursor.execute(
             _REPLAY, (run.id, run.snapshot_seq, run.applied_seq), binary=True

@@ -42,7 +42,11 @@ class Operation(models.Model):
     """One request for work on a run or a sampler."""
 
     class Kind(models.TextChoices):
-        """What is asked for. `refused` holds the place of a request that was not accepted."""
+        """What is asked for.
+
+        `refused` holds the place of a request that was not accepted, `missing` that of one that
+        never came: with it goes the gradient gathered so far.
+        """
 
         CREATE_RUN = "create_run"
         CREATE_RUN_FROM_CHECKPOINT = "create_run_from_checkpoint"
@@ -54,6 +58,7 @@ class Operation(models.Model):
         SAVE_WEIGHTS_EXTERNAL = "save_weights_external"
         SAMPLE = "sample"
         REFUSED = "refused"
+        MISSING = "missing"
 
     class State(models.TextChoices):
         """queued → running → done or failed; back to queued only when a worker dies."""

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from core import database
-from core.errors import ApiError, BadRequest, NotFound
+from core.errors import ApiError, BadRequest, NotFound, SessionEnded
 from operations import services
 from operations.models import Operation
 from operations.services import JSON
@@ -30,7 +30,7 @@ MAX_WORDS = 2000
 # There is nothing to hold a place in where the run is unknown.
 _NOT_STORED = frozenset({401, 403, 404, 405, 408, 429})
 _OUR_FAULT = 500
-_REFUSED = Operation.Kind.REFUSED
+_REFUSED, _MISSING = Operation.Kind.REFUSED, Operation.Kind.MISSING
 
 
 class Place(StrEnum):
@@ -87,7 +87,8 @@ FROM along WHERE p.operation_id = along.id
 
 _STANDING = f"""
 SELECT seq FROM operations_operation
-WHERE target = %s AND seq BETWEEN %s AND %s AND team_id = %s AND kind <> '{_REFUSED}'
+WHERE target = %s AND seq BETWEEN %s AND %s AND team_id = %s
+  AND kind NOT IN ('{_REFUSED}', '{_MISSING}')
 ORDER BY seq
 """
 
@@ -127,8 +128,8 @@ async def hold(*, caller: Caller, request: Numbered, words: str) -> None:
     and no half of it is ever learned from.
 
     Raises:
-        NotFound: no such run in the caller's team. BadRequest: its session has ended, or the number
-            is none.
+        NotFound: no such run in the caller's team. SessionEnded: its session has. BadRequest: the
+            number is none.
     """
     number = request.seq
     _check(number)
@@ -144,14 +145,14 @@ async def withdraw(*, caller: Caller, run_id: str, first: int, last: int, words:
     either all parts are done or none.
 
     Raises:
-        NotFound: no such run in the caller's team. BadRequest: its session has ended, or the
+        NotFound: no such run in the caller's team. SessionEnded: its session has. BadRequest: the
             numbers are none.
     """
     _check(first)
     _check(last)
     if not first <= last < first + MOST_AT_ONCE:
         raise BadRequest(f"last must be from first to first + {MOST_AT_ONCE - 1}, it is {last}")
-    kinds = [kind for kind in Operation.Kind if kind != _REFUSED]
+    kinds = [kind for kind in Operation.Kind if kind not in (_REFUSED, _MISSING)]
     await _fill(caller, run_id, first, last, words, kinds, up_to=last)
     async with database.connection() as conn:
         standing = await conn.execute(_STANDING, (run_id, first, last, caller.team_id))
@@ -190,7 +191,7 @@ async def _fill(
                 raise NotFound(f"there is no training run {run_id}")
             pool, ended_at, worker_id, filled = row
             if ended_at is not None:
-                raise BadRequest(services.ended("training run", run_id))
+                raise SessionEnded(services.ended("training run", run_id))
             if along and first in filled:
                 reason = f"request {first}, of the same batch, was refused: {words}"
                 behind = {**values, "last": up_to, "words": _stored(reason)}

@@ -16,7 +16,7 @@ from core import database, doorbell, hub
 from core.errors import BadRequest, NotFound, SessionEnded
 from core.ids import request_id as make_request_id
 from core.ids import split_request_id
-from operations import completions, retention
+from operations import completions, gaps, retention
 from operations.announcements import CANCEL_CHANNEL, DONE, WORK_CHANNEL, Announcement
 from operations.models import Operation
 
@@ -95,7 +95,7 @@ WITH run AS (
     INSERT INTO operations_payload (operation_id, content_type, body)
     SELECT id, %(content_type)s, %(body)s FROM operation
 )
-SELECT pool, ended_at, worker_id FROM run
+SELECT pool, ended_at, worker_id, EXISTS (SELECT FROM operation) FROM run
 """
 
 _APPEND_TO_SAMPLER = _APPEND_TO_RUN.replace("runs_trainingrun", "runs_sampler").replace(
@@ -221,14 +221,28 @@ async def _submit(
         row = await (await conn.execute(statement, values, binary=True)).fetchone()
         if row is None:
             raise NotFound(f"there is no {what} {target}")
-        pool, ended_at, worker_id = row
+        pool, ended_at, worker_id, is_new = row
         if ended_at is not None:
             raise SessionEnded(ended(what, target))
+        if not is_new:
+            await _require_in_time(conn, target, seq)
         if kind == Operation.Kind.SAMPLE:
             await announce(conn, pool)
         else:
             await announce_work(conn, pool, worker_id)
     return Submitted(make_request_id(target, seq), run_id=target)
+
+
+async def _require_in_time(conn: database.Connection, target: str, seq: int) -> None:
+    """Refuse a request whose number was given up. A statement of its own sees who was faster."""
+    kind = await conn.execute(
+        "SELECT kind FROM operations_operation WHERE target = %s AND seq = %s", (target, seq)
+    )
+    if await kind.fetchone() == (Operation.Kind.MISSING,):
+        raise TooLate(
+            f"request {seq} of training run {target} comes too late: its number was given up, and "
+            "what had waited for it has failed. Send the batch again, under new numbers"
+        )
 
 
 def ended(what: str, target: str) -> str:
@@ -336,12 +350,22 @@ async def wait_sized(
             if isinstance(outcome, Pending) and outcome.reason:
                 patience = min(timeout_s, completions.NO_WORKER_AFTER_S)
             remaining = started + patience - time.monotonic()
-            if not isinstance(outcome, Pending) or remaining <= 0:
+            if not isinstance(outcome, Pending):
                 return outcome
+            if remaining <= 0:
+                return await _explained(outcome, *address)
             try:
                 await asyncio.wait_for(changed.wait(), min(remaining, RECHECK_S))
             except TimeoutError:
                 continue
+
+
+async def _explained(outcome: Pending, target: str, seq: int) -> Pending:
+    """With the request that is waited for, if there is one."""
+    if outcome.reason:
+        return outcome
+    missing = await gaps.before(run_id=target, seq=seq)
+    return outcome if missing is None else Pending("paused_capacity", missing)
 
 
 def no_worker(pool: str) -> str:

@@ -122,7 +122,8 @@ FIELDS: dict[type, dict[str, str]] = {
     },
     answers.Waiting: {
         "queue_state": "`active`: workers are at it; `paused_capacity`: no worker serves the model "
-        "at the moment; `paused_rate_limit`: others come first.",
+        "at the moment, or a request before it has not come; `paused_rate_limit`: others come "
+        "first.",
         "queue_state_reason": "The same in words.",
     },
     answers.Failure: {
