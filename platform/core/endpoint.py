@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 JSON = "application/json"
 TRY_AGAIN_AFTER_S = 2
+_NUL_STATES = {"22021", "22P05"}  # character_not_in_repertoire, untranslatable_character
 # set on a request whose body was not read because of its size: the refusal
 TOO_LARGE_ATTRIBUTE = "tinsmith_too_large"
 
@@ -167,11 +168,22 @@ def _as_refusal(error: Exception, doing: str) -> ApiError:
     if (full := disk.explain(error)) is not None:
         log.error("%s: %s: %s", doing, full, error)
         return Unavailable(full)
+    if _is_about_nul(error):
+        log.warning("%s: a NUL character got as far as the database: %s", doing, error)
+        return BadRequest("a text of the request holds a NUL character, which nothing here has")
     if isinstance(error, psycopg.OperationalError | PoolTimeout | PoolClosed):
         log.error("%s: the database does not answer: %s", doing, error)
         return Unavailable("the server cannot reach its database; try again")
     log.error("%s failed", doing, exc_info=error)
     return Broken("internal error")
+
+
+def _is_about_nul(error: Exception) -> bool:
+    """Whether a text did not go into a statement because of a NUL character in it."""
+    if not isinstance(error, psycopg.DataError):
+        return False
+    # psycopg looks at texts that it sends as such, PostgreSQL at others and at JSON
+    return error.sqlstate in _NUL_STATES or (error.sqlstate is None and "NUL" in str(error))
 
 
 def _check_method(request: HttpRequest, allowed: Collection[str]) -> None:

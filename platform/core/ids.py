@@ -22,7 +22,8 @@ PROJECT_FORM = f"1 to {MAX_PROJECT_LENGTH} printable characters and no space at 
 
 SEGMENTS = ("weights", "sampler_weights", "external_weights")
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
-_PATH_PATTERN = re.compile(r"tinker://([^/]+)/([^/]+)/([^/]+)")
+# PostgreSQL's texts hold no NUL character, so no such address leads anywhere
+_PATH_PATTERN = re.compile(r"tinker://([^/\0]+)/([^/\0]+)/([^/\0]+)")
 
 
 class CheckpointPath(NamedTuple):

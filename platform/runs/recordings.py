@@ -1,7 +1,8 @@
 """Metrics and rollouts that programs record about their runs, on the raw pool.
 
 Both are written by whole batches and are idempotent: what is sent twice is kept once, and the last
-value counts.
+value counts. PostgreSQL's texts hold every character but NUL, which models of bytes do sample: it
+is kept as `NUL_KEPT_AS`, and said so, rather than lose a batch.
 """
 
 from __future__ import annotations
@@ -20,6 +21,18 @@ from core.errors import BadRequest, NotFound
 
 if TYPE_CHECKING:
     from accounts.keys import Caller
+
+
+MAX_KEY = 200
+NUL_KEPT_AS = "\\u0000"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How many different rows are kept; the places in the batch of those with NUL characters."""
+
+    rows: int
+    escaped: list[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +97,20 @@ ON CONFLICT (run_id, step, "group", index) DO UPDATE SET
 """
 
 
-async def record_metrics(*, caller: Caller, run_id: str, values: Sequence[MetricValue]) -> int:
-    """Keep numbers of one of the team's runs; returns how many different ones there were.
+async def record_metrics(*, caller: Caller, run_id: str, values: Sequence[MetricValue]) -> Kept:
+    """Keep numbers of one of the team's runs.
 
     Raises:
-        NotFound: no such run in the caller's team.
+        NotFound: no such run in the caller's team. BadRequest: a name is too long with its NUL
+            characters escaped.
     """
     # One statement may touch a row once; the same order everywhere keeps writers from deadlocks
-    latest = {(value.key, value.step): value.value for value in values}
+    latest = {(storable(value.key), value.step): value.value for value in values}
+    if any(len(key) > MAX_KEY for key, _ in latest):
+        raise BadRequest(
+            f"a metric's name may have {MAX_KEY} characters, of which a NUL character takes "
+            f"{len(NUL_KEPT_AS)}"
+        )
     names = sorted(latest)
     async with database.transaction() as conn:
         await _require_run(conn, caller, run_id)
@@ -105,18 +124,24 @@ async def record_metrics(*, caller: Caller, run_id: str, values: Sequence[Metric
                 [latest[name] for name in names],
             ),
         )
-    return len(names)
+    return Kept(len(names), [place for place, value in enumerate(values) if "\0" in value.key])
 
 
-async def record_rollouts(*, caller: Caller, run_id: str, values: Sequence[RolloutValue]) -> int:
-    """Keep episodes of one of the team's runs; returns how many different ones there were.
+async def record_rollouts(*, caller: Caller, run_id: str, values: Sequence[RolloutValue]) -> Kept:
+    """Keep episodes of one of the team's runs.
 
     Raises:
         NotFound: no such run in the caller's team.
-        BadRequest: `data` holds a number that the database has no room for.
+        BadRequest: `data` is nested too deeply, or holds a number too large for the database.
     """
-    latest = {(value.step, value.group, value.index): value for value in values}
-    rows = [_as_json(latest[name]) for name in sorted(latest)]
+    given = [_as_json(value) for value in values]
+    try:
+        rows = [storable(row) for row in given]
+    except RecursionError:
+        raise BadRequest("data is nested too deeply") from None
+    escaped = [place for place, row in enumerate(rows) if row != given[place]]
+    latest = {(row["step"], row["group"], row["index"]): row for row in rows}
+    rows = [latest[name] for name in sorted(latest)]
     try:
         async with database.transaction() as conn:
             await _require_run(conn, caller, run_id)
@@ -125,7 +150,7 @@ async def record_rollouts(*, caller: Caller, run_id: str, values: Sequence[Rollo
             )
     except psycopg.DataError as error:
         raise BadRequest(f"the rollouts cannot be kept: {error.diag.message_primary}") from None
-    return len(rows)
+    return Kept(len(rows), escaped)
 
 
 async def list_metrics(
@@ -144,10 +169,11 @@ async def list_metrics(
         await cursor.execute(
             """
             SELECT id, key, step, value, time FROM runs_metric
-            WHERE run_id = %s AND id > %s AND (%s::text[] = '{}' OR key = ANY(%s::text[]))
-            ORDER BY id LIMIT %s
+            WHERE run_id = %(run)s AND id > %(after)s
+              AND (%(keys)s::text[] = '{}' OR key = ANY(%(keys)s::text[]))
+            ORDER BY id LIMIT %(limit)s
             """,
-            (run_id, after, list(keys), list(keys), limit),
+            {"run": run_id, "after": after, "keys": storable(list(keys)), "limit": limit},
         )
         return await cursor.fetchall()
 
@@ -187,6 +213,17 @@ async def _require_run(conn: database.Connection, caller: Caller, run_id: str) -
     )
     if await found.fetchone() is None:
         raise NotFound(f"there is no training run {run_id}")
+
+
+def storable(value: Any) -> Any:
+    """A JSON value with its NUL characters escaped."""
+    if isinstance(value, str):
+        return value.replace("\0", NUL_KEPT_AS)
+    if isinstance(value, list):
+        return [storable(item) for item in value]
+    if isinstance(value, dict):
+        return {storable(key): storable(item) for key, item in value.items()}
+    return value
 
 
 def _as_json(value: RolloutValue) -> dict[str, Any]:

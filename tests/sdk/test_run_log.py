@@ -107,6 +107,17 @@ def test_a_log_that_fails_does_not_stop_training(
     assert training.optim_step().result(5).metrics
 
 
+def test_what_was_not_recorded_as_it_is_is_told(
+    stub: Stub, service: tinsmith.ServiceClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    training = service.create_lora_training_client(BASE_MODEL)
+    told = {"recorded": 2, "escaped": [1], "detail": "1 of the rows hold NUL characters"}
+    stub.script(ROLLOUTS, Answer(body=told))
+    with caplog.at_level(logging.WARNING, "tinsmith"):
+        training.log_rollouts([{"completion": "a"}, {"completion": "a\0b"}]).result(5)
+    assert "1 of the rows hold NUL characters" in caplog.text
+
+
 def test_waiting_for_many_futures(stub: Stub, service: tinsmith.ServiceClient) -> None:
     training = service.create_lora_training_client(BASE_MODEL)
     steps = tinsmith.wait_all([training.optim_step() for _ in range(5)], "steps")

@@ -244,7 +244,11 @@ FIELDS: dict[type, dict[str, str]] = {
         "size_gigabytes": "The same in gigabytes of 1,000,000,000 bytes.",
     },
     listings.CheckpointStorage: {"data": "A row for each project."},
-    listings.Recorded: {"recorded": "Rows; one that was there already counts again."},
+    listings.Recorded: {
+        "recorded": "Rows; one that was there already counts again.",
+        "escaped": "Places of rows with NUL characters, which are kept as `\\u0000`; if there are.",
+        "detail": "The same in words.",
+    },
     listings.RecordedMetrics: {
         "metrics": "The numbers.",
         "cursor": "Send it as `after` for those that come later.",

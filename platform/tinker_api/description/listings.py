@@ -249,6 +249,8 @@ class Recorded(Answer):
     """How many rows were kept."""
 
     recorded: int
+    escaped: list[int] | UnsetType = UNSET
+    detail: str | UnsetType = UNSET
 
 
 class RecordedMetric(Answer):

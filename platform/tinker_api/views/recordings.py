@@ -29,7 +29,7 @@ Words = Annotated[str, Meta(max_length=1_000_000)]
 class Metric(msgspec.Struct, forbid_unknown_fields=True):
     """A number; what is not finite comes as a text."""
 
-    key: Annotated[str, Meta(min_length=1, max_length=200)]
+    key: Annotated[str, Meta(min_length=1, max_length=recordings.MAX_KEY)]
     step: Number
     value: float | str
 
@@ -67,10 +67,22 @@ async def record_metrics(call: Call, run_id: str) -> HttpResponse:
         recordings.MetricValue(
             metric.key, metric.step, _number(metric.value, f"metrics[{place}].value")
         )
-        for place, metric in enumerate(call.json(Metrics).metrics)
+        for place, metric in enumerate(call.json(Metrics, nul_allowed=True).metrics)
     ]
     kept = await recordings.record_metrics(caller=call.caller, run_id=run_id, values=values)
-    return reply({"recorded": kept})
+    return reply(_told(kept))
+
+
+def _told(kept: recordings.Kept) -> dict[str, Any]:
+    """What was kept, and of which rows a part was written in another way."""
+    told: dict[str, Any] = {"recorded": kept.rows}
+    if kept.escaped:
+        told["escaped"] = kept.escaped
+        told["detail"] = (
+            f"{len(kept.escaped)} of the rows hold NUL characters, which are kept as "
+            f"{recordings.NUL_KEPT_AS}"
+        )
+    return told
 
 
 async def list_metrics(call: Call, run_id: str) -> HttpResponse:
@@ -78,8 +90,6 @@ async def list_metrics(call: Call, run_id: str) -> HttpResponse:
     after = queries.number(call, "after", 0, 0, 2**63 - 1)
     limit = queries.number(call, "limit", 1000, 1, MAX_METRICS_PAGE)
     keys = call.request.GET.getlist("key")
-    if any("\0" in key for key in keys):
-        raise BadRequest("key holds a NUL character, which no metric's name has")
     found = await recordings.list_metrics(
         caller=call.caller, run_id=run_id, keys=keys, after=after, limit=limit
     )
@@ -99,7 +109,7 @@ async def record_rollouts(call: Call, run_id: str) -> HttpResponse:
     """Keep episodes."""
     _check_size(call)
     values = []
-    for place, given in enumerate(call.json(Rollouts).rollouts):
+    for place, given in enumerate(call.json(Rollouts, nul_allowed=True).rollouts):
         data = given.data or {}
         if (size := len(msgspec.json.encode(data))) > MAX_DATA_BYTES:
             raise BadRequest(
@@ -120,7 +130,7 @@ async def record_rollouts(call: Call, run_id: str) -> HttpResponse:
             )
         )
     kept = await recordings.record_rollouts(caller=call.caller, run_id=run_id, values=values)
-    return reply({"recorded": kept})
+    return reply(_told(kept))
 
 
 async def list_rollouts(call: Call, run_id: str) -> HttpResponse:

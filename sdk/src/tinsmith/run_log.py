@@ -36,6 +36,13 @@ MAX_PENDING = 50_000
 MAX_KEY = 200
 
 
+class _Recorded(msgspec.Struct):
+    """The server's answer; `escaped` are places of rows that it could not keep as they are."""
+
+    escaped: list[int] = []
+    detail: str = ""
+
+
 @explained
 class RunLog(Ready[GetInfoResponse]):
     """Records numbers and episodes."""
@@ -198,13 +205,15 @@ class Recorder:
         body = b'{"%b":[%b]}' % (what.encode(), b",".join(row for row, _ in rows))
         try:
             run = (await self._created).model_id
-            await self._session.post(address("runs", run, what), body, None)
+            answer = await self._session.post(address("runs", run, what), body, _Recorded)
         except Exception as error:
             log.warning("%d %s could not be recorded: %s", len(rows), what, error)
             for future in futures:
                 if future.set_running_or_notify_cancel():
                     future.set_exception(error)
         else:
+            if answer.escaped:
+                log.warning("%s were recorded, but not as they are: %s", what, answer.detail)
             for future in futures:
                 if future.set_running_or_notify_cancel():
                     future.set_result(None)

@@ -71,9 +71,21 @@ async def _make_key(team: Team) -> str:
     return made.text
 
 
-@pytest.mark.parametrize("model", ["no/such", "tinker://x:train:0/sampler_weights/s", "a\0b"])
-async def test_an_unknown_model(api: httpx.AsyncClient, model: str) -> None:
-    response = await api.post("chat/completions", json={"model": model, "messages": HI})
+@pytest.mark.parametrize(
+    "model",
+    [
+        "no/such",
+        "tinker://x:train:0/sampler_weights/s",
+        "a\0b",
+        "tinker://a\0b/sampler_weights/x",
+        "tinker://a/sampler_weights/x\0",
+        "tinker://a/sampler_weights\0/x",
+    ],
+)
+@pytest.mark.parametrize("route", ["completions", "chat/completions"])
+async def test_an_unknown_model(api: httpx.AsyncClient, model: str, route: str) -> None:
+    rest = {"prompt": "a"} if route == "completions" else {"messages": HI}
+    response = await api.post(route, json={"model": model, **rest})
     error = await refusal(response, 404)
     assert (error["param"], error["code"]) == ("model", "model_not_found")
     if model == "no/such":

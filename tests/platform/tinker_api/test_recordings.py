@@ -14,6 +14,14 @@ async def run_of(api: Api) -> str:
     return await api.run(await api.session())
 
 
+def nested(depth: int) -> dict[str, Any]:
+    """An object in an object in an object."""
+    found: dict[str, Any] = {}
+    for _ in range(depth):
+        found = {"a": found}
+    return found
+
+
 def point(step: int, value: Any, key: str = "loss") -> dict[str, Any]:
     return {"key": key, "step": step, "value": value}
 
@@ -74,7 +82,8 @@ async def test_rollouts_are_kept_once(api: Api) -> None:
         ("metrics", {"metrics": [point(n, 1.0) for n in range(1001)]}, "1000"),
         ("metrics", {"metrics": [point(0, 1.0) | {"unit": "s"}]}, "unit"),
         ("metrics", {}, "metrics"),
-        ("metrics", {"metrics": [point(0, 1.0, "a\0b")]}, "NUL"),
+        ("metrics", {"metrics": [point(0, 1.0, "a" * 195 + "\0")]}, "NUL"),
+        ("rollouts", {"rollouts": [{"step": 0, "data": nested(900)}]}, "nested"),
         ("rollouts", {"rollouts": [{"step": 0, "prompt_tokens": [2**31]}]}, "prompt_tokens"),
         ("rollouts", {"rollouts": [{"step": 0, "data": {"x": "y" * 70_000}}]}, "65536"),
         ("rollouts", {"rollouts": [{"step": 0, "reward": "good"}]}, "reward"),
@@ -90,6 +99,31 @@ async def test_what_is_wrong_is_named_and_nothing_is_kept(
     assert named in response.json()["detail"]
     assert not await Metric.objects.aexists()
     assert not await Rollout.objects.aexists()
+
+
+async def test_a_nul_character_costs_no_batch(api: Api) -> None:
+    """Models of bytes sample it: what is good is kept as it is, and what is not is told."""
+    run = await run_of(api)
+    given = [
+        {"step": 0, "index": 0, "completion": "good"},
+        {"step": 0, "index": 1, "prompt": "\0", "completion": "a\0b", "reward": 0.5},
+        {"step": 0, "index": 2, "completion": '{"a": "\\u0000"}'},
+        {"step": 0, "index": 3, "data": {"k\0": ["x", {"y": "\0"}]}},
+    ]
+    answer = (await api.call(f"runs/{run}/rollouts", rollouts=given)).json()
+    assert (answer["recorded"], answer["escaped"]) == (4, [1, 3])
+    assert "2 of the rows hold NUL characters" in answer["detail"]
+    shown = (await api.get(f"runs/{run}/rollouts")).json()["rollouts"]
+    assert [row["completion"] for row in shown] == ["good", "a\\u0000b", '{"a": "\\u0000"}', None]
+    assert (shown[1]["prompt"], shown[1]["reward"]) == ("\\u0000", 0.5)
+    assert shown[3]["data"] == {"k\\u0000": ["x", {"y": "\\u0000"}]}
+
+    metrics = [point(0, 1.0), point(0, 2.0, "a\0b"), point(1, 3.0, "\\u0000")]
+    answer = (await api.call(f"runs/{run}/metrics", metrics=metrics)).json()
+    assert (answer["recorded"], answer["escaped"]) == (3, [1])
+    for key in ("a\0b", "a\\u0000b"):
+        shown = (await api.get(f"runs/{run}/metrics", params={"key": key})).json()["metrics"]
+        assert [(row["key"], row["value"]) for row in shown] == [("a\\u0000b", 2.0)]
 
 
 async def test_too_much_at_once_is_refused(api: Api) -> None:
