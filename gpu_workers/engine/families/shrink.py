@@ -92,11 +92,7 @@ def random_model(config: PretrainedConfig) -> PreTrainedModel:
         for parameter in model.parameters():
             numbers = torch.randn(parameter.shape, generator=generator)
             if parameter.dim() > 1:
-                parameter.copy_(numbers * 1.5 / math.sqrt(parameter.shape[-1]))
+                parameter.copy_(numbers / math.sqrt(parameter.shape[-1]))
             else:
                 parameter.copy_(parameter + numbers * 0.3)
-        model.get_input_embeddings().weight.copy_(
-            torch.randn(model.get_input_embeddings().weight.shape, generator=generator)
-            * (0.3 if config.tie_word_embeddings else 1.0)
-        )
     return model.eval()

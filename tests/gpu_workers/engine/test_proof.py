@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,17 @@ def test_a_family_that_is_computed_wrong_is_refused(what: str, monkeypatch: Patc
     tamper(monkeypatch)
     with pytest.raises(CannotServe, match=rf"{where}.*logprobs are up to .* is allowed in float32"):
         prove(case)
+
+
+@pytest.mark.parametrize("what", [name for name in TAMPERED if "window" in name])
+def test_windows_are_proven_in_bfloat16_alone_too(what: str, monkeypatch: Patch) -> None:
+    """As on GPUs, where attention is another function than in float32."""
+    case, tamper, where = TAMPERED[what]
+    model = random_model(shrunk_config(tiny_config(case))).to(torch.bfloat16)
+    proof._prove(copy.deepcopy(model), BaseModel(copy.deepcopy(model), "", None))
+    tamper(monkeypatch)
+    with pytest.raises(CannotServe, match=rf"{where}.* is allowed in bfloat16"):
+        proof._prove(copy.deepcopy(model), BaseModel(model, "", None))
 
 
 UNSUPPORTED = {
