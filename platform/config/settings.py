@@ -161,7 +161,9 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
         **{name: {"level": _level} for name in [*OUR_APPS, "gpu_workers", "tinsmith"]},
-        # its own handler would write lines of another form
-        "uvicorn": {"handlers": ["stderr"], "propagate": False},
+        # its own handlers would write lines of another form, and one a request
+        "uvicorn": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
+        "uvicorn.error": {"level": "WARNING"},
+        "uvicorn.access": {"handlers": [], "propagate": False},
     },
 }

@@ -108,15 +108,18 @@ def bodies(attack: Attack) -> None:
 def heads(attack: Attack) -> None:
     """Heads without bounds, and many that never end."""
     begun = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
-    with attack.watched("heads: 10 of 48 MB, 5 of two million lines, 500 that never end"):
-        silent = [socket.create_connection(attack.address) for _ in range(500)]
-        for link in silent:
-            link.sendall(begun + b"X: " + b"y" * 30_000)
+    with attack.watched("10 heads of 48 MB, 5 of two million lines"):
         for _ in range(10):
             attack.send(begun + b"X: ", *[b"y" * MB] * 48, b"\r\n\r\n")
         for _ in range(5):
             attack.send(begun, *[b"a: b\r\n" * 10_000] * 200, b"\r\n")
+    with attack.watched("500 heads that never end"):
+        silent = [socket.create_connection(attack.address) for _ in range(500)]
         for link in silent:
+            link.sendall(begun + b"X: " + b"y" * 30_000)
+        time.sleep(12)
+        for link in silent:
+            attack.answers[link.recv(65536)[9:12].decode() or "cut off"] += 1
             link.close()
 
 
@@ -126,14 +129,17 @@ def pages(attack: Attack) -> None:
     sized = f"{post}Content-Length: 50000000\r\n\r\n".encode()
     chunked = f"{post}Transfer-Encoding: chunked\r\n\r\n".encode()
     small = f"{post}Content-Length: 200000\r\n\r\n".encode()
-    with attack.watched("pages: 20 bodies of 50 MB, 300 of 0.2 MB that never end"):
-        silent = [socket.create_connection(attack.address) for _ in range(300)]
-        for link in silent:
-            link.sendall(small + b"x" * 199_000)
+    with attack.watched("20 bodies of 50 MB to pages"):
         for _ in range(10):
             attack.send(sized, *[b"x" * MB] * 50)
             attack.send(chunked, *[b"f4240\r\n" + b"x" * MB + b"\r\n"] * 50)
+    with attack.watched("300 bodies of 0.2 MB to pages that never end"):
+        silent = [socket.create_connection(attack.address) for _ in range(300)]
         for link in silent:
+            link.sendall(small + b"x" * 199_000)
+        time.sleep(12)
+        for link in silent:
+            attack.answers[link.recv(65536)[9:12].decode() or "cut off"] += 1
             link.close()
 
 

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import uvicorn.config
 from django.conf import settings
 
 from core import lane
@@ -77,3 +78,18 @@ async def test_a_path_cannot_forge_a_line(
 def test_messages_keep_their_text(written: io.StringIO) -> None:
     logging.getLogger("core").error("naïve %s", "tab\there … 好")
     assert written.getvalue().endswith("ERROR core: naïve tab\there … 好\n")
+
+
+def test_requests_are_not_logged_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = {name: dict(vars(logging.getLogger(name))) for name in ("uvicorn", "uvicorn.access")}
+    try:
+        # as uvicorn leaves it, before it loads the application
+        logging.config.dictConfig(uvicorn.config.LOGGING_CONFIG)
+        logging.config.dictConfig(settings.LOGGING)
+        assert not logging.getLogger("uvicorn.access").hasHandlers()
+        error = logging.getLogger("uvicorn.error")
+        assert error.hasHandlers()
+        assert error.getEffectiveLevel() == logging.WARNING
+    finally:
+        for name, state in kept.items():
+            vars(logging.getLogger(name)).update(state)
