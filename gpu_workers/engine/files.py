@@ -13,6 +13,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 logger = logging.getLogger(__name__)
@@ -168,6 +169,7 @@ class FileThreads:
         while (item := self._await(urgent)) is not None:
             _run(item)
             self._finish(item)
+            del item  # or an idle thread would hold what it wrote last
 
     def _await(self, urgent: bool) -> FileWork | None:
         with self._change:
@@ -196,7 +198,9 @@ def _run(item: FileWork) -> None:
         result = item.work()
     except Exception as error:
         result = error
-    _call(lambda: item.then(result))
+    _call(partial(item.then, result))
+    # an error's traceback leads here and to what was to be written, so it would keep itself alive
+    del result
 
 
 def _call(function: Callable[[], object]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -15,6 +17,7 @@ from gpu_workers.engine.files import FileThreads
 from gpu_workers.engine.lora import peft_io
 from gpu_workers.engine.types import AdapterSpec, CreateRun, PublishSampler, SaveState
 from tests.gpu_workers.engine.harness import WAIT_S, Client, running
+from tests.support.waiting import eventually
 
 MIB = 1 << 20
 
@@ -203,3 +206,34 @@ def test_a_flooding_run_can_be_dropped(
     tight.do("flood", CreateRun(AdapterSpec(8, 2)))
     gate.set()
     tight.do("flood", SaveState(tmp_path / "again"))
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_was_written_is_freed_without_a_collection(fails: bool) -> None:
+    class State:
+        """What a save holds."""
+
+    def submit(threads: FileThreads) -> weakref.ref[State]:
+        state = State()
+
+        def work() -> int:
+            held = state
+            if fails:
+                raise OSError(f"no room for {held}")
+            return 0
+
+        threads.submit(work, run="r", team="t", urgent=False, nbytes=MIB)
+        return weakref.ref(state)
+
+    threads = FileThreads(64 * MIB)
+    gc.collect()
+    gc.disable()
+    try:
+        state = submit(threads)
+        room = threading.Event()
+        threads.when_room(room.set)
+        assert room.wait(WAIT_S)
+        eventually(lambda: state() is None)
+    finally:
+        gc.enable()
+        threads.close()
