@@ -7,9 +7,7 @@ work, for capacity that has become free, for a doorbell, and to end; it never po
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import select
 import threading
 import time
@@ -18,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from core import database
+from gpu_workers.capacity import MAX_BYTES
 from operations import claims, workers
 from operations.announcements import CANCEL_CHANNEL, WORK_CHANNEL, Announcement
-from operations.claims import Claimed
+from operations.claims import UNSUSPECTED, Claimed, Group
 
 if TYPE_CHECKING:
     from gpu_workers.worker import Worker
@@ -29,93 +28,8 @@ log = logging.getLogger(__name__)
 
 # after this long a drain gives way to the next, which compares all it has with the log
 LASTS_S = 50.0
-MAX_OPERATIONS = 1024
-MAX_BYTES = 96 * 1024 * 1024
-# of results on their way into the log; while there are more, nothing is claimed
-MAX_RESULT_BYTES = 128 * 1024 * 1024
 MAX_CLAIM = 128
 RETRY_S = 1.0
-
-
-class Capacity:
-    """How much claimed work may be in this process at once, so that its memory is bounded."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._operations = 0
-        self._bytes = 0
-        self._result_bytes = 0
-        self._unsettled = 0
-        self._was_full = False
-        self._end_wanted = False
-        self.freed = Wakeup()
-
-    def left(self) -> tuple[int, int]:
-        """(operations, bytes) that may still be claimed."""
-        with self._lock:
-            left = MAX_OPERATIONS - self._operations, MAX_BYTES - self._bytes
-            if self._result_bytes >= MAX_RESULT_BYTES:
-                left = 0, 0
-            self._was_full = min(left) <= 0
-            return max(0, left[0]), max(0, left[1])
-
-    def all_settled_or_wake(self) -> bool:
-        """Whether all there was has its outcome in the log; else `freed` wakes once it has."""
-        with self._lock:
-            self._end_wanted = self._unsettled > 0
-            return not self._end_wanted
-
-    def take(self, operation: Claimed) -> None:
-        """An operation is in the process."""
-        with self._lock:
-            self._operations += 1
-            self._unsettled += 1
-            self._bytes += len(operation.body)
-
-    def give_back(self, operation: Claimed, *, result: int = 0) -> None:
-        """The engine is through with it; `result` bytes are on the way into the log."""
-        with self._lock:
-            self._operations -= 1
-            self._bytes -= len(operation.body)
-            self._result_bytes += result
-            wake, self._was_full = self._was_full, False
-        if wake:
-            self.freed.wake()
-
-    def settle(self, count: int, *, results: int = 0) -> None:
-        """So many have their outcome in the log, of `results` bytes together, or need none."""
-        with self._lock:
-            self._unsettled -= count
-            self._result_bytes -= results
-            wake = self._end_wanted and not self._unsettled
-            self._end_wanted &= not wake
-            if results and self._was_full:
-                wake, self._was_full = True, False
-        if wake:
-            self.freed.wake()
-
-
-class Wakeup:
-    """A pipe that `select` can wait on beside a connection."""
-
-    def __init__(self) -> None:
-        self._read, self._write = os.pipe()
-        os.set_blocking(self._read, False)
-        os.set_blocking(self._write, False)
-
-    def fileno(self) -> int:
-        """What to select on."""
-        return self._read
-
-    def wake(self) -> None:
-        """Make the waiting select return; from any thread."""
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._write, b"\0")
-
-    def clear(self) -> None:
-        """Forget the wakes so far."""
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._read, 4096)
 
 
 class Drain:
@@ -126,6 +40,7 @@ class Drain:
         self._running = threading.Lock()
         self._rung = threading.Event()
         self._suspects_wait = False
+        self._adoptions_wait = False
         # what is in hand is finished first, then suspects are done, apart from others
         self._quarantine = False
 
@@ -184,17 +99,34 @@ class Drain:
                 workers.set_lingering(conn, worker_id=worker.id, lingering=False)
 
     def _take_changes(self, conn: psycopg.Connection) -> None:
-        """Free what ended sessions held, take up new runs and those of dead workers."""
+        """Free what ended sessions held; new runs and those of dead workers are to be taken up."""
         worker = self._worker
         worker.forget_if_lapsed(conn)
         worker.release_ended(conn)
-        for run in claims.adopt(conn, worker_id=worker.id, pool=worker.pool, limit=MAX_CLAIM):
-            worker.restore(conn, run)
+        self._adoptions_wait = True
+        if not self._quarantine:
+            self._adopt_waiting(conn)
         self._look_for_suspects(conn)
+
+    def _adopt_waiting(self, conn: psycopg.Connection) -> None:
+        self._adoptions_wait = False
+        self._adopt(conn, UNSUSPECTED)
+
+    def _adopt(self, conn: psycopg.Connection, group: Group) -> bool:
+        """Take up runs that have no worker; whether there were any."""
+        worker = self._worker
+        adopted = claims.adopt(
+            conn, worker_id=worker.id, pool=worker.pool, limit=MAX_CLAIM, group=group
+        )
+        for run in adopted:
+            worker.restore(run)
+        return bool(adopted)
 
     def _look_for_suspects(self, conn: psycopg.Connection) -> None:
         worker = self._worker
-        self._suspects_wait = claims.has_suspects(conn, worker_id=worker.id, pool=worker.pool)
+        self._suspects_wait = claims.has_suspects(
+            conn, worker_id=worker.id, pool=worker.pool, besides=worker.restores.run_ids()
+        )
         self._quarantine = self._suspects_wait
 
     def _take(self, conn: psycopg.Connection) -> None:
@@ -209,18 +141,21 @@ class Drain:
             took = self._take_a_round(conn)
 
     def _take_a_round(self, conn: psycopg.Connection) -> bool:
-        """Claim suspects, as far as they may be done now, or else all others."""
+        """Claim suspects, as far as they may be done now, or else all others; whether any was."""
         worker = self._worker
         took = False
+        worker.restores.feed(conn)
         if self._suspects_wait and worker.capacity.all_settled_or_wake():
             self._look_for_suspects(conn)
         while self._quarantine and worker.capacity.all_settled_or_wake():
-            self._quarantine = any(
-                self._claim(conn, limit=MAX_CLAIM, max_bytes=MAX_BYTES, group=group)
-                for group in claims.GROUPS
-            )
+            self._quarantine = self._take_suspects(conn)
             took |= self._quarantine
-        while not self._quarantine and not worker.stopping.is_set():
+        if self._quarantine:
+            return took
+        if self._adoptions_wait:
+            self._adopt_waiting(conn)
+            worker.restores.feed(conn)
+        while not worker.stopping.is_set():
             operations, max_bytes = worker.capacity.left()
             if not operations or not max_bytes:
                 break
@@ -232,10 +167,26 @@ class Drain:
                 break
         return took
 
+    def _take_suspects(self, conn: psycopg.Connection) -> bool:
+        """Take the largest group of suspects that may be in hand together; whether there is one."""
+        for group in claims.GROUPS:
+            if self._claim(conn, limit=MAX_CLAIM, max_bytes=MAX_BYTES, group=group):
+                return True
+            if self._adopt(conn, group):
+                self._worker.restores.feed(conn)
+                return True
+        return False
+
     def _claim(self, conn: psycopg.Connection, **which: Any) -> list[Claimed]:
         """Claim as `claims.claim` says and hand over."""
         worker = self._worker
-        claimed = claims.claim(conn, worker_id=worker.id, pool=worker.pool, **which)
+        claimed = claims.claim(
+            conn,
+            worker_id=worker.id,
+            pool=worker.pool,
+            besides=worker.restores.run_ids(),
+            **which,
+        )
         for operation in claimed:
             worker.begin(conn, operation)
         return claimed

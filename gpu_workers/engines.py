@@ -1,18 +1,51 @@
-"""The engines of a worker: one for each base model of its pool."""
+"""The engines of a worker: one for each base model of its pool that could be loaded.
+
+What could not is tried again, with pauses that get longer, and the worker says why.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import psycopg
 from django.conf import settings
 
-from core import database
 from gpu_workers.engine.engine import Engine, EngineOptions
-from gpu_workers.engine.types import UserError
 
 log = logging.getLogger(__name__)
+
+FIRST_PAUSE_S = 10.0
+LONGEST_PAUSE_S = 300.0
+REASON_LENGTH = 500
+
+# a model that is offered no longer is still needed by what was begun on it
+_WANTED = """
+SELECT b.name, b.source, b.max_context_length, b.max_lora_rank FROM catalog_basemodel b
+WHERE b.pool = %s AND (b.enabled OR EXISTS (
+    SELECT FROM runs_trainingrun r JOIN runs_session s ON s.id = r.session_id
+    WHERE r.base_model_id = b.id AND s.ended_at IS NULL
+    UNION ALL SELECT FROM runs_sampler p JOIN runs_session s ON s.id = p.session_id
+    WHERE p.base_model_id = b.id AND s.ended_at IS NULL))
+ORDER BY b.name
+"""
+
+
+class NotServed(Exception):
+    """A base model is not loaded here."""
+
+
+@dataclass(slots=True)
+class _Trouble:
+    """Why a model could not be loaded, how often, and when it is tried again."""
+
+    reason: str
+    tries: int
+    again_at: float
 
 
 class Engines:
@@ -22,58 +55,52 @@ class Engines:
         self._pool = pool
         self._scratch = scratch
         self._engines: dict[str, Engine] = {}
-        self._lock = threading.Lock()
+        self._troubles: dict[str, _Trouble] = {}
+        self._loading = threading.Lock()
 
-    def load_all(self) -> list[str]:
-        """Load every model of the pool; returns the names of those that could be loaded."""
-        with database.connect() as conn:
-            names = [
-                name
-                for (name,) in conn.execute(
-                    "SELECT name FROM catalog_basemodel WHERE enabled AND pool = %s ORDER BY name",
-                    (self._pool,),
-                )
-            ]
-        for name in names:
-            try:
-                self.get(name)
-            except Exception:
-                log.exception("base model %s could not be loaded", name)
-        return sorted(self._engines)
-
-    def get(self, name: str) -> Engine:
-        """The engine of a base model, loaded now if need be.
+    def load_missing(self, conn: psycopg.Connection) -> bool:
+        """Load the pool's models that are not, as far as their turn has come; whether any was.
 
         Raises:
-            UserError: the catalog does not have the model any more.
+            psycopg.OperationalError: the database is away.
         """
-        with self._lock:
-            engine = self._engines.get(name)
-            if engine is None:
-                engine = self._engines[name] = self._load(name)
-            return engine
+        loaded = False
+        with self._loading:
+            for name, *rest in conn.execute(_WANTED, (self._pool,)).fetchall():
+                trouble = self._troubles.get(name)
+                waits = trouble is not None and time.monotonic() < trouble.again_at
+                if name not in self._engines and not waits:
+                    loaded |= self._try(name, *rest)
+        return loaded
+
+    def get(self, name: str) -> Engine:
+        """The engine of a base model.
+
+        Raises:
+            NotServed: it is not loaded.
+        """
+        engine = self._engines.get(name)
+        if engine is None:
+            raise NotServed(f"the base model {name} is not loaded")
+        return engine
 
     def running(self) -> dict[str, Engine]:
         """The engines that are loaded."""
         return dict(self._engines)
 
+    def troubles(self) -> dict[str, dict[str, Any]]:
+        """Of models that are not loaded: why, and how often that was tried."""
+        return {
+            name: {"not_loaded": trouble.reason, "tries": trouble.tries}
+            for name, trouble in dict(self._troubles).items()
+        }
+
     def stop(self) -> None:
         """Stop every engine; what is under way in them ends with EngineStopped."""
-        for engine in self._engines.values():
+        for engine in self.running().values():
             engine.stop()
 
-    def _load(self, name: str) -> Engine:
-        with database.connect() as conn:
-            row = conn.execute(
-                """
-                SELECT source, max_context_length, max_lora_rank
-                FROM catalog_basemodel WHERE name = %s
-                """,
-                (name,),
-            ).fetchone()
-        if row is None:
-            raise UserError(f"the base model {name} is no longer offered")
-        source, max_context_length, max_rank = row
+    def _try(self, name: str, source: str, max_context_length: int, max_rank: int) -> bool:
         options = EngineOptions(
             park_directory=self._scratch / name.replace("/", "--"),
             device=settings.ENGINE_DEVICE,
@@ -82,10 +109,30 @@ class Engines:
             max_context_length=max_context_length,
             max_rank=max_rank,
         )
-        engine = Engine.load(source, options)
-        engine.start()
+        try:
+            engine = Engine.load(source, options)
+            engine.start()
+        except Exception as error:
+            self._note(name, error)
+            return False
+        self._engines[name] = engine
+        self._troubles.pop(name, None)
         log.info("serving %s: %s", name, engine.info)
-        return engine
+        return True
+
+    def _note(self, name: str, error: Exception) -> None:
+        before = self._troubles.get(name)
+        tries = before.tries + 1 if before else 1
+        pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(tries - 1, 10))
+        reason = (f"{type(error).__name__}: {error}")[:REASON_LENGTH]
+        self._troubles[name] = _Trouble(reason, tries, time.monotonic() + pause)
+        log.error(
+            "base model %s could not be loaded, it is tried again in %.0f s: %s",
+            name,
+            pause,
+            reason,
+            exc_info=error if before is None or before.reason != reason else None,
+        )
 
 
 def told_as(name: str, source: str) -> str:

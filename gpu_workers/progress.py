@@ -23,6 +23,8 @@ class RunProgress:
     snapshot_at: float = field(default_factory=time.monotonic)
     snapshot_under_way: bool = False
     snapshot_wanted: bool = False
+    # on its way back after a crash: the engine is behind `last_submitted`
+    restoring: bool = False
     # why operation 0 failed: there is nothing then for others to work on
     not_created: str | None = None
 
@@ -51,7 +53,7 @@ class RunProgress:
 
     def snapshot_due(self) -> bool:
         """Whether enough has happened since the last recovery copy for another one."""
-        if self.snapshot_under_way or self.last_submitted < 0:
+        if self.snapshot_under_way or self.restoring or self.last_submitted < 0:
             return False
         if self.snapshot_wanted or self.since_snapshot >= SNAPSHOT_EVERY_OPERATIONS:
             return True

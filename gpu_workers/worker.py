@@ -23,20 +23,20 @@ from checkpoints import store
 from core import database, doorbell
 from core.ids import split_request_id
 from gpu_workers import answers, plans, samples
-from gpu_workers.drain import Capacity, Drain
+from gpu_workers.capacity import Capacity
+from gpu_workers.drain import Drain
 from gpu_workers.engine.types import (
-    CreateRun,
     EngineStopped,
-    LoadState,
     SampleCancelled,
     SaveState,
     UserError,
 )
-from gpu_workers.engines import Engines
+from gpu_workers.engines import Engines, NotServed
 from gpu_workers.finisher import Ended, Finisher
 from gpu_workers.in_hand import SamplesInHand
 from gpu_workers.missing import GapWatch
 from gpu_workers.progress import RunProgress
+from gpu_workers.restoring import Restores
 from gpu_workers.streamer import Streamer
 from gpu_workers.upkeep import Upkeep, sweep
 from operations import claims, finish, workers
@@ -67,6 +67,13 @@ class Worker:
         self._samples = SamplesInHand()
         self._streamer = Streamer()
         self.capacity = Capacity()
+        self.restores = Restores(
+            self.id,
+            self.capacity,
+            submit=lambda run, work, done: self._submit(run, work, done),
+            write=lambda job: self.finisher.call(job),
+            forget=self._forget,
+        )
         self.finisher = Finisher(self.id, applied=self._applied, on_written=self._on_written)
         self.stopping = threading.Event()
         self._lapsed = threading.Event()
@@ -75,6 +82,7 @@ class Worker:
             Upkeep("sweep", sweep, until=self.stopping),
         ]
         self._gaps = GapWatch(pool)
+        self._loading = Upkeep("loading", self.load_models, until=self.stopping)
         self._drain = Drain(self)
 
     # --- life ---------------------------------------------------------------------------------
@@ -82,8 +90,8 @@ class Worker:
     def start(self) -> None:
         """Load the models, enter the log, take up what waits."""
         self._scratch.mkdir(parents=True, exist_ok=True)
-        models = self._engines.load_all()
         with database.connect() as conn:
+            self._engines.load_missing(conn)
             workers.retire_gone(conn, host=socket.gethostname())
             self._register(conn)
             dead = workers.dead_ids(conn)
@@ -91,13 +99,24 @@ class Worker:
         for folder in self._scratch.parent.iterdir():
             if folder.name in dead:
                 shutil.rmtree(folder, ignore_errors=True)
-        for upkeep in self._upkeep:
+        for upkeep in (*self._upkeep, self._loading):
             upkeep.start()
         doorbell.ring(self.pool)
-        log.info("worker %s serves the pool %s: %s", self.id, self.pool, ", ".join(models))
+        self._say_what_is_served()
+
+    def _say_what_is_served(self) -> None:
+        served = ", ".join(sorted(self._engines.running())) or "nothing yet"
+        log.info("worker %s serves the pool %s: %s", self.id, self.pool, served)
+
+    def load_models(self, conn: psycopg.Connection) -> None:
+        """Load what the catalog has and we have not: new models, and those that would not load."""
+        if self._engines.load_missing(conn):
+            self._register(conn)
+            self._say_what_is_served()
+            self._call_for_work(conn, {self.pool})
 
     def _register(self, conn: psycopg.Connection) -> None:
-        """Enter the worker into the log, unless it is there: old ones are forgotten."""
+        """Enter the worker into the log, with the models it serves; old ones are forgotten."""
         workers.register(
             conn,
             worker_id=self.id,
@@ -105,6 +124,7 @@ class Worker:
             host=socket.gethostname(),
             pid=os.getpid(),
             models=sorted(self._engines.running()),
+            report=self.report(),
         )
 
     def stop(self) -> None:
@@ -116,6 +136,7 @@ class Worker:
         self._engines.stop()
         self._streamer.stop()
         self.finisher.stop()
+        # not for a model that is being loaded: that may take minutes
         for upkeep in self._upkeep:
             upkeep.wait_until_over(STOPS_WITHIN_S)
         self._sign_off()
@@ -200,6 +221,7 @@ class Worker:
             finish.announce_change(conn, self.pool)
 
     def _drop(self, run_id: str) -> None:
+        self.restores.abandon(run_id)
         with self._order:
             self._runs.pop(run_id, None)
         for engine in self._engines.running().values():
@@ -207,60 +229,19 @@ class Worker:
 
     def report(self) -> dict[str, Any]:
         """Numbers for the worker page."""
-        return {name: engine.load_report() for name, engine in self._engines.running().items()}
+        loaded = {name: engine.load_report() for name, engine in self._engines.running().items()}
+        return loaded | self._engines.troubles()
 
     # --- runs ---------------------------------------------------------------------------------
 
-    def restore(self, conn: psycopg.Connection, run: AdoptedRun) -> None:
-        """Bring an adopted run to where the log says it is: its snapshot, then what came after.
-
-        Raises:
-            psycopg.OperationalError: the database is away. The run is not among ours then, so that
-                `reconcile` gives it back.
-        """
+    def restore(self, run: AdoptedRun) -> None:
+        """Bring an adopted run to where the log says it is: its snapshot, then what came after."""
         self._drop(run.id)
         progress = RunProgress(run, last_submitted=run.applied_seq)
         with self._order:
-            try:
-                self._bring_back(conn, progress)
-            except psycopg.OperationalError:
-                raise
-            except Exception as error:
-                # for one, what it once loaded has been deleted before a recovery copy held it
-                self._restored(run.id, error)
             self._runs[run.id] = progress
-
-    def _bring_back(self, conn: psycopg.Connection, progress: RunProgress) -> None:
-        run = progress.run
-        if run.applied_seq < 0:
-            return
-        done = functools.partial(self._restored, run.id)
-        if run.snapshot_key is not None:
-            directory = store.path(run.snapshot_key)
-            self._submit(run, CreateRun(plans.spec_of(run)), done)
-            self._submit(run, LoadState(directory, optimizer=True, restore=True), done)
-        else:
-            progress.not_created = claims.creation_error(conn, run_id=run.id)
-        if progress.not_created is None:
-            for operation in claims.replayable(conn, run):
-                plan = plans.plan(conn, run, operation)
-                if plan.changes_run:
-                    for work in plan.work:
-                        self._submit(run, work, done)
-                    progress.since_snapshot += 1
-        log.info("run %s is taken up after operation %d", run.id, run.applied_seq)
-
-    def _restored(self, run_id: str, result: object) -> None:
-        """A run that cannot be brought back ends its session: its numbers would be wrong."""
-        if not isinstance(result, BaseException) or isinstance(result, EngineStopped):
-            return
-        log.error("run %s could not be restored: %r", run_id, result)
-
-        def give_up(conn: psycopg.Connection) -> None:
-            lifecycle.fail_session(conn, run_id=run_id)
-            finish.announce_change(conn, self.pool)
-
-        self.finisher.call(give_up)
+        if run.applied_seq >= 0:
+            self.restores.begin(progress)
 
     def begin(self, conn: psycopg.Connection, operation: Claimed) -> None:
         """Hand a claimed operation to its engine; what is wrong with it ends it.
@@ -277,6 +258,12 @@ class Worker:
         except psycopg.OperationalError:
             self._let_go(operation)
             raise
+        except NotServed as error:
+            # `reconcile` gives a sample back
+            log.error("%s:%d was claimed, but %s", operation.target, operation.seq, error)
+            self._let_go(operation)
+            if operation.kind != "sample":
+                self._forget(conn, [operation.target])
         except Exception as error:
             self._ended(operation, answers.json, None, error)
 
@@ -295,7 +282,7 @@ class Worker:
             engine = self._engines.get(run.base_model)
             for work in plan.work:
                 engine.validate(work)
-        except psycopg.OperationalError:
+        except (psycopg.OperationalError, NotServed):
             raise
         except Exception as error:
             with self._order:

@@ -33,6 +33,10 @@ class EngineStopped(Exception):
     """The engine was stopped before this work was done; nothing is known to be wrong with it."""
 
 
+class FilesDamaged(Exception):
+    """Saved files are there, but are not what was saved."""
+
+
 class SampleCancelled(Exception):
     """The request was cancelled before it was complete."""
 

@@ -7,12 +7,16 @@ turns, so that one team's thousand requests do not stand before another's one.
 When a worker dies, what it had in hand goes back, and each piece has one more death to its name.
 Pieces with two are suspects. They are claimed apart from all others, in groups that get smaller
 with every death (`GROUPS`), the last time alone: so the one that kills is found, and the others
-lose time only, and not much. What is convicted is still claimed, for the worker to fail.
+lose time only, and not much. What is convicted is still claimed, for the worker to fail. Runs that
+workers died over while they restored them are adopted in the same way (restoring.py).
+
+A worker takes only what is of the base models that its row says it serves.
 """
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from psycopg import Connection
@@ -33,7 +37,8 @@ class Group:
 
 UNSUSPECTED = Group(0, SUSPECT - 1)
 # of suspects; the sizes before the last keep many suspects from taking as long as one by one
-GROUPS = (Group(2, 2, 32), Group(3, 3, 4), Group(CONVICTED - 1, 2**15 - 1, 1))
+MOST_DEATHS = 2**15 - 1
+GROUPS = (Group(2, 2, 32), Group(3, 3, 4), Group(CONVICTED - 1, MOST_DEATHS, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,7 @@ class AdoptedRun:
     applied_seq: int
     snapshot_seq: int
     snapshot_key: str | None
+    restore_deaths: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +80,31 @@ class Claimed:
 
 _ALIVE = "EXISTS (SELECT FROM operations_worker WHERE id = %(worker)s AND alive_until > now())"
 
-_ADOPT = f"""
-WITH due AS (
+# of the pool's base models, those that the worker does not serve: none, as a rule
+_UNSERVED = """ARRAY(
+    SELECT b.id FROM catalog_basemodel b JOIN operations_worker w ON w.id = %(worker)s
+    WHERE b.pool = %(pool)s AND NOT jsonb_exists(w.models_served, b.name))"""
+_SERVED = f"""(cardinality({_UNSERVED}) = 0 OR EXISTS (
+    SELECT FROM runs_sampler s
+    WHERE s.id = {{sampler}} AND NOT s.base_model_id = ANY({_UNSERVED})))"""
+
+_DUE = f"""
     SELECT r.id FROM runs_trainingrun r JOIN runs_session s ON s.id = r.session_id
-    WHERE {_ALIVE} AND r.worker_id IS NULL AND s.ended_at IS NULL AND r.id IN (
+    WHERE {_ALIVE} AND r.worker_id IS NULL AND s.ended_at IS NULL
+      AND r.restore_deaths BETWEEN %(least_deaths)s AND %(most_deaths)s
+      AND (r.restore_after IS NULL OR r.restore_after <= now())
+      AND NOT r.base_model_id = ANY({_UNSERVED}) AND r.id IN (
         SELECT target FROM operations_operation
         WHERE pool = %(pool)s AND state = 'queued' AND kind <> 'sample')
-    ORDER BY r.created_at LIMIT %(limit)s
-    FOR UPDATE OF r SKIP LOCKED
-)
-UPDATE runs_trainingrun r SET worker_id = %(worker)s
+"""
+
+_ADOPT = f"""
+WITH due AS ({_DUE} ORDER BY r.created_at LIMIT %(limit)s FOR UPDATE OF r SKIP LOCKED)
+UPDATE runs_trainingrun r SET worker_id = %(worker)s, restoring = r.applied_seq >= 0
 FROM due, catalog_basemodel b
 WHERE r.id = due.id AND b.id = r.base_model_id
 RETURNING r.id, b.name AS base_model, r.rank, r.seed, r.train_attn, r.train_mlp, r.train_unembed,
-          r.team_id, r.applied_seq, r.snapshot_seq, r.snapshot_key
+          r.team_id, r.applied_seq, r.snapshot_seq, r.snapshot_key, r.restore_deaths
 """
 
 # `ripe` is the id of the last predecessor to arrive: an operation stands in the queue from then on
@@ -100,6 +117,7 @@ WITH of_runs AS (
     FROM operations_operation o
     JOIN runs_trainingrun r ON r.id = o.target AND r.worker_id = %(worker)s
     WHERE {_ALIVE} AND o.pool = %(pool)s AND o.state = 'queued' AND o.seq > r.claimed_seq
+      AND NOT o.target = ANY(%(besides)s)
     WINDOW by_run AS (PARTITION BY o.target ORDER BY o.seq)
 ), ready AS (
     SELECT id, seq, team_id, cost, ripe FROM of_runs
@@ -107,7 +125,7 @@ WITH of_runs AS (
     UNION ALL
     SELECT id, 0, team_id, cost, id FROM operations_operation
     WHERE {_ALIVE} AND pool = %(pool)s AND state = 'queued' AND kind = 'sample'
-      AND deaths BETWEEN %(least_deaths)s AND %(most_deaths)s
+      AND deaths BETWEEN %(least_deaths)s AND %(most_deaths)s AND {_SERVED.format(sampler="target")}
 ), turns AS (
     SELECT *, row_number() OVER (PARTITION BY team_id ORDER BY ripe, seq) AS turn FROM ready
 ), affordable AS (
@@ -136,16 +154,6 @@ LEFT JOIN catalog_basemodel b ON b.id = s.base_model_id
 ORDER BY c.target, c.seq
 """
 
-_REPLAY = """
-SELECT o.id, o.target, o.seq, o.kind, o.team_id, o.deaths, p.content_type, p.body
-FROM operations_operation o JOIN operations_payload p ON p.operation_id = o.id
-WHERE o.target = %s AND o.seq > %s AND o.seq <= %s AND (o.kind = 'missing'
-  OR o.state = 'done'
-  AND o.kind IN ('create_run', 'create_run_from_checkpoint', 'forward_backward', 'optim_step',
-                 'load_weights'))
-ORDER BY o.seq
-"""
-
 # operations before runs: whoever finishes them locks them in that order too
 _LOCK_BEHIND = """
 SELECT behind.id FROM runs_trainingrun r CROSS JOIN LATERAL (
@@ -157,7 +165,8 @@ WHERE {which}
 
 _RELEASE_RUNS = """
 WITH released AS (
-    UPDATE runs_trainingrun r SET worker_id = NULL, claimed_seq = r.applied_seq
+    UPDATE runs_trainingrun r SET worker_id = NULL, claimed_seq = r.applied_seq, restoring = false,
+        restore_deaths = r.restore_deaths + CASE WHEN r.restoring THEN %(deaths)s ELSE 0 END
     WHERE {which} RETURNING r.id, r.applied_seq
 ), behind AS (
     UPDATE operations_operation o
@@ -168,6 +177,16 @@ WITH released AS (
     RETURNING o.id
 )
 SELECT count(*) FROM behind
+"""
+
+_HAS_SUSPECTS = f"""
+SELECT EXISTS ({_DUE}) OR EXISTS (
+    SELECT FROM operations_operation o
+    WHERE o.pool = %(pool)s AND o.state = 'queued' AND o.deaths >= {SUSPECT}
+      AND (o.kind = 'sample' AND {_SERVED.format(sampler="o.target")}
+           OR o.kind <> 'sample' AND NOT o.target = ANY(%(besides)s) AND EXISTS (
+                SELECT FROM runs_trainingrun r
+                WHERE r.id = o.target AND r.worker_id = %(worker)s)))
 """
 
 _RELEASE_SAMPLES = """
@@ -181,12 +200,26 @@ _OF_THE_DEAD = f"""worker_id IN (
     WHERE pool = %(pool)s AND alive_until <= now() - make_interval(secs => {MARGIN_S}))"""
 
 
-def adopt(conn: Connection, *, worker_id: uuid.UUID, pool: str, limit: int) -> list[AdoptedRun]:
-    """Take runs that have work waiting and no worker."""
+def adopt(
+    conn: Connection,
+    *,
+    worker_id: uuid.UUID,
+    pool: str,
+    limit: int,
+    group: Group = UNSUSPECTED,
+) -> list[AdoptedRun]:
+    """Take runs that have work waiting and no worker; `group`: which may be restored together."""
+    values = _group_values(group, limit) | {"worker": worker_id, "pool": pool}
     with conn.cursor(row_factory=class_row(AdoptedRun)) as cursor:
-        return cursor.execute(
-            _ADOPT, {"worker": worker_id, "pool": pool, "limit": limit}, binary=True
-        ).fetchall()
+        return cursor.execute(_ADOPT, values, binary=True).fetchall()
+
+
+def _group_values(group: Group, limit: int) -> dict[str, object]:
+    return {
+        "limit": min(limit, group.size or limit),
+        "least_deaths": group.least_deaths,
+        "most_deaths": group.most_deaths,
+    }
 
 
 def claim(
@@ -197,58 +230,40 @@ def claim(
     limit: int,
     max_bytes: int,
     group: Group = UNSUSPECTED,
+    besides: Sequence[str] = (),
 ) -> list[Claimed]:
     """Take operations, fair between teams; a run's come in seq order. A dead worker gets none.
 
     Args:
         limit: at most so many. max_bytes: stop once the bodies taken reach this; a single larger
             one is still taken. group: which, and how many of them, may be taken together.
+        besides: runs that the worker holds and is not ready to go on with.
     """
-    values = {
+    values = _group_values(group, limit) | {
         "worker": worker_id,
         "pool": pool,
-        "limit": min(limit, group.size or limit),
         "max_bytes": max_bytes,
-        "least_deaths": group.least_deaths,
-        "most_deaths": group.most_deaths,
+        "besides": list(besides),
     }
     with conn.cursor(row_factory=class_row(Claimed)) as cursor:
         return cursor.execute(_CLAIM, values, binary=True).fetchall()
 
 
-def has_suspects(conn: Connection, *, worker_id: uuid.UUID, pool: str) -> bool:
-    """Whether suspects wait that this worker may claim."""
+def has_suspects(
+    conn: Connection, *, worker_id: uuid.UUID, pool: str, besides: Sequence[str] = ()
+) -> bool:
+    """Whether suspects wait that this worker may claim or adopt."""
     row = conn.execute(
-        f"""
-        SELECT EXISTS (
-            SELECT FROM operations_operation o
-            WHERE o.pool = %s AND o.state = 'queued' AND o.deaths >= {SUSPECT}
-              AND (o.kind = 'sample' OR EXISTS (
-                  SELECT FROM runs_trainingrun r WHERE r.id = o.target AND r.worker_id = %s)))
-        """,
-        (pool, worker_id),
+        _HAS_SUSPECTS,
+        {
+            "worker": worker_id,
+            "pool": pool,
+            "besides": list(besides),
+            "least_deaths": SUSPECT,
+            "most_deaths": MOST_DEATHS,
+        },
     ).fetchone()
     return row is not None and row[0]
-
-
-def replayable(conn: Connection, run: AdoptedRun) -> list[Claimed]:
-    """The finished operations whose effect the run's snapshot does not hold, in order.
-
-    Those that failed have none, but for `missing` ones.
-    """
-    with conn.cursor(row_factory=class_row(Claimed)) as cursor:
-        return cursor.execute(
-            _REPLAY, (run.id, run.snapshot_seq, run.applied_seq), binary=True
-        ).fetchall()
-
-
-def creation_error(conn: Connection, *, run_id: str) -> str | None:
-    """Why a run could not be created; None if it was."""
-    row = conn.execute(
-        "SELECT error FROM operations_operation WHERE target = %s AND seq = 0 AND state = 'failed'",
-        (run_id,),
-    ).fetchone()
-    return row[0] if row is not None else None
 
 
 def recover(conn: Connection, *, pool: str) -> int:

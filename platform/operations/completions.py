@@ -16,6 +16,7 @@ from psycopg import Connection
 from core import database, hub
 from core.errors import BadRequest, NotFound
 from core.ids import split_request_id
+from operations import workers
 from operations.announcements import DONE
 
 if TYPE_CHECKING:
@@ -51,9 +52,8 @@ WHERE o.target = %s AND o.completion > %s
 ORDER BY o.completion LIMIT %s
 """
 
-_SAMPLER = """
-SELECT b.pool,
-       EXISTS (SELECT FROM operations_worker w WHERE w.pool = b.pool AND w.alive_until > now())
+_SAMPLER = f"""
+SELECT {workers.UNSERVED}
 FROM runs_sampler s JOIN catalog_basemodel b ON b.id = s.base_model_id
 WHERE s.id = %s AND s.team_id = %s
 """
@@ -79,12 +79,12 @@ class News:
     Attributes:
         found: its samples that were finished after the cursor.
         cursor: where the next poll goes on.
-        pool_unserved: the pool that no worker serves, if that is why nothing was found.
+        unserved: what no worker is there for, if that is why nothing was found.
     """
 
     found: list[Completion]
     cursor: int
-    pool_unserved: str | None = None
+    unserved: str | None = None
 
 
 def number(conn: Connection, samples: list[tuple[int, str]]) -> None:
@@ -110,7 +110,7 @@ async def wait(
         while True:
             changed.clear()
             before, news = news.cursor, await _look(caller, sampler_id, clone, news.cursor)
-            patience = min(timeout_s, NO_WORKER_AFTER_S) if news.pool_unserved else timeout_s
+            patience = min(timeout_s, NO_WORKER_AFTER_S) if news.unserved else timeout_s
             remaining = started + patience - time.monotonic()
             if news.found or remaining <= 0:
                 return news
@@ -175,9 +175,9 @@ async def join(*, caller: Caller, sampler_id: str) -> int:
 async def _require_sampler(
     conn: database.Connection, caller: Caller, sampler_id: str
 ) -> str | None:
-    """The sampler's pool if no worker serves it; raises NotFound for another team's sampler."""
+    """What no worker is there for, if any; raises NotFound for another team's sampler."""
     row = await (await conn.execute(_SAMPLER, (sampler_id, caller.team_id))).fetchone()
     if row is None:
         raise NotFound(f"there is no sampler {sampler_id}")
-    pool, worker_alive = row
-    return None if worker_alive else pool
+    unserved: str | None = row[0]
+    return unserved

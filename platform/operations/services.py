@@ -16,7 +16,7 @@ from core import database, doorbell, hub
 from core.errors import BadRequest, NotFound, SessionEnded
 from core.ids import request_id as make_request_id
 from core.ids import split_request_id
-from operations import completions, gaps, retention
+from operations import completions, gaps, retention, workers
 from operations.announcements import CANCEL_CHANNEL, DONE, WORK_CHANNEL, Announcement
 from operations.models import Operation
 
@@ -134,10 +134,14 @@ SELECT set_config('synchronous_commit', 'off', true),
        pg_notify('{CANCEL_CHANNEL}', %s), pg_notify('{DONE.channel}', %s)
 """
 
-_LOOK = """
+_LOOK = f"""
 SELECT o.state, o.error, o.error_category, r.content_type, octet_length(r.body),
-       CASE WHEN octet_length(r.body) <= %s THEN r.body END, o.kind, o.pool,
-       EXISTS (SELECT FROM operations_worker w WHERE w.pool = o.pool AND w.alive_until > now())
+       CASE WHEN octet_length(r.body) <= %s THEN r.body END, o.kind,
+       CASE WHEN o.state IN ('queued', 'running') THEN (
+           SELECT {workers.UNSERVED} FROM catalog_basemodel b
+           WHERE b.id = coalesce(
+               (SELECT t.base_model_id FROM runs_trainingrun t WHERE t.id = o.target),
+               (SELECT s.base_model_id FROM runs_sampler s WHERE s.id = o.target))) END
 FROM operations_operation o
 LEFT JOIN operations_result r ON r.operation_id = o.id
 WHERE o.target = %s AND o.seq = %s AND o.team_id = %s
@@ -368,9 +372,9 @@ async def _explained(outcome: Pending, target: str, seq: int) -> Pending:
     return outcome if missing is None else Pending("paused_capacity", missing)
 
 
-def no_worker(pool: str) -> str:
-    """What they are told who wait for a worker."""
-    return f"no worker is serving the pool {pool!r} at the moment"
+def no_worker(unserved: str) -> str:
+    """What they are told who wait for a worker; see `workers.UNSERVED`."""
+    return f"no worker is serving {unserved} at the moment"
 
 
 async def _look(request_id: str, values: tuple[Any, ...]) -> Outcome | Sized:
@@ -378,7 +382,7 @@ async def _look(request_id: str, values: tuple[Any, ...]) -> Outcome | Sized:
         row = await (await conn.execute(_LOOK, values, binary=True)).fetchone()
     if row is None:
         raise NotFound(f"there is no request {request_id}")
-    state, error, category, content_type, size, body, kind, pool, worker_alive = row
+    state, error, category, content_type, size, body, kind, unserved = row
     if body is not None:
         # also while a new worker does the operation again after a crash: the answer stands
         return Finished(content_type, bytes(body), kind)
@@ -388,6 +392,6 @@ async def _look(request_id: str, values: tuple[Any, ...]) -> Outcome | Sized:
         return Failed(error, category)
     if state == Operation.State.DONE:
         return Failed(retention.missing_result(request_id), "user")
-    if not worker_alive:
-        return Pending("paused_capacity", no_worker(pool))
+    if unserved is not None:
+        return Pending("paused_capacity", no_worker(unserved))
     return Pending("active", "")

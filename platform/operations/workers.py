@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import uuid
 from datetime import timedelta
+from typing import Any
 
+from django.db.models import QuerySet
 from django.utils import timezone
 from psycopg import Connection
 from psycopg.types.json import Jsonb
@@ -17,10 +19,32 @@ ALIVE_S = 30
 MARGIN_S = 1
 KEPT_DAYS = 7
 
+# of a base model `b` in a statement: what no worker is there for, NULL if one serves it
+UNSERVED = """
+CASE WHEN EXISTS (SELECT FROM operations_worker w WHERE w.pool = b.pool AND w.alive_until > now()
+                  AND jsonb_exists(w.models_served, b.name)) THEN NULL
+     WHEN EXISTS (SELECT FROM operations_worker w WHERE w.pool = b.pool AND w.alive_until > now())
+     THEN 'the base model ' || b.name ELSE 'the pool ' || quote_literal(b.pool) END
+"""
+
 
 def any_alive(pool: str) -> bool:
     """Whether a worker of this pool is ready for work."""
-    return Worker.objects.filter(pool=pool, alive_until__gt=timezone.now()).exists()
+    return _alive(pool).exclude(models_served=[]).exists()
+
+
+def troubles(pool: str) -> dict[str, str]:
+    """Base model → why a worker of this pool does not serve it, though it should."""
+    return {
+        name: numbers["not_loaded"]
+        for worker in _alive(pool)
+        for name, numbers in worker.report.items()
+        if "not_loaded" in numbers
+    }
+
+
+def _alive(pool: str) -> QuerySet[Worker]:
+    return Worker.objects.filter(pool=pool, alive_until__gt=timezone.now())
 
 
 def dead_ids(conn: Connection) -> set[str]:
@@ -36,16 +60,24 @@ def forget_all() -> None:
 
 
 def register(
-    conn: Connection, *, worker_id: uuid.UUID, pool: str, host: str, pid: int, models: list[str]
+    conn: Connection,
+    *,
+    worker_id: uuid.UUID,
+    pool: str,
+    host: str,
+    pid: int,
+    models: list[str],
+    report: dict[str, Any] | None = None,
 ) -> None:
-    """Enter a worker that has loaded its models; one that is known stays as it is."""
+    """Enter a worker that serves these base models; of one that is known, only they change."""
     conn.execute(
         """
-        INSERT INTO operations_worker (id, pool, host, pid, alive_until, models_served)
-        VALUES (%s, %s, %s, %s, now() + make_interval(secs => %s), %s)
-        ON CONFLICT (id) DO NOTHING
+        INSERT INTO operations_worker (id, pool, host, pid, alive_until, models_served, report)
+        VALUES (%s, %s, %s, %s, now() + make_interval(secs => %s), %s, %s)
+        ON CONFLICT (id) DO UPDATE
+            SET models_served = excluded.models_served, report = excluded.report
         """,
-        (worker_id, pool, host, pid, ALIVE_S, Jsonb(models)),
+        (worker_id, pool, host, pid, ALIVE_S, Jsonb(models), Jsonb(report or {})),
     )
 
 

@@ -12,7 +12,6 @@ from operations import completions
 from runs import listening
 
 EXPIRES_AFTER_S = 600
-LOST_MESSAGE = "the run could not be restored; start a new one from its last checkpoint"
 ENDED_MESSAGE = "the session has ended before this was done"
 
 
@@ -49,15 +48,18 @@ def expire_sessions(conn: Connection) -> list[str]:
     return [pool for (pool,) in rows]
 
 
-def fail_session(conn: Connection, *, run_id: str) -> None:
-    """End the session of a run that cannot go on; the first end of a session stands."""
+def fail_session(conn: Connection, *, run_id: str, why: str) -> None:
+    """End the session of a run that cannot go on; the first end of a session stands.
+
+    `why` is what the session's users are told.
+    """
     conn.execute(
         """
         UPDATE runs_session SET ended_at = now(), end_reason = 'failed', failed_run_id = %s,
             end_detail = %s
         WHERE id = (SELECT session_id FROM runs_trainingrun WHERE id = %s) AND ended_at IS NULL
         """,
-        (run_id, LOST_MESSAGE, run_id),
+        (run_id, why, run_id),
     )
 
 
@@ -103,8 +105,10 @@ def _release(conn: Connection, session_id: str) -> Released:
     conn.execute("SELECT FROM runs_session WHERE id = %s FOR UPDATE", (session_id,))
     failed = conn.execute(
         """
-        UPDATE operations_operation o SET state = 'failed', error = %(message)s,
-            error_category = 'user', finished_at = now()
+        UPDATE operations_operation o SET state = 'failed', finished_at = now(),
+            error_category = 'user', error = coalesce(
+                (SELECT end_detail FROM runs_session
+                 WHERE id = %(session)s AND end_reason = 'failed'), %(message)s)
         WHERE o.state IN ('queued', 'running') AND o.target IN (
             SELECT id FROM runs_trainingrun WHERE session_id = %(session)s
             UNION SELECT id FROM runs_sampler WHERE session_id = %(session)s)

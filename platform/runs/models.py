@@ -146,6 +146,18 @@ class TrainingRun(models.Model):
     applied_seq = models.BigIntegerField(db_default=-1)
     snapshot_seq = models.BigIntegerField(db_default=-1)
     snapshot_key = models.TextField(null=True, blank=True)
+    restoring = models.BooleanField(
+        db_default=False, help_text="Its worker is bringing it back after a crash."
+    )
+    restore_deaths = models.SmallIntegerField(
+        db_default=0, help_text="How many workers in a row died while they restored it."
+    )
+    restore_failures = models.SmallIntegerField(
+        db_default=0, help_text="How often in a row restoring it failed for what may pass."
+    )
+    restore_after = models.DateTimeField(
+        null=True, blank=True, help_text="It is not to be restored again before."
+    )
 
     objects = TeamQuerySet.as_manager()
 

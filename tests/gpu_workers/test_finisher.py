@@ -10,7 +10,8 @@ import numpy as np
 import psycopg
 import pytest
 
-from gpu_workers import answers, drain, finisher
+from gpu_workers import answers, finisher
+from gpu_workers import capacity as limits
 from gpu_workers.engine.types import PassResult, UserError
 from gpu_workers.finisher import INTERNAL_ERROR, MAX_BATCH_BYTES, Ended, Finisher
 from operations import finish
@@ -162,13 +163,13 @@ def test_an_operation_that_cannot_even_be_failed_is_tried_again(
 
 
 def test_results_that_wait_for_the_log_keep_new_work_away() -> None:
-    capacity = drain.Capacity()
+    capacity = limits.Capacity()
     operation = Claimed(1, "x", 0, "sample", 1, 0, "", b"body")
     capacity.take(operation)
-    capacity.give_back(operation, result=drain.MAX_RESULT_BYTES)
+    capacity.give_back(operation, result=limits.MAX_RESULT_BYTES)
     assert capacity.left() == (0, 0)
-    capacity.settle(1, results=drain.MAX_RESULT_BYTES)
-    assert capacity.left() == (drain.MAX_OPERATIONS, drain.MAX_BYTES)
+    capacity.settle(1, results=limits.MAX_RESULT_BYTES)
+    assert capacity.left() == (limits.MAX_OPERATIONS, limits.MAX_BYTES)
 
 
 def finished_up_to(run: TrainingRun) -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from psycopg import OperationalError
 
+from gpu_workers import capacity as limits
 from gpu_workers import drain, plans, progress
 from gpu_workers.drain import Drain
-from operations import claims
+from operations import restoring
 from operations.models import SUSPECT, Operation, Worker
 from tests.gpu_workers.bench import WITHIN_S, Bench, batch, create, results, step
 from tests.support.waiting import eventually, never
@@ -49,7 +50,7 @@ def test_an_operation_whose_planning_is_interrupted_is_taken_up_anew(
     assert interrupted == {1, 2}
     assert set(Operation.objects.values_list("state", "deaths")) == {("done", 0)}
     bench.wait(worker.capacity.all_settled_or_wake, "the way back")
-    assert worker.capacity.left() == (drain.MAX_OPERATIONS, drain.MAX_BYTES)
+    assert worker.capacity.left() == (limits.MAX_OPERATIONS, limits.MAX_BYTES)
 
 
 @pytest.mark.parametrize("snapshots", [True, False], ids=["with a snapshot", "without"])
@@ -69,15 +70,15 @@ def test_a_run_whose_restoring_is_interrupted_is_restored_all_the_same(
     step(log, calm, 9)
     bench.finish(calm)
     bench.crash(first)
-    real, interruptions = claims.replayable, [1]
+    real, interruptions = restoring.replayable, [1]
 
-    def replayable(*arguments: object) -> object:
+    def replayable(*arguments: object, **named: object) -> object:
         if interruptions:
             interruptions.pop()
             raise AWAY
-        return real(*arguments)  # type: ignore[arg-type]
+        return real(*arguments, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(claims, "replayable", replayable)
+    monkeypatch.setattr(restoring, "replayable", replayable)
     step(log, run, 9)
     bench.start()
     bench.finish(run)

@@ -10,6 +10,7 @@ import pytest
 
 from checkpoints import store
 from checkpoints.models import Checkpoint
+from gpu_workers import capacity as limits
 from gpu_workers import drain, plans, progress
 from gpu_workers.engine.types import ForwardBackward, SaveState
 from gpu_workers.worker import Worker
@@ -300,7 +301,7 @@ def test_a_suspect_is_begun_when_the_one_before_it_is_in_the_log(
 
     monkeypatch.setattr(finish, "record", slow)
     bench.adopt(worker)
-    capacity = drain.MAX_OPERATIONS, drain.MAX_BYTES
+    capacity = limits.MAX_OPERATIONS, limits.MAX_BYTES
     in_hand = Operation.objects.filter(state="running")
     bench.wait(lambda: in_hand.exists() and worker.capacity.left() == capacity, "the first one")
     never(

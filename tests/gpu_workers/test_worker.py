@@ -6,7 +6,8 @@ import json
 
 from checkpoints import store
 from checkpoints.models import Checkpoint
-from gpu_workers import drain, upkeep
+from gpu_workers import capacity as limits
+from gpu_workers import upkeep
 from operations.models import Operation, Payload, Result
 from runs.models import Sampler, Session, TrainingRun
 from tests.gpu_workers.bench import Bench, batch, body, create, results, step
@@ -154,7 +155,7 @@ def test_a_session_that_ends_with_work_in_hand_gives_all_capacity_back(bench: Be
     log.conn.execute("UPDATE runs_session SET ended_at = now(), end_reason = 'success'")
     bench.finish(run)
     bench.wait(
-        lambda: worker.capacity.left() == (drain.MAX_OPERATIONS, drain.MAX_BYTES), "the way back"
+        lambda: worker.capacity.left() == (limits.MAX_OPERATIONS, limits.MAX_BYTES), "the way back"
     )
 
 

@@ -87,7 +87,12 @@ class Log:
         """A worker that is alive."""
         worker_id = uuid.uuid4()
         workers.register(
-            self.conn, worker_id=worker_id, pool=self.pool, host="here", pid=1, models=[]
+            self.conn,
+            worker_id=worker_id,
+            pool=self.pool,
+            host="here",
+            pid=1,
+            models=[self.base_model.name],
         )
         return worker_id
 

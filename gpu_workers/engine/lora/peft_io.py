@@ -29,7 +29,13 @@ from torch import Tensor
 from gpu_workers.engine.arena import FrozenAdapter, Layout, RowState
 from gpu_workers.engine.base import LINEARS, BaseModel, Kind
 from gpu_workers.engine.lora import sealed
-from gpu_workers.engine.types import LORA_ALPHA, AdapterSpec, AgeRecipient, UserError
+from gpu_workers.engine.types import (
+    LORA_ALPHA,
+    AdapterSpec,
+    AgeRecipient,
+    FilesDamaged,
+    UserError,
+)
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -150,8 +156,20 @@ def load(
 
     `optimizer` reads moments and step, `gradient` also the gradient if one was saved: a run's exact
     state, which is taken as it is. UserError if the folder's adapter is shaped otherwise than
-    `spec`, lacks what is asked for, or holds numbers that are not finite.
+    `spec`, lacks what is asked for, or holds numbers that are not finite; FilesDamaged if it cannot
+    be made out, OSError if it cannot be read.
     """
+    try:
+        return _load(directory, layout, spec, optimizer=optimizer, gradient=gradient)
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        if "os error" in str(error):  # safetensors has no other way to say it
+            raise OSError(str(error)) from error
+        raise FilesDamaged(f"{directory}: {error}") from error
+
+
+def _load(
+    directory: Path, layout: Layout, spec: AdapterSpec, *, optimizer: bool, gradient: bool
+) -> RowState:
     found = read_config(directory).spec
     for name in ("rank", "train_attn", "train_mlp", "train_unembed"):
         if getattr(found, name) != getattr(spec, name):

@@ -88,6 +88,8 @@ class Platform:
         worker = self.supervisor.add(children.worker(self.folder, env))
         self._wait_for("web", web, lambda: children.web_answers(self.url), WEB_WITHIN_S)
         self._wait_for("worker", worker, _worker_ready)
+        for trouble in _worker_troubles():
+            self.say(f"{trouble}; the worker goes on trying")
         return access
 
     def watch(self) -> None:
@@ -178,7 +180,8 @@ class Platform:
                 raise StartError(f"the {name} process does not answer:\n{tail(child.log)}")
             if waited > 15 * (said + 1):
                 said += 1
-                self.say(f"still waiting for the {name} process ({waited:.0f} s) …")
+                why = "; ".join(_worker_troubles()) if name == "worker" else ""
+                self.say(f"still waiting for the {name} process ({waited:.0f} s) … {why}".rstrip())
             time.sleep(0.1)
 
 
@@ -217,6 +220,14 @@ def _worker_ready() -> bool:
     from operations.workers import any_alive
 
     return any_alive(children.POOL)
+
+
+def _worker_troubles() -> list[str]:
+    """What keeps the worker from serving base models."""
+    from operations.workers import troubles
+
+    found = troubles(children.POOL)
+    return [f"the base model {name} could not be loaded: {why}" for name, why in found.items()]
 
 
 def _free_port(host: str) -> int:

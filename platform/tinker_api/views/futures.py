@@ -94,9 +94,9 @@ async def retrieve_futures(call: Call) -> HttpResponse:
         timeout_s=HOLD_S if wanted.timeout is None else min(wanted.timeout, HOLD_S),
     )
     answer = {"completions": [_completion(item) for item in news.found], "cursor": news.cursor}
-    if not news.found and news.pool_unserved is not None:
+    if not news.found and news.unserved is not None:
         answer["queue_state"] = "paused_capacity"
-        answer["queue_state_reason"] = operations.no_worker(news.pool_unserved)
+        answer["queue_state_reason"] = operations.no_worker(news.unserved)
     if not news.found and (full := disk.trouble()) is not None:
         answer |= {"queue_state": "paused_capacity", "queue_state_reason": full}
     return reply(answer)

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from checkpoints.models import Leftover
 from core import database
-from operations import claims, finish, workers
+from operations import claims, finish, restoring, workers
 from operations.finish import Outcome
 from operations.models import CONVICTED, SUSPECT, Operation, Payload, Result, Worker
 from runs.models import TrainingRun
@@ -38,6 +38,10 @@ def finish_all(
         for operation in claimed
     ]
     return finish.record(log.conn, worker_id=worker_id, outcomes=outcomes, applied=applied)
+
+
+def replayable(log: Log, run: claims.AdoptedRun) -> list[restoring.Replayed]:
+    return restoring.replayable(log.conn, run, after=run.snapshot_seq, limit=1000, max_bytes=10**9)
 
 
 def test_a_run_is_claimed_in_seq_order_whatever_the_order_of_arrival(log: Log) -> None:
@@ -135,7 +139,7 @@ def test_after_a_death_work_goes_on_behind_the_last_operation_without_a_gap(log:
 
     adopted = claims.adopt(log.conn, worker_id=second, pool=log.pool, limit=10)
     assert [(found.id, found.applied_seq) for found in adopted] == [(run.id, 0)]
-    assert [operation.seq for operation in claims.replayable(log.conn, adopted[0])] == [0]
+    assert [operation.seq for operation in replayable(log, adopted[0])] == [0]
     again = log.claim(second)
     assert seqs(again, run.id) == [1, 2, 3]
 
@@ -175,7 +179,7 @@ def test_a_snapshot_makes_bodies_unnecessary(log: Log) -> None:
     second = log.worker()
     (adopted,) = claims.adopt(log.conn, worker_id=second, pool=log.pool, limit=10)
     assert (adopted.snapshot_key, adopted.snapshot_seq) == ("k2", 2)
-    assert claims.replayable(log.conn, adopted) == []
+    assert replayable(log, adopted) == []
 
 
 def test_a_snapshot_ahead_of_what_is_finished_is_not_taken(log: Log) -> None:
