@@ -85,3 +85,17 @@ def test_readme_leads_to_every_page() -> None:
         links = [link.partition("#")[0] for link in LINK.findall(page.read_text())]
         waiting += [(page.parent / link).resolve() for link in links if "://" not in link]
     assert {page for page in PAGES if "docs" in page.parts} <= reached
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("see `core/nothing.py` and `nothing.md`.", ["core/nothing.py", "nothing.md"]),
+        ("worker: gpu_workers/nothing.py ◄── woken", ["gpu_workers/nothing.py"]),
+        ("(`a.py`, `b.toml`)", ["a.py", "b.toml"]),
+        ("data/adapter_config.json, <run>/x.py, model.generate.py()", []),
+    ],
+)
+def test_paths_are_found_in_texts(text: str, names: list[str]) -> None:
+    assert FILE.findall(text) == names
+    assert not any(exists(name, tree()[0]) for name in names if "nothing" in name)
