@@ -10,7 +10,7 @@ import numpy as np
 
 from tinsmith.mistakes import did_you_mean, explained, title_of
 from tinsmith.types.inputs import ModelInput, check_input
-from tinsmith.types.tensor import TensorData, TensorDtype, is_torch
+from tinsmith.types.tensor import TensorData, TensorDtype, dtype_of, is_torch
 from tinsmith.types.tokens import check_tokens
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Datum:
         if (model_input_spans is None) != (loss_fn_input_spans is None):
             raise ValueError("set both model_input_spans and loss_fn_input_spans, or neither")
         check_input(model_input, "a datum's model_input")
-        if loss_fn_inputs is not None and not isinstance(loss_fn_inputs, Mapping):
+        if type(loss_fn_inputs) is not dict and not isinstance(loss_fn_inputs, Mapping | None):
             raise TypeError(
                 "loss_fn_inputs must be arrays by name, e.g. {'target_tokens': …, 'weights': …}, "
                 f"not {title_of(loss_fn_inputs)}"
@@ -184,12 +184,12 @@ def as_tensor(name: str, value: Any) -> TensorData:
     """``value`` as a ``TensorData``; ``name`` decides the dtype of a plain list."""
     if isinstance(value, TensorData):
         return value
+    if isinstance(value, np.ndarray):
+        return TensorData(value, dtype_of(value.dtype), value.shape)
     if is_torch(value):
         if name in _SPARSE_INPUTS and value.ndim == 2:
             return TensorData.from_torch_sparse(value)
         return TensorData.from_torch(value)
-    if isinstance(value, np.ndarray):
-        return TensorData.from_numpy(value)
     if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
         out = "; leave it out where there is none" if value is None else ""
         raise TypeError(f"loss_fn_inputs[{name!r}] must be an array, not {title_of(value)}{out}")

@@ -58,7 +58,7 @@ class TensorData:
         sparse_crow_indices: Sequence[int] | None = None,
         sparse_col_indices: Sequence[int] | None = None,
     ) -> None:
-        if is_torch(data):
+        if type(data) is not list and type(data) is not np.ndarray and is_torch(data):
             data = _from_torch(data)
         if dtype is None:
             if not isinstance(data, np.ndarray):
