@@ -343,7 +343,7 @@ MISTAKES = (
     Mistake(
         "a misspelt checkpoint",
         _misspelt_checkpoint,
-        ("there is no checkpoint tinker://", "did you mean tinker://", "/weights/step-100?"),
+        ("there is no checkpoint tinker://", "did you mean 'tinker://", "/weights/step-100'?"),
         needs_server=True,
     ),
     Mistake(

@@ -407,5 +407,5 @@ def test_a_poll_that_comes_back_at_once_is_not_repeated_in_a_rush(
     training.result(5)
     stub.results[f"{RUN}:1"] = Answer(408)
     step = training.optim_step()
-    never(lambda: len(stub.of("retrieve_future")) > 5, for_s=0.7, but_after=lambda: "they go on")
+    never(lambda: len(stub.of("retrieve_future")) > 7, for_s=0.7, but_after=lambda: "they go on")
     assert not step.done()
