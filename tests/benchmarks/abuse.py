@@ -33,7 +33,14 @@ sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "platform")]
 import psutil
 
 from tests.conftest import LiveStack, make_folder, remove_folder, start_up, stop_up, wait_ready
-from tinsmith import AdamParams, Datum, ServiceClient, TrainingClient
+from tinsmith import (
+    AdamParams,
+    Datum,
+    ModelInput,
+    SamplingParams,
+    ServiceClient,
+    TrainingClient,
+)
 
 MODEL = "tinsmith/nano-qwen3"
 MB = 1_000_000
@@ -217,7 +224,8 @@ def saves(attack: Attack, other_key: str) -> None:
 
         def publish() -> float:
             at = time.monotonic()
-            training.save_weights_and_get_sampling_client()
+            sampler = training.save_weights_and_get_sampling_client()
+            sampler.sample(ModelInput.from_ints([1]), 1, SamplingParams(max_tokens=1)).result()
             return time.monotonic() - at
 
         publish()
