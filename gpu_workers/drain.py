@@ -127,7 +127,10 @@ class Drain:
         self._suspects_wait = claims.has_suspects(
             conn, worker_id=worker.id, pool=worker.pool, besides=worker.restores.run_ids()
         )
-        self._quarantine = self._suspects_wait
+        # it lasts as long as suspects are in hand: nobody is to be beside them
+        self._quarantine = self._suspects_wait or (
+            self._quarantine and not worker.capacity.all_settled_or_wake()
+        )
 
     def _take(self, conn: psycopg.Connection) -> None:
         """Claim all there is room for and hand it over.
@@ -143,18 +146,17 @@ class Drain:
     def _take_a_round(self, conn: psycopg.Connection) -> bool:
         """Claim suspects, as far as they may be done now, or else all others; whether any was."""
         worker = self._worker
-        took = False
         worker.restores.feed(conn)
         if self._suspects_wait and worker.capacity.all_settled_or_wake():
             self._look_for_suspects(conn)
-        while self._quarantine and worker.capacity.all_settled_or_wake():
-            self._quarantine = self._take_suspects(conn)
-            took |= self._quarantine
-        if self._quarantine:
-            return took
-        if self._adoptions_wait:
+        took = self._take_quarantined(conn)
+        if self._adoptions_wait and not self._quarantine:
             self._adopt_waiting(conn)
             worker.restores.feed(conn)
+            self._look_for_suspects(conn)
+            took |= self._take_quarantined(conn)
+        if self._quarantine:
+            return took
         while not worker.stopping.is_set():
             operations, max_bytes = worker.capacity.left()
             if not operations or not max_bytes:
@@ -165,6 +167,14 @@ class Drain:
             taken_bytes = sum(len(operation.body) for operation in claimed)
             if len(claimed) < limit and taken_bytes < max_bytes:
                 break
+        return took
+
+    def _take_quarantined(self, conn: psycopg.Connection) -> bool:
+        """While there is nothing else in hand, take suspects; whether any was."""
+        took = False
+        while self._quarantine and self._worker.capacity.all_settled_or_wake():
+            self._quarantine = self._take_suspects(conn)
+            took |= self._quarantine
         return took
 
     def _take_suspects(self, conn: psycopg.Connection) -> bool:

@@ -21,9 +21,10 @@ from gpu_workers.engine.types import ForwardBackward
 from gpu_workers.worker import Worker
 from operations import restoring
 from operations.claims import AdoptedRun, Claimed
-from operations.models import CONVICTED, Operation, Payload, Result
+from operations.models import CONVICTED, SUSPECT, Operation, Payload, Result
 from runs.models import Session, TrainingRun
 from tests.gpu_workers.bench import WITHIN_S, Bench, batch, create, results, step
+from tests.support.waiting import never
 
 EIO = OSError(errno.EIO, "Input/output error")
 
@@ -368,3 +369,32 @@ def test_a_worker_that_leaves_while_it_restores_counts_against_no_run(
     bench.start()
     bench.finish(crashed.run)
     assert crashed.is_exact()
+
+
+def test_a_run_that_comes_while_a_suspect_is_in_hand_is_taken_up_behind_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A death would count against both; nobody announces the run once more."""
+    log = bench.log
+    suspected, other = log.run(log.team("a")), log.run(log.team("b"))
+    worker = bench.start()
+    worker.pulse_now = worker.renew  # type: ignore[method-assign]
+    create(log, suspected)
+    bench.finish(suspected)
+    withheld: list[Any] = []
+    submit = Worker._submit
+
+    def withhold(*arguments: Any) -> None:
+        if arguments[1].id == suspected.id:
+            withheld.append(arguments)
+        else:
+            submit(*arguments)
+
+    monkeypatch.setattr(Worker, "_submit", withhold)
+    log.submit(suspected, 1, "forward_backward", batch(suspected, 1, seed=1))
+    Operation.objects.filter(target=suspected.id, seq=1).update(deaths=SUSPECT)
+    bench.wait(lambda: bool(withheld), "the suspect")
+    create(log, other)
+    log.conn.execute("SELECT pg_notify('tinsmith_work', 'default change')")
+    done = Operation.objects.filter(target=other.id, state="done")
+    never(done.exists, for_s=0.5, but_after=lambda: submit(*withheld[0]), within_s=WITHIN_S)
