@@ -53,7 +53,7 @@ async def choose(caller: Caller, name: str) -> Chosen:
             raise ModelNotFound(error.detail) from None
         require_plain(checkpoint)
         base_name, path, key = checkpoint.base_model, name, checkpoint.key
-    offered = {} if "\0" in name else {m.name: m for m in await sampleable_models()}
+    offered = {model.name: model for model in await sampleable_models()}
     if base_name not in offered:
         raise ModelNotFound(
             f"the model {name!r} does not exist{did_you_mean(name, offered)}; "
