@@ -317,6 +317,11 @@ def _missing(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan:
     return Plan([DropGradient()], fail)
 
 
+def _diverged(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan:
+    """Of a replay: a step that was not taken, and dropped the gradient all the same."""
+    return Plan([DropGradient()], lambda _: answers.json(type="optim_step"))
+
+
 _PLANNERS: dict[str, Callable[[Connection, AdoptedRun, Claimed], Plan]] = {
     "create_run": _create_run,
     "create_run_from_checkpoint": _create_run_from_checkpoint,
@@ -328,4 +333,5 @@ _PLANNERS: dict[str, Callable[[Connection, AdoptedRun, Claimed], Plan]] = {
     "save_weights_external": _save_weights_external,
     "refused": _refused,
     "missing": _missing,
+    "diverged": _diverged,
 }

@@ -28,13 +28,20 @@ class Replayed(Claimed):
     kept: bool = True
 
 
+# how the error of an optimizer step begins that was not taken, but dropped the gradient
+DIVERGED = "The run diverged: "
+
 _REPLAY = """
 WITH ahead AS (
-    SELECT o.id, o.target, o.seq, o.kind, o.team_id, o.deaths,
+    SELECT o.id, o.target, o.seq, o.team_id, o.deaths,
+           CASE WHEN o.kind = 'optim_step' AND o.state = 'failed' THEN 'diverged' ELSE o.kind END
+               AS kind,
            sum(o.cost) OVER (ORDER BY o.seq) - o.cost AS cost_before
     FROM operations_operation o
     WHERE o.target = %(run)s AND o.seq > %(after)s AND o.seq <= %(upto)s
-      AND (o.kind = 'missing' OR o.state = 'done'
+      AND (o.kind = 'missing'
+           OR o.kind = 'optim_step' AND starts_with(o.error, %(diverged)s)
+           OR o.state = 'done'
            AND o.kind IN ('create_run', 'create_run_from_checkpoint', 'forward_backward',
                           'optim_step', 'load_weights'))
     ORDER BY o.seq LIMIT %(limit)s
@@ -52,7 +59,8 @@ def replayable(
 ) -> list[Replayed]:
     """The next finished operations whose effect the run's snapshot does not hold, in order.
 
-    Those that failed have none, but for `missing` ones.
+    Those that failed have none, but for `missing` ones, and for optimizer steps that diverged: they
+    come as `diverged`.
 
     Args:
         after: the last one that has been done again, or the snapshot's. limit: at most so many.
@@ -64,6 +72,7 @@ def replayable(
         "upto": run.applied_seq,
         "limit": limit,
         "max_bytes": max_bytes,
+        "diverged": DIVERGED,
     }
     with conn.cursor(row_factory=class_row(Replayed)) as cursor:
         return cursor.execute(_REPLAY, values, binary=True).fetchall()

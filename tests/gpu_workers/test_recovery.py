@@ -66,6 +66,37 @@ def test_a_crash_costs_time_and_nothing_else(bench: Bench, monkeypatch) -> None:
         assert after[seq] == expected[seq], f"operation {seq} differs after the crash"
 
 
+def test_a_step_that_diverged_is_the_users_error_and_replays_as_nothing(bench: Bench) -> None:
+    """With and without a crash behind it, the run goes on as if the step had never been asked for.
+
+    Its gradient is gone: the next step is on the next batch alone.
+    """
+    log = bench.log
+    first = bench.start()
+    team = log.team("a")
+    calm, wild = log.run(team, seed=3), log.run(team, seed=3)
+    for run in (calm, wild):
+        create(log, run)
+        step(log, run, 1)
+    log.submit(wild, 3, "forward_backward", batch(wild, 3, seed=9))
+    rate = {"learning_rate": 1e39}
+    log.submit(wild, 4, "optim_step", body(wild, 4, adam_params=rate))
+    bench.finish(wild)
+    failed = Operation.objects.get(target=wild.id, state="failed")
+    assert (failed.seq, failed.error_category) == (4, "user")
+    assert failed.error.startswith("The run diverged: ")
+    bench.crash(first)
+    log.submit(wild, 5, "forward_backward", batch(wild, 5, seed=5))
+    log.submit(wild, 6, "optim_step", body(wild, 6))
+    log.submit(calm, 3, "forward_backward", batch(calm, 3, seed=5))
+    log.submit(calm, 4, "optim_step", body(calm, 4))
+    bench.start()
+    for run in (calm, wild):
+        bench.finish(run)
+    assert results(wild)[5] == results(calm)[3]
+    assert results(wild)[6] == results(calm)[4]
+
+
 def one_step_behind(bench: Bench) -> tuple[TrainingRun, TrainingRun]:
     """Two runs that are alike but for step 3, which only the second has done."""
     log = bench.log
