@@ -281,3 +281,29 @@ def test_an_environment_that_cannot_be_used_is_told_in_one_line() -> None:
     )
     assert done.stderr == "manage.py: DATABASE_URL starts with 'mysql': use postgresql://\n"
     assert done.returncode == 1
+
+
+def test_coverage_counts_processes_that_tests_start(tmp_path: Path) -> None:
+    test = tmp_path / "test_of_a_child.py"
+    test.write_text(
+        "import subprocess, sys\n"
+        "def test_it():\n"
+        "    program = 'from config.standalone import options\\n'\n"
+        '    program += \'options.read("up", ["--port=0"])\'\n'
+        "    subprocess.run([sys.executable, '-c', program], check=True)\n"
+    )
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("COV_")}
+    env = {name: value for name, value in ours.items() if not name.startswith("COVERAGE_")}
+    env |= {"COVERAGE_FILE": str(tmp_path / "measured"), "TINSMITH_NO_VENV": "1"}
+    env["PYTHONPATH"] = str(REPOSITORY / "platform")
+    done = subprocess.run(
+        [sys.executable, str(REPOSITORY / "manage.py"), "test", "--coverage", str(test), "-q"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=env,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (options_line,) = [line for line in done.stdout.splitlines() if "standalone/options.py" in line]
+    assert int(options_line.split()[-1].rstrip("%")) > 40
+    assert "TOTAL" in done.stdout
