@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tinsmith import batches, codec, errors, types, wire
+from tinsmith import errors, types, wire
+from tinsmith._training import batches, codec
 
 
 def assemble(*data: types.Datum, seq: int = 3) -> wire.ForwardBackwardRequest:

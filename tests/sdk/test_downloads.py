@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tinsmith import downloads, errors
+from tinsmith import errors
+from tinsmith._http import downloads
 
 CONTENT = os.urandom(5_000_000)
 OTHER = os.urandom(4_000_000)

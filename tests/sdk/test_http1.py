@@ -14,7 +14,7 @@ import pytest
 
 from tests.sdk.stub import Stub
 from tests.support.waiting import eventually_async
-from tinsmith import http1, proxied
+from tinsmith._http import http1, proxied
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-A: 1\r\nX-A: 2\r\n\r\nok"
 

@@ -15,7 +15,10 @@ import pytest
 
 import tinsmith
 from tests.sdk.stub import Answer, Stub
-from tinsmith import credentials, downloads, errors, rest_client, settings
+from tinsmith import errors
+from tinsmith._clients import rest as rest_client
+from tinsmith._http import downloads
+from tinsmith._settings import credentials, settings
 from tinsmith.types import SessionSearchRequest
 from tinsmith.types.sessions import ClientFinishedSessionStatusQuery
 

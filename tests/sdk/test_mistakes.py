@@ -313,7 +313,7 @@ def test_a_server_that_is_away_is_told_before_patience_ends(
 def test_a_server_that_takes_its_time_is_told_too_and_its_return(
     stub: Stub, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tinsmith.outage.SAY_AFTER_S", 0.1)
+    monkeypatch.setattr("tinsmith._http.outage.SAY_AFTER_S", 0.1)
     caplog.set_level(logging.WARNING, "tinsmith")
     stub.script("get_server_capabilities", Answer(delay_s=0.5, status=0))
     service = ServiceClient(base_url=stub.url, api_key="tml-x")

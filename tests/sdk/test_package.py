@@ -18,7 +18,8 @@ import pytest
 
 import tinsmith
 from tests.sdk.stub import BASE_MODEL, Stub
-from tinsmith import background, errors
+from tinsmith import errors
+from tinsmith._session import background
 
 SOURCE = Path(tinsmith.__file__).parent
 HEAVY = ("torch", "transformers", "pydantic", "httpx", "numpy", "google.protobuf")

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from tinsmith import progress
+from tinsmith._words import progress
 
 
 class Terminal(io.StringIO):

@@ -10,7 +10,7 @@ import pytest
 
 import tinsmith
 from tests.sdk.stub import BASE_MODEL, SESSION, Answer, Stub
-from tinsmith import run_log
+from tinsmith._training import run_log
 
 METRICS = f"runs/{SESSION}:train:0/metrics"
 ROLLOUTS = f"runs/{SESSION}:train:0/rollouts"

@@ -12,7 +12,9 @@ import pytest
 import tinsmith
 from tests.sdk.stub import BASE_MODEL, SESSION, Answer, Stub
 from tests.support.waiting import eventually, eventually_async, never
-from tinsmith import giving_up, sample_results, types, waiting
+from tinsmith import types
+from tinsmith._sampling import results as sample_results
+from tinsmith._session import giving_up, waiting
 
 PROMPT = types.ModelInput.from_ints([1, 2, 3])
 PARAMS = types.SamplingParams(max_tokens=4)

@@ -12,7 +12,9 @@ import pytest
 import tinsmith
 from tests.sdk.stub import BASE_MODEL, SESSION, Answer, Stub
 from tests.support.waiting import eventually, never
-from tinsmith import session, settings, transport
+from tinsmith._http import transport
+from tinsmith._session import session
+from tinsmith._settings import settings
 
 FINISH = f"sessions/{SESSION}/finish"
 

@@ -8,7 +8,7 @@ import pytest
 
 import tinsmith
 from tests.sdk.stub import BASE_MODEL, Answer, Stub
-from tinsmith import tokenizers
+from tinsmith._clients import tokenizers
 
 NANO = Path(__file__).resolve().parents[2] / "gpu_workers" / "nano" / "nano-qwen3"
 FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")

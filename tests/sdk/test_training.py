@@ -388,7 +388,7 @@ def test_why_a_request_waits_is_told(stub: Stub, caplog: pytest.LogCaptureFixtur
         Answer(408, paused),
     )
     clock = itertools.count(0.0, 4.0)
-    from tinsmith import session
+    from tinsmith._session import session
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(session, "time", type("Clock", (), {"monotonic": lambda: next(clock)}))

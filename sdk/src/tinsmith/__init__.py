@@ -20,15 +20,43 @@ if TYPE_CHECKING:
         auth,
         types,
     )
-    from tinsmith.admin_client import (
+    from tinsmith._clients.admin import (
         AdminClient,
     )
-    from tinsmith.backcompat import (
+    from tinsmith._clients.backcompat import (
         BackcompatSamplingClientFuture,
         BackcompatTrainingClientFuture,
         ExperimentalWarning,
         RequestOptions,
         Timeout,
+    )
+    from tinsmith._clients.rest import (
+        RestClient,
+    )
+    from tinsmith._clients.sampling import (
+        SamplingClient,
+    )
+    from tinsmith._clients.service import (
+        ServiceClient,
+    )
+    from tinsmith._clients.training import (
+        TrainingClient,
+    )
+    from tinsmith._http.transport import (
+        RetryConfig,
+    )
+    from tinsmith._session.futures import (
+        APIFuture,
+    )
+    from tinsmith._session.waiting import (
+        Waiting,
+    )
+    from tinsmith._training.loss_handles import (
+        LossHandle,
+        PerDatumLossFn,
+    )
+    from tinsmith._words.progress import (
+        wait_all,
     )
     from tinsmith.errors import (
         APIConnectionError,
@@ -54,31 +82,6 @@ if TYPE_CHECKING:
         TinsmithError,
         UnprocessableEntityError,
         WrongServerError,
-    )
-    from tinsmith.futures import (
-        APIFuture,
-    )
-    from tinsmith.loss_handles import (
-        LossHandle,
-        PerDatumLossFn,
-    )
-    from tinsmith.progress import (
-        wait_all,
-    )
-    from tinsmith.rest_client import (
-        RestClient,
-    )
-    from tinsmith.sampling_client import (
-        SamplingClient,
-    )
-    from tinsmith.service_client import (
-        ServiceClient,
-    )
-    from tinsmith.training_client import (
-        TrainingClient,
-    )
-    from tinsmith.transport import (
-        RetryConfig,
     )
     from tinsmith.types import (
         AdamOptimizerConfig,
@@ -116,15 +119,12 @@ if TYPE_CHECKING:
         TensorDtype,
         TrainingRun,
     )
-    from tinsmith.waiting import (
-        Waiting,
-    )
 
 __title__ = "tinsmith"
 
 _NAMES_OF = {
-    "tinsmith.admin_client": "AdminClient",
-    "tinsmith.backcompat": """
+    "tinsmith._clients.admin": "AdminClient",
+    "tinsmith._clients.backcompat": """
         BackcompatSamplingClientFuture BackcompatTrainingClientFuture
         ExperimentalWarning RequestOptions Timeout
     """,
@@ -136,14 +136,14 @@ _NAMES_OF = {
         RunBrokenError SessionClosedError TinkerError TinsmithError
         UnprocessableEntityError WrongServerError
     """,
-    "tinsmith.futures": "APIFuture",
-    "tinsmith.loss_handles": "LossHandle PerDatumLossFn",
-    "tinsmith.progress": "wait_all",
-    "tinsmith.rest_client": "RestClient",
-    "tinsmith.sampling_client": "SamplingClient",
-    "tinsmith.service_client": "ServiceClient",
-    "tinsmith.training_client": "TrainingClient",
-    "tinsmith.transport": "RetryConfig",
+    "tinsmith._session.futures": "APIFuture",
+    "tinsmith._training.loss_handles": "LossHandle PerDatumLossFn",
+    "tinsmith._words.progress": "wait_all",
+    "tinsmith._clients.rest": "RestClient",
+    "tinsmith._clients.sampling": "SamplingClient",
+    "tinsmith._clients.service": "ServiceClient",
+    "tinsmith._clients.training": "TrainingClient",
+    "tinsmith._http.transport": "RetryConfig",
     "tinsmith.types": """
         AdamOptimizerConfig AdamParams Checkpoint CheckpointType Datum
         DimuonOptimizerConfig DimuonParams DmelChunk EncodedTextChunk
@@ -154,7 +154,7 @@ _NAMES_OF = {
         SampledSequence SamplingParams StopReason SupportedModel TensorData TensorDtype
         TrainingRun
     """,
-    "tinsmith.waiting": "Waiting",
+    "tinsmith._session.waiting": "Waiting",
 }
 _HOME_OF = {name: home for home, names in _NAMES_OF.items() for name in names.split()}
 
@@ -248,7 +248,7 @@ def __getattr__(name: str) -> Any:
     else:
         if name.startswith("_"):
             raise AttributeError(name)
-        from tinsmith.mistakes import did_you_mean
+        from tinsmith._words.mistakes import did_you_mean
 
         meant = did_you_mean(name, __all__, "tinsmith.{}")
         raise AttributeError(f"tinsmith has no {name!r}{meant}")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from tinsmith._http.transport import RetryConfig
+from tinsmith._settings.settings import resolve
 from tinsmith.errors import TinsmithError
-from tinsmith.settings import resolve
-from tinsmith.transport import RetryConfig
 
 __all__ = ["get_tinker_token", "raise_if_tinker_not_accessible", "tinker_has_credentials"]
 
@@ -29,7 +29,7 @@ def raise_if_tinker_not_accessible() -> None:
         ConfigurationError: there is no key. AuthenticationError: it is not good.
         APIConnectionError: the server cannot be reached.
     """
-    from tinsmith.rest_client import RestClient
+    from tinsmith._clients.rest import RestClient
 
     with RestClient(retry_config=RetryConfig(budget_s=0.0, rate_limit_budget_s=0.0)) as rest:
         rest.get_server_capabilities().result()

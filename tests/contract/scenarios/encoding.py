@@ -55,7 +55,7 @@ def request(kit: Kit) -> str:
 
 
 def _ours(data: list[Any], config: dict[str, Any]) -> str:
-    from tinsmith import codec
+    from tinsmith._training import codec
 
     settings = codec.encode_pass_settings("ppo", config, False)
     encoded = [codec.encode_datum(datum) for datum in data]
@@ -66,7 +66,7 @@ def read_pass(kit: Kit, body: str) -> dict[str, Any]:
     """What a client makes of a ForwardBackwardOutput."""
     raw = base64.b64decode(body)
     if kit.client.__name__ == "tinsmith":
-        from tinsmith.codec import decode_pass as read
+        from tinsmith._training.codec import decode_pass as read
     else:
         from tinker.proto.response_conv import deserialize_forward_backward_output as read
     result = read(raw)
@@ -84,7 +84,7 @@ def read_sample(kit: Kit, body: str) -> dict[str, Any]:
     """What a client makes of a SampleResponse."""
     raw = base64.b64decode(body)
     if kit.client.__name__ == "tinsmith":
-        from tinsmith.codec import decode_sample as read
+        from tinsmith._training.codec import decode_sample as read
     else:
         from tinker.proto.response_conv import deserialize_sample_response as read
     result = read(raw)

@@ -7,10 +7,11 @@ from collections import defaultdict
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from tinsmith import credentials, errors, settings
-from tinsmith.progress import size
-from tinsmith.rest_client import RestClient
-from tinsmith.transport import RetryConfig
+from tinsmith import errors
+from tinsmith._clients.rest import RestClient
+from tinsmith._http.transport import RetryConfig
+from tinsmith._settings import credentials, settings
+from tinsmith._words.progress import size
 
 if TYPE_CHECKING:
     from tinsmith.cli.main import Command

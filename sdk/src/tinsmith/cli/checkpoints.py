@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinsmith import errors
+from tinsmith._words.progress import size
 from tinsmith.cli import ids
 from tinsmith.cli.output import text
-from tinsmith.progress import size
 from tinsmith.types.results import ParsedCheckpointTinkerPath
 
 if TYPE_CHECKING:

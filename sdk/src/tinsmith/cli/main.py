@@ -9,14 +9,14 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from tinsmith._settings.settings import Settings, resolve
 from tinsmith._version import __version__
 from tinsmith.cli.output import Output
 from tinsmith.cli.parser import build
 from tinsmith.errors import TinsmithError
-from tinsmith.settings import Settings, resolve
 
 if TYPE_CHECKING:
-    from tinsmith.rest_client import RestClient
+    from tinsmith._clients.rest import RestClient
 
 DONE, FAILED, NOT_UNDERSTOOD, INTERRUPTED = 0, 1, 2, 130
 
@@ -38,8 +38,8 @@ class Command:
     def rest(self) -> RestClient:
         """The client, made when it is first needed."""
         if self._rest is None:
-            from tinsmith.rest_client import RestClient
-            from tinsmith.transport import RetryConfig
+            from tinsmith._clients.rest import RestClient
+            from tinsmith._http.transport import RetryConfig
 
             # People do not wait five minutes to hear that a server is down
             seconds = self.arguments.retry_seconds

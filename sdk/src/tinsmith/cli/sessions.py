@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tinsmith import downloads
+from tinsmith._http import downloads
+from tinsmith._words.progress import Bar, size
 from tinsmith.cli import ids
-from tinsmith.progress import Bar, size
 from tinsmith.types import sessions as kinds
 
 if TYPE_CHECKING:

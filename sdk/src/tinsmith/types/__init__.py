@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from tinsmith._words.mistakes import did_you_mean
 from tinsmith.errors import RequestErrorCategory
-from tinsmith.mistakes import did_you_mean
 from tinsmith.types.datum import (
     Datum,
     PromptProvenanceSpan,

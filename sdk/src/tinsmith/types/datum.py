@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from tinsmith.mistakes import did_you_mean, explained, title_of
+from tinsmith._words.mistakes import did_you_mean, explained, title_of
 from tinsmith.types.inputs import ModelInput, check_input
 from tinsmith.types.tensor import TensorData, TensorDtype, dtype_of, is_torch
 from tinsmith.types.tokens import check_tokens

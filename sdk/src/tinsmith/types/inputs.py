@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import StructMeta
 
-from tinsmith.mistakes import Struct, explained, title_of
-from tinsmith.shown import a_few
+from tinsmith._words.mistakes import Struct, explained, title_of
+from tinsmith._words.shown import a_few
 from tinsmith.types.tokens import check_tokens
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from tinsmith.mistakes import Struct
+from tinsmith._words.mistakes import Struct
 
 MetricValue = float | str
 """A number, or ``nan``, ``inf`` or ``-inf``, which JSON has no numbers for."""

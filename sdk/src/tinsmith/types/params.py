@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from tinsmith.mistakes import Struct, number, whole
+from tinsmith._words.mistakes import Struct, number, whole
 
 LossFnType = Literal[
     "cross_entropy",

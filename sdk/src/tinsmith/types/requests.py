@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tinsmith.mistakes import Struct
+from tinsmith._words.mistakes import Struct
 from tinsmith.types.inputs import ModelInput
 from tinsmith.types.params import OptimParams, SamplingParams
 

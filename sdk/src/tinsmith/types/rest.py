@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from tinsmith.mistakes import Struct
+from tinsmith._words.mistakes import Struct
 from tinsmith.types.results import CheckpointType, OptimizerOfRun
 
 

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tinsmith.mistakes import Struct, check_text, did_you_mean, explained
-from tinsmith.shown import a_few
+from tinsmith._words.mistakes import Struct, check_text, did_you_mean, explained
+from tinsmith._words.shown import a_few
 from tinsmith.types.params import AdamOptimizerConfig, StopReason
 from tinsmith.types.tensor import TensorData
 

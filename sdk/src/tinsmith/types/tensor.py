@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
-from tinsmith.mistakes import explained, title_of
+from tinsmith._words.mistakes import explained, title_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

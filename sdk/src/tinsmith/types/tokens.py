@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tinsmith.mistakes import title_of, unlike
+from tinsmith._words.mistakes import title_of, unlike
 
 ENCODE = "encode it first, e.g. tokenizer.encode(text)"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, ClassVar, Literal
 
-from tinsmith.mistakes import Struct
+from tinsmith._words.mistakes import Struct
 
 AuditEventType = Literal["all", "checkpoints", "projects", "teams", "organizations"]
 AccessScope = Literal["owned", "accessible"]

@@ -1,0 +1,1 @@
+"""The clients that people use, under the names that `tinsmith` gives them."""

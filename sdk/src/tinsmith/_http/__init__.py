@@ -1,0 +1,1 @@
+"""Talking HTTP to one server, and what can be wrong about that."""

@@ -1,0 +1,1 @@
+"""What a sampling client does: requests and their results."""

@@ -1,0 +1,1 @@
+"""A client's stay at a server: the session, futures, and waiting."""

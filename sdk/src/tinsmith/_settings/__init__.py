@@ -1,0 +1,1 @@
+"""Where the server is, who asks, and what the server wants of its clients."""

@@ -1,0 +1,1 @@
+"""What people read: mistakes explained, things in short, progress."""
