@@ -113,6 +113,17 @@ def test_the_sdk_imports_nothing_of_ours() -> None:
     assert offences(sdk, {"tinsmith"}, {*OURS, "django"}) == []
 
 
+def test_the_sdks_private_rooms_are_the_sdks_own() -> None:
+    others = sources(PLATFORM, REPOSITORY / "gpu_workers", REPOSITORY / "recipes")
+    others += [path for path in sources(REPOSITORY / "tests") if path.parent.name != "sdk"]
+    assert [
+        f"{path.relative_to(REPOSITORY)}:{line} imports {name}"
+        for path in others
+        for name, line in imported(path)
+        if name.startswith("tinsmith._") and "scenarios" not in path.parts
+    ] == []
+
+
 def test_recipes_import_the_sdk_alone() -> None:
     recipes = sources(REPOSITORY / "recipes")
     assert offences(recipes, {"tinsmith", "recipes"}, OURS) == []

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from tinsmith._clients.rest_base import Rest, address, checkpoint_address, unlike
 from tinsmith._session.futures import APIFuture
 from tinsmith._words.mistakes import explained
+from tinsmith._words.progress import Progress
 from tinsmith.types.rest import (
     CheckpointArchiveUrlResponse,
     CheckpointsListResponse,
@@ -15,9 +15,6 @@ from tinsmith.types.rest import (
     ExternalWeightsUrlsResponse,
     WeightsInfoResponse,
 )
-
-Progress = Callable[[int, "int | None"], None]
-"""Called with (bytes so far, bytes in all if known)."""
 
 
 @explained

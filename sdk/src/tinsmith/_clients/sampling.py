@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import itertools
-import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,9 +15,11 @@ from tinsmith._clients import tokenizers
 from tinsmith._http.transport import RetryConfig
 from tinsmith._sampling import request as sample_request
 from tinsmith._sampling.results import SampleResults
+from tinsmith._sampling.samplers import SEQ_BLOCK, SamplerRef, join, maker
 from tinsmith._session.futures import APIFuture, SampleFuture
 from tinsmith._session.ready import Ready
-from tinsmith._session.session import Accepted, Session, encode_json, numbered
+from tinsmith._session.replies import Accepted, encode_json, numbered
+from tinsmith._session.session import Session
 from tinsmith._session.waiting import PATIENCE_S, Waiting
 from tinsmith._settings.settings import resolve
 from tinsmith._training import codec
@@ -32,26 +32,7 @@ from tinsmith.types.tensor import TensorData
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-SEQ_BLOCK = 1_000_000_000  # the clients of one sampler number their requests in blocks
 MAX_RESUBMISSIONS = 5
-
-
-@dataclass(frozen=True)
-class SamplerRef:
-    """Which sampler it is.
-
-    Attributes:
-        base_model: its name, where it is known.
-        clone: which of the sampler's clients this one is: 0 is whoever made the sampler.
-    """
-
-    sampler_id: str
-    base_model: str | None = None
-    clone: int = 0
-
-
-class _Joined(msgspec.Struct):
-    client_counter: int
 
 
 @explained
@@ -265,13 +246,11 @@ class SamplingClient(Ready[SamplerRef]):
         if sampling_session_id is not None:
             client = SamplingClient(
                 holder,
-                lambda: _join(holder, sampling_session_id, base_model),
+                lambda: join(holder, sampling_session_id, base_model),
                 retry_config=retry_config,
                 record_stability_info=record_stability_info,
             )
         else:
-            from tinsmith._sampling.samplers import new_sampling_client
-
             client = new_sampling_client(
                 holder, model_path, base_model, retry_config, record_stability_info
             )
@@ -355,17 +334,22 @@ def _restore(state: dict[str, Any], api_key: str | None) -> SamplingClient:
 
     return SamplingClient(
         session,
-        lambda: _join(session, state["sampler_id"], state["base_model"]),
+        lambda: join(session, state["sampler_id"], state["base_model"]),
         record_stability_info=state["record_stability_info"],
     )
 
 
-async def _join(session: Session, sampler_id: str, base_model: str | None) -> SamplerRef:
-    """A sampler that others use too: the server says how this client is numbered, or chance."""
-    await session.open()
-    if not session.config.sample_join_sampling_session:
-        clone = random.SystemRandom().randint(1, SEQ_BLOCK)
-    else:
-        body = {"sampling_session_id": sampler_id, "type": "join_sampling_session"}
-        clone = (await session.post("join_sampling_session", body, _Joined)).client_counter
-    return SamplerRef(sampler_id, base_model, clone)
+def new_sampling_client(
+    session: Session,
+    model_path: str | None,
+    base_model: str | None,
+    retry_config: RetryConfig | None,
+    record_stability_info: bool,
+) -> SamplingClient:
+    """A client of a new sampler of a checkpoint or a base model; ValueError for neither."""
+    return SamplingClient(
+        session,
+        maker(session, model_path, base_model),
+        retry_config=retry_config,
+        record_stability_info=record_stability_info,
+    )

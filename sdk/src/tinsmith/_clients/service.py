@@ -7,12 +7,12 @@ from types import TracebackType
 from typing import Any
 
 from tinsmith._clients.rest import RestClient
-from tinsmith._clients.sampling import SamplingClient
+from tinsmith._clients.sampling import SamplingClient, new_sampling_client
 from tinsmith._clients.training import TrainingClient
 from tinsmith._http.transport import RetryConfig
-from tinsmith._sampling.samplers import new_sampling_client
 from tinsmith._session.futures import APIFuture
-from tinsmith._session.session import Description, FinishReason, Session, decode, how_it_ended
+from tinsmith._session.replies import decode
+from tinsmith._session.session import Description, FinishReason, Session, how_it_ended
 from tinsmith._session.waiting import WaitingHook
 from tinsmith._settings.settings import from_environment, resolve
 from tinsmith._training.loss_handles import LossHandle, PerDatumLossFn, make_handle

@@ -9,9 +9,9 @@ import msgspec
 
 from tinsmith import errors
 from tinsmith._clients import tokenizers
-from tinsmith._clients.sampling import SamplerRef, SamplingClient
+from tinsmith._clients.sampling import SamplingClient, new_sampling_client
 from tinsmith._http.transport import RetryConfig
-from tinsmith._sampling.samplers import new_sampling_client
+from tinsmith._sampling.samplers import SamplerRef
 from tinsmith._session.futures import APIFuture
 from tinsmith._session.session import Session
 from tinsmith._training import codec, custom_loss, passes

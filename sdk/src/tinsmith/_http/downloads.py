@@ -16,13 +16,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from tinsmith import errors
-from tinsmith._words.progress import Bar
-
-if TYPE_CHECKING:
-    from tinsmith._clients.rest_checkpoints import Progress
+from tinsmith._words.progress import Bar, Progress
 
 BLOCK = 1 << 20
 SILENCE_S = 60.0

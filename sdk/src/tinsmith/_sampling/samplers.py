@@ -1,25 +1,44 @@
-"""Makes samplers: for checkpoints and for base models."""
+"""Samplers on the server: which one a client has, making one, joining one."""
 
 from __future__ import annotations
 
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from tinsmith import errors
-from tinsmith._clients.sampling import SamplerRef, SamplingClient
-from tinsmith._http.transport import RetryConfig
 from tinsmith._session.session import Session
 from tinsmith._words.mistakes import check_text
 from tinsmith.types.results import check_path
 
+SEQ_BLOCK = 1_000_000_000  # the clients of one sampler number their requests in blocks
 
-def new_sampling_client(
-    session: Session,
-    model_path: str | None,
-    base_model: str | None,
-    retry_config: RetryConfig | None,
-    record_stability_info: bool,
-) -> SamplingClient:
-    """A sampler of its own for a checkpoint or a base model; raises ValueError for neither."""
+
+@dataclass(frozen=True)
+class SamplerRef:
+    """Which sampler it is.
+
+    Attributes:
+        base_model: its name, where it is known.
+        clone: which of the sampler's clients this one is: 0 is whoever made the sampler.
+    """
+
+    sampler_id: str
+    base_model: str | None = None
+    clone: int = 0
+
+
+class _Joined(msgspec.Struct):
+    client_counter: int
+
+
+def maker(
+    session: Session, model_path: str | None, base_model: str | None
+) -> Callable[[], Awaitable[SamplerRef]]:
+    """What makes a sampler of a checkpoint or a base model; raises ValueError for neither."""
     if model_path is None and base_model is None:
         raise ValueError("give model_path or base_model")
     if base_model is not None:
@@ -47,6 +66,15 @@ def new_sampling_client(
             raise errors.APIResponseValidationError("the server gave the sampler no id")
         return SamplerRef(sampler_id, base_model if model_path is None else None)
 
-    return SamplingClient(
-        session, create, retry_config=retry_config, record_stability_info=record_stability_info
-    )
+    return create
+
+
+async def join(session: Session, sampler_id: str, base_model: str | None) -> SamplerRef:
+    """A sampler that others use too: the server says how this client is numbered, or chance."""
+    await session.open()
+    if not session.config.sample_join_sampling_session:
+        clone = random.SystemRandom().randint(1, SEQ_BLOCK)
+    else:
+        body = {"sampling_session_id": sampler_id, "type": "join_sampling_session"}
+        clone = (await session.post("join_sampling_session", body, _Joined)).client_counter
+    return SamplerRef(sampler_id, base_model, clone)

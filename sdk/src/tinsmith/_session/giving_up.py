@@ -5,18 +5,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any, Protocol, TypeVar
 
 from tinsmith import errors
+from tinsmith._session.replies import Accepted
 from tinsmith._settings.server_config import DynamicConfig
 from tinsmith._version import __version__
 
-if TYPE_CHECKING:
-    from tinsmith._session.session import Accepted, Session
-
+T = TypeVar("T")
 log = logging.getLogger("tinsmith")
 
 SUBMISSION_S = 10.0  # a submission that is not taken by then is withdrawn instead
+
+
+class Posts(Protocol):
+    """What sends requests: a session."""
+
+    async def post(self, path: str, body: Mapping[str, Any], kind: type[T] | None) -> T:
+        """POST ``body``; the reply as a ``kind``."""
+        ...
 
 
 class GivingUp:
@@ -26,7 +34,7 @@ class GivingUp:
     server some work and the client nothing.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Posts) -> None:
         self._session = session
         self._config = DynamicConfig()
         self._good_until = float("-inf")

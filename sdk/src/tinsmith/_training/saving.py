@@ -9,7 +9,8 @@ import msgspec
 
 from tinsmith._session.futures import APIFuture
 from tinsmith._session.ready import Ready
-from tinsmith._session.session import Session, decode, encode_json, numbered
+from tinsmith._session.replies import decode, encode_json, numbered
+from tinsmith._session.session import Session
 from tinsmith._training.lane import Lane
 from tinsmith._words.mistakes import check_text, explained, texts
 from tinsmith.types.rest import SaveWeightsExternalResponse

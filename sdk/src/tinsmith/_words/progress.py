@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import wait
 from types import TracebackType
 from typing import TextIO, TypeVar
@@ -16,6 +16,8 @@ from tinsmith._session.futures import APIFuture
 INTERVAL_S = 0.1
 WIDTH = 24
 T = TypeVar("T")
+Progress = Callable[[int, int | None], None]
+"""Called with (bytes so far, bytes in all if known)."""
 
 
 class Bar:

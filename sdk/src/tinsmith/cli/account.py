@@ -14,7 +14,7 @@ from tinsmith._settings import credentials, settings
 from tinsmith._words.progress import size
 
 if TYPE_CHECKING:
-    from tinsmith.cli.main import Command
+    from tinsmith.cli.command import Command
     from tinsmith.types.usage import BillingUsageEvent
 
 

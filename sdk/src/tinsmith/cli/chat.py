@@ -14,7 +14,7 @@ from tinsmith import errors
 from tinsmith.cli import ids
 
 if TYPE_CHECKING:
-    from tinsmith.cli.main import Command
+    from tinsmith.cli.command import Command
 
 SILENCE_S = 300.0
 HELP = "/new forgets what was said, /quit or Ctrl-D ends, everything else is said to the model."

@@ -16,7 +16,7 @@ from tinsmith.types.results import ParsedCheckpointTinkerPath
 if TYPE_CHECKING:
     import argparse
 
-    from tinsmith.cli.main import Command
+    from tinsmith.cli.command import Command
     from tinsmith.types.rest import Checkpoint
 
 PAGE = 1000

@@ -11,7 +11,7 @@ from tinsmith.cli.parser import build
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tinsmith.cli.main import Command
+    from tinsmith.cli.command import Command
 
 SCRIPTS = {
     "bash": """\

@@ -10,7 +10,7 @@ from tinsmith import errors
 from tinsmith.types.results import ParsedCheckpointTinkerPath
 
 if TYPE_CHECKING:
-    from tinsmith.cli.main import Command
+    from tinsmith.cli.command import Command
 
 LATEST = "latest"
 MOST = 10_000  # ids to look through; whoever has more writes the whole id

@@ -11,7 +11,7 @@ from tinsmith.cli.output import text
 from tinsmith.types.sessions import SessionSearchRequest
 
 if TYPE_CHECKING:
-    from tinsmith.cli.main import Command
+    from tinsmith.cli.command import Command
     from tinsmith.types.logs import MetricPoint
     from tinsmith.types.rest import TrainingRun
 

@@ -11,7 +11,7 @@ from tinsmith.cli import ids
 from tinsmith.types import sessions as kinds
 
 if TYPE_CHECKING:
-    from tinsmith.cli.main import Command
+    from tinsmith.cli.command import Command
 
 _QUERIES: dict[str, kinds.SessionStatusQuery] = {
     "active": kinds.ActiveSessionStatusQuery(),
