@@ -119,4 +119,6 @@ def _run_demo(platform: Platform, access: Access) -> int:
             platform.supervisor.check()
         return 130 if process.poll() is None else process.returncode
     finally:
+        if process.poll() is None:
+            platform.say("Ending the demo …")
         stop(process, ((signal.SIGTERM, 2.0),))
