@@ -104,7 +104,9 @@ def _fits(word: str, begun: str) -> bool:
     return word.startswith(begun) and (begun.startswith("-") or not word.startswith("-"))
 
 
-def _subparsers(parser: argparse.ArgumentParser) -> argparse._SubParsersAction | None:
+def _subparsers(
+    parser: argparse.ArgumentParser,
+) -> argparse._SubParsersAction[argparse.ArgumentParser] | None:
     return next(
         (item for item in parser._actions if isinstance(item, argparse._SubParsersAction)), None
     )
