@@ -14,12 +14,11 @@ import msgspec
 
 from checkpoints import encryption
 from checkpoints.services import MAX_TTL_S, MIN_TTL_S, CheckpointInfo
-from core import metadata
+from core import json_bodies, metadata
 from core.errors import BadRequest
 from core.ids import is_checkpoint_name
 from gpu_workers.engine.types import OptimStep, UserError
-from tinker_api import schemas
-from tinker_api.operation_bodies import (
+from operations.bodies import (
     AdamParams,
     OptimStepBody,
     Prompt,
@@ -45,7 +44,7 @@ def decode(body: bytes, schema: type[T], *, nul_allowed: bool = False) -> T:
     `nul_allowed`: none of its texts goes into the database.
     """
     with _users_fault():
-        return schemas.decode(body, schema, nul_allowed=nul_allowed)
+        return json_bodies.decode(body, schema, nul_allowed=nul_allowed)
 
 
 def optim_step(body: bytes) -> OptimStep:

@@ -17,8 +17,8 @@ from gpu_workers.bodies import decode, tokens_of
 from gpu_workers.engine.types import Datum, ForwardBackward, UserError
 from gpu_workers.provenance import Find, Span
 from gpu_workers.tensors import Csr, Spread
+from operations.bodies import OldDatum, OldPassBody
 from operations.services import PROTOBUF
-from tinker_api.operation_bodies import OldDatum, OldPassBody
 from tinsmith.wire import wire_pb2
 
 _DTYPES: dict[int, np.dtype] = {

@@ -25,11 +25,10 @@ from gpu_workers.engine.types import (
     UserError,
 )
 from operations import recordings
+from operations.bodies import CreateFromCheckpoint, LoadWeightsBody, SaveWeightsBody
 from operations.claims import AdoptedRun, Claimed
 from operations.finish import Conflict, Effect
 from runs import ephemeral as runs
-from tinker_api import schemas
-from tinker_api.operation_bodies import LoadWeightsBody, SaveWeightsBody
 from usage.models import Kind
 from usage.services import Used
 
@@ -75,7 +74,7 @@ def _create_run(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan:
 
 
 def _create_run_from_checkpoint(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan:
-    body = bodies.decode(operation.body, schemas.CreateFromCheckpoint)
+    body = bodies.decode(operation.body, CreateFromCheckpoint)
     load = _load(conn, run, body.path, body.weights_access_token, optimizer=bool(body.optimizer))
     load.creates = True
     return Plan(

@@ -8,7 +8,7 @@ from gpu_workers import tensors
 from gpu_workers.bodies import decode, tokens_of
 from gpu_workers.engine.types import PromptTargets, Sample, UserError
 from gpu_workers.tensors import Spread
-from tinker_api.operation_bodies import SampleBody, TensorData
+from operations.bodies import SampleBody, TensorData
 
 
 def sample(body: bytes) -> tuple[Sample, bool]:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpu_workers.engine.types import UserError
-from tinker_api.operation_bodies import TensorData
+from operations.bodies import TensorData
 
 MAX_SPREAD = 2**24
 """Cells that the sparse tensors of one request may have together, listed or not: a few bytes could

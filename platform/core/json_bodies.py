@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 import msgspec
+from msgspec import Meta
 
 from core.errors import BadRequest
 from core.words import did_you_mean
@@ -26,8 +27,19 @@ _KINDS = {
 _INDEX = re.compile(r"\[[^]]*\]")
 _OTHER = re.compile(r".*?" + _PLACE, re.DOTALL)
 
+Id = Annotated[str, Meta(min_length=1, max_length=200)]
+Text = Annotated[str, Meta(max_length=20_000)]
+# What PostgreSQL's bigint holds
+Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
 T = TypeVar("T")
 _decoders: dict[type[Any], msgspec.json.Decoder[Any]] = {}
+
+
+class Request(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A direct request: unknown fields are refused."""
+
+    type: str | None = None
 
 
 class BadField(BadRequest):

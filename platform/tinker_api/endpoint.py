@@ -15,7 +15,7 @@ from accounts.keys import Caller, authenticate
 from core.bodies import Scope, header
 from core.endpoint import JSON, Handler, Manners, OnRefusal, View, make_view, raw_reply, reply
 from core.errors import ApiError
-from tinker_api import schemas
+from core.json_bodies import decode
 
 __all__ = ["JSON", "NOBODY", "Call", "endpoint", "raw_reply", "refuse", "reply"]
 
@@ -37,7 +37,7 @@ class Call:
 
     def json(self, schema: type[T], *, nul_allowed: bool = False) -> T:
         """The body as a `schema`; raises BadRequest. `nul_allowed`: see `core.json_bodies`."""
-        return schemas.decode(self.body, schema, nul_allowed=nul_allowed)
+        return decode(self.body, schema, nul_allowed=nul_allowed)
 
 
 def refuse(error: ApiError) -> HttpResponse:

@@ -3,7 +3,7 @@
 Clients of many releases talk to us: old ones leave defaults and `type` out and send nulls for what
 they do not set, so every optional field is nullable and null means the default. A name that no
 release knows is refused, because a misspelt option that does nothing costs its user a training run.
-Bodies of operations are read by the worker; here only their ids are.
+Bodies of operations are in `operations.bodies`.
 """
 
 from __future__ import annotations
@@ -15,48 +15,15 @@ import msgspec
 from msgspec import Meta
 
 from core import ids
-from core.json_bodies import decode
+from core.json_bodies import Id, Number, Request, Text
 
-Id = Annotated[str, Meta(min_length=1, max_length=200)]
-Text = Annotated[str, Meta(max_length=20_000)]
 ProjectId = Annotated[str, Meta(min_length=1, max_length=ids.MAX_PROJECT_LENGTH)]
-# What PostgreSQL's bigint holds
-Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-
-__all__ = ["decode"]
-
-
-class Request(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A direct request: unknown fields are refused."""
-
-    type: str | None = None
 
 
 def _check_projects(field: str, *project_ids: str | None) -> None:
     """Refuse ids of projects that a length alone does not; msgspec reports it as a mistake."""
     if not all(found is None or ids.is_project_id(found) for found in project_ids):
         raise ValueError(f"{field} must have {ids.PROJECT_FORM}")
-
-
-class RunIds(msgspec.Struct):
-    """The part of an operation on a run that the web process reads; the worker reads the rest."""
-
-    model_id: Id
-    seq_id: Number
-
-
-class SaveExternalIds(RunIds):
-    """The same of a `save_weights_external`, with whom it is encrypted for."""
-
-    age_encryption_recipients: Any = None
-
-
-class SampleIds(msgspec.Struct):
-    """The part of a sample request that the web process reads; the worker refuses a bad number."""
-
-    sampling_session_id: Id
-    seq_id: Number
-    num_samples: Any = 1
 
 
 class SdkVersion(msgspec.Struct):
@@ -95,57 +62,6 @@ class FinishSession(Request):
 
     reason: FinishReason | None = None
     detail: Text | None = None
-
-
-class LoraConfig(msgspec.Struct, forbid_unknown_fields=True):
-    """The adapter to train."""
-
-    rank: Annotated[int, Meta(ge=-(2**31), le=2**31)]
-    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
-    train_unembed: bool | None = None
-    train_mlp: bool | None = None
-    train_attn: bool | None = None
-
-
-class OptimizerConfig(msgspec.Struct):
-    """The optimizer of a run; families other than AdamW come with fields of their own."""
-
-    type: str = "adamw"
-
-
-class CreateModel(Request):
-    """`create_model`."""
-
-    session_id: Id
-    model_seq_id: Number
-    base_model: Text
-    lora_config: LoraConfig | None = None
-    optimizer_config: OptimizerConfig | None = None
-    user_metadata: dict[str, Any] | None = None
-
-
-class LoadWeightsAddress(msgspec.Struct):
-    """Which of the two forms a `load_weights` has: onto an existing run, or making a new one."""
-
-    model_id: Id | None = None
-    seq_id: Number | None = None
-    weights_access_token: Text | None = None
-
-
-class CreateFromCheckpoint(Request):
-    """`load_weights` that makes a new training run."""
-
-    session_id: Id
-    model_seq_id: Number
-    path: Text
-    optimizer: bool | None = None
-    base_model: Text | None = None
-    optimizer_config: OptimizerConfig | None = None
-    user_metadata: dict[str, Any] | None = None
-    weights_access_token: Text | None = None
-    # Sent as nulls by releases that know both forms
-    model_id: None = None
-    seq_id: None = None
 
 
 class Withdraw(Request):

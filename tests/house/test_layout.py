@@ -124,6 +124,12 @@ def test_the_sdks_private_rooms_are_the_sdks_own() -> None:
     ] == []
 
 
+def test_workers_know_no_door() -> None:
+    workers = sources(REPOSITORY / "gpu_workers")
+    doors = {"tinker_api", "openai_api", "console_api", "reference"}
+    assert offences(workers, set(), doors) == []
+
+
 def test_recipes_import_the_sdk_alone() -> None:
     recipes = sources(REPOSITORY / "recipes")
     assert offences(recipes, {"tinsmith", "recipes"}, OURS) == []

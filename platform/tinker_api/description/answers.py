@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from tinker_api.operation_bodies import TensorData
+from operations.bodies import TensorData
 
 
 class Answer(msgspec.Struct, kw_only=True):

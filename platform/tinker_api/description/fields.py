@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from checkpoints.services import MAX_TTL_S, MIN_TTL_S
 from core import ids
-from tinker_api import operation_bodies, schemas
+from operations import bodies
+from tinker_api import schemas
 from tinker_api.description import answers, listings
 from tinker_api.views import recordings
 
@@ -256,12 +257,12 @@ FIELDS: dict[type, dict[str, str]] = {
     listings.RecordedRollouts: {"rollouts": "The episodes."},
     schemas.CreateSession: {"tags": "Words to find the session by."},
     schemas.FinishReason: {"type": "`success`, `errored` or `interrupted`."},
-    schemas.LoraConfig: {
+    bodies.LoraConfig: {
         "rank": "The adapter's rank; the model on offer says how large it may be.",
         "seed": "The same seed gives the same first weights; null: any.",
     },
-    schemas.OptimizerConfig: {"type": "`adamw`, the only family offered."},
-    schemas.CreateFromCheckpoint: {
+    bodies.OptimizerConfig: {"type": "`adamw`, the only family offered."},
+    bodies.CreateFromCheckpoint: {
         "path": "The `tinker://` path of training weights.",
         "optimizer": "Whether the optimizer's state comes along.",
         "base_model": "Checked against the checkpoint's, if given.",
@@ -316,10 +317,10 @@ FIELDS: dict[type, dict[str, str]] = {
     },
     recordings.Metrics: {"metrics": "The numbers."},
     recordings.Rollouts: {"rollouts": "The episodes."},
-    operation_bodies.OptimStepBody: {
+    bodies.OptimStepBody: {
         "optimizer_params": "Parameters of other optimizers, which are refused by name.",
     },
-    operation_bodies.AdamParams: {
+    bodies.AdamParams: {
         "learning_rate": "The step's size.",
         "beta1": "How long the mean of the gradient lasts.",
         "beta2": "How long the mean of its square lasts.",
@@ -327,54 +328,54 @@ FIELDS: dict[type, dict[str, str]] = {
         "weight_decay": "Decoupled decay, times the learning rate.",
         "grad_clip_norm": "Clip the gradient to this norm; 0: do not.",
     },
-    operation_bodies.SaveWeightsBody: {
+    bodies.SaveWeightsBody: {
         "path": "The checkpoint's name.",
         "overwrite": "Whether a checkpoint of this name may be replaced.",
     },
-    operation_bodies.LoadWeightsBody: {
+    bodies.LoadWeightsBody: {
         "path": "The `tinker://` path of training weights.",
         "optimizer": "Whether the optimizer's state is loaded; otherwise it starts anew.",
         "session_id": _NULL,
         "model_seq_id": _NULL,
     },
-    operation_bodies.SaveForSamplerBody: {
+    bodies.SaveForSamplerBody: {
         "path": "The checkpoint's name; null: make an ephemeral sampler.",
         "kind": "`snapshot`; an ephemeral sampler may also be `inflight`: its weights follow the "
         "run's later saves.",
         "sampling_session_seq_id": "The ephemeral sampler's number in the session.",
     },
-    operation_bodies.SaveExternalBody: {
+    bodies.SaveExternalBody: {
         "path": "The checkpoint's name.",
         "age_encryption_recipients": "Encrypt the files with age for these public keys, 1 to 10: "
         "`age1…`, `ssh-ed25519 …` or `ssh-rsa …`. They then have `.age` after their names, and "
         "this server cannot read them.",
     },
-    operation_bodies.TensorData: {
+    bodies.TensorData: {
         "data": "The numbers, row by row; of a sparse tensor only those listed.",
         "dtype": "What they are.",
         "shape": "One dimension unless given.",
         "sparse_crow_indices": "Where each row begins in `data`, and its end.",
         "sparse_col_indices": "The column of each number.",
     },
-    operation_bodies.OldDatum: {
+    bodies.OldDatum: {
         "model_input": "The tokens.",
         "loss_fn_inputs": "Tensors by the names that the loss knows, e.g. `target_tokens`.",
     },
-    operation_bodies.OldPassInput: {
+    bodies.OldPassInput: {
         "data": "The batch.",
         "loss_fn": "The loss's name, e.g. `cross_entropy`.",
         "loss_fn_config": "The loss's settings.",
     },
-    operation_bodies.OldPassBody: {
+    bodies.OldPassBody: {
         "forward_input": "The batch, if there is to be no gradient.",
         "forward_backward_input": "The batch, if its gradient is to be added.",
     },
-    operation_bodies.Chunk: {
+    bodies.Chunk: {
         "type": "`encoded_text`, the only type offered.",
         "tokens": "The tokens.",
     },
-    operation_bodies.Prompt: {"chunks": "What the prompt is put together from."},
-    operation_bodies.SamplingParams: {
+    bodies.Prompt: {"chunks": "What the prompt is put together from."},
+    bodies.SamplingParams: {
         "max_tokens": "How many to sample; null: as many as fit.",
         "seed": "The same seed gives the same samples; null: any.",
         "stop": "Stop at one of these texts or tokens; null: at the model's end tokens, `[]`: "
@@ -384,7 +385,7 @@ FIELDS: dict[type, dict[str, str]] = {
         "top_k": "Draw from the k likeliest tokens; -1: from all.",
         "top_p": "Draw from the likeliest tokens that have this share together.",
     },
-    operation_bodies.SampleBody: {
+    bodies.SampleBody: {
         "prompt": "What to continue.",
         "sampling_params": "How to sample.",
         "num_samples": "How many sequences; 1 unless given.",

@@ -10,9 +10,9 @@ from msgspec import Meta
 from audit.services import GROUPS
 from core.ids import DEFAULT_PROJECT
 from core.openapi import Given, Raw, Route
-from operations import order
+from operations import bodies, order
 from operations.order import Place
-from tinker_api import operation_bodies, queries, schemas
+from tinker_api import queries, schemas
 from tinker_api.description import answers, listings
 from tinker_api.views import checkpoints, recordings
 
@@ -91,7 +91,7 @@ START: dict[str, Route] = {
 
 TRAINING: dict[str, Route] = {
     "POST create_model": Route(
-        takes=schemas.CreateModel,
+        takes=bodies.CreateModel,
         gives=answers.Future,
         more=_FAST,
         also={410: ((), _ENDED)},
@@ -100,7 +100,7 @@ TRAINING: dict[str, Route] = {
     "POST forward_backward": Route(
         takes=(
             Raw(PROTOBUF, "A `ForwardBackwardRequest`.", BINARY),
-            operation_bodies.OldPassBody,
+            bodies.OldPassBody,
         ),
         gives=answers.Future,
         more="The gradient adds up until the next `optim_step`; with `forward_only` there is "
@@ -108,7 +108,7 @@ TRAINING: dict[str, Route] = {
         also={413: ((), _FULL), 415: ((), "The body is in a form that this route does not read.")},
     ),
     "POST forward": Route(
-        takes=operation_bodies.OldPassBody,
+        takes=bodies.OldPassBody,
         gives=answers.Future,
         more=f"Newer clients ask `forward_backward` with `forward_only`. {_FAST} {_PLACE}",
         also={413: ((), _FULL), 415: ((), "The body is not JSON.")},
@@ -120,26 +120,26 @@ TRAINING: dict[str, Route] = {
     ),
     "POST unload_model": Route(takes=schemas.ModelId, gives=answers.Future),
     "POST optim_step": _operation(
-        operation_bodies.OptimStepBody, "Uses up the gradient.", "Step the optimizer"
+        bodies.OptimStepBody, "Uses up the gradient.", "Step the optimizer"
     ),
     "POST save_weights": _operation(
-        operation_bodies.SaveWeightsBody,
+        bodies.SaveWeightsBody,
         "The checkpoint holds the optimizer's state: training can go on from it.",
         "Save a checkpoint to train on from",
     ),
     "POST load_weights": Route(
-        takes=(operation_bodies.LoadWeightsBody, schemas.CreateFromCheckpoint),
+        takes=(bodies.LoadWeightsBody, bodies.CreateFromCheckpoint),
         gives=answers.Future,
         more=f"{_FAST} {_PLACE}",
         also={410: ((), _ENDED), 413: ((), _FULL)},
     ),
     "POST save_weights_for_sampler": _operation(
-        operation_bodies.SaveForSamplerBody,
+        bodies.SaveForSamplerBody,
         "Either a named checkpoint, or an ephemeral sampler that lives with its session.",
         "Save weights to sample from",
     ),
     "POST save_weights_external": _operation(
-        operation_bodies.SaveExternalBody,
+        bodies.SaveExternalBody,
         "PEFT files that other programs load. Recipients that nothing can be encrypted for are "
         "answered 400.",
         "Save weights for use elsewhere",
@@ -155,7 +155,7 @@ SAMPLING: dict[str, Route] = {
     "GET samplers/{sampler_id}": Route(gives=answers.Sampler),
     "POST join_sampling_session": Route(takes=schemas.SamplingSessionId, gives=answers.Joined),
     "POST asample": Route(
-        takes=operation_bodies.SampleBody,
+        takes=bodies.SampleBody,
         gives=answers.SampleFuture,
         more=_FAST,
         also={413: ((), _FULL), 429: ((), "Too many samples are open; try again soon.")},

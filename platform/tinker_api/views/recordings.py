@@ -10,10 +10,10 @@ from django.http import HttpResponse
 from msgspec import Meta
 
 from core.errors import BadRequest, TooLarge
+from core.json_bodies import Number, Request
 from runs import recordings
 from tinker_api import queries
 from tinker_api.endpoint import Call, reply
-from tinker_api.schemas import Number, Request
 
 MAX_ROWS = 1000
 MAX_BODY_BYTES = 16 * 1024 * 1024

@@ -7,7 +7,7 @@ from typing import Any
 from django.http import HttpResponse
 
 from core.errors import BadRequest
-from operations import completions, pressure
+from operations import bodies, completions, pressure
 from operations import services as operations
 from runs import services as runs
 from tinker_api import schemas
@@ -44,7 +44,7 @@ async def sampler(call: Call, sampler_id: str) -> HttpResponse:
 async def asample(call: Call) -> HttpResponse:
     """Queue a sample; each sequence is named, so that training data can say where it came from."""
     # the rest goes into the log as bytes: there a NUL harms nobody
-    ids = call.json(schemas.SampleIds, nul_allowed=True)
+    ids = call.json(bodies.SampleIds, nul_allowed=True)
     await pressure.admit_sample(caller=call.caller)
     submitted = await operations.submit_to_sampler(
         caller=call.caller, sampler_id=ids.sampling_session_id, seq=ids.seq_id, body=call.body

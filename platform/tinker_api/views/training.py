@@ -9,6 +9,7 @@ from django.http import HttpResponse
 from catalog import services as catalog
 from checkpoints import encryption, grants
 from core.errors import BadRequest, UnsupportedMediaType
+from operations import bodies
 from operations import services as operations
 from operations.models import Operation
 from operations.services import PROTOBUF, Submitted
@@ -27,7 +28,7 @@ def future(submitted: Submitted) -> HttpResponse:
 
 async def create_model(call: Call) -> HttpResponse:
     """Make a training run with a fresh adapter."""
-    wanted = call.json(schemas.CreateModel)
+    wanted = call.json(bodies.CreateModel)
     lora = wanted.lora_config
     if lora is None:
         raise BadRequest("lora_config is missing: training is by LoRA only")
@@ -50,7 +51,7 @@ async def create_model(call: Call) -> HttpResponse:
     return future(submitted)
 
 
-def _check_optimizer(config: schemas.OptimizerConfig | None) -> None:
+def _check_optimizer(config: bodies.OptimizerConfig | None) -> None:
     if config is not None and config.type != "adamw":
         raise BadRequest(f"optimizer {config.type!r} is not offered; allowed: adamw")
 
@@ -94,7 +95,7 @@ async def forward_backward(call: Call) -> HttpResponse:
 
 def _pass_ids(call: Call, content_type: str) -> Ids:
     if content_type == JSON:
-        ids = call.json(schemas.RunIds, nul_allowed=True)
+        ids = call.json(bodies.RunIds, nul_allowed=True)
         return Ids(ids.model_id, ids.seq_id)
     if content_type != PROTOBUF:
         raise UnsupportedMediaType(f"Content-Type is {content_type!r}; allowed: {PROTOBUF}, {JSON}")
@@ -134,7 +135,7 @@ def operation_on_run(kind: Operation.Kind) -> Handler:
 
     async def handler(call: Call) -> HttpResponse:
         # the rest goes into the log as bytes: there a NUL harms nobody
-        ids = call.json(schemas.RunIds, nul_allowed=True)
+        ids = call.json(bodies.RunIds, nul_allowed=True)
         return future(
             await operations.submit_to_run(
                 caller=call.caller, run_id=ids.model_id, seq=ids.seq_id, kind=kind, body=call.body
@@ -153,7 +154,7 @@ load_into_run = operation_on_run(Operation.Kind.LOAD_WEIGHTS)
 
 async def save_weights_external(call: Call) -> HttpResponse:
     """Queue a save of PEFT files. Wrong recipients are refused at once: one may be a secret key."""
-    wanted = call.json(schemas.SaveExternalIds, nul_allowed=True)
+    wanted = call.json(bodies.SaveExternalIds, nul_allowed=True)
     if wanted.age_encryption_recipients is not None:
         encryption.parse_recipients(wanted.age_encryption_recipients)
     return await queue_save_external(call)
@@ -161,11 +162,11 @@ async def save_weights_external(call: Call) -> HttpResponse:
 
 async def load_weights(call: Call) -> HttpResponse:
     """Load a checkpoint into a run, or make a new run from it: the ids given say which."""
-    address = call.json(schemas.LoadWeightsAddress, nul_allowed=True)
+    address = call.json(bodies.LoadWeightsAddress, nul_allowed=True)
     borrows = address.weights_access_token is not None
     if address.model_id is not None or address.seq_id is not None:
         return await (_load_borrowed(call) if borrows else load_into_run(call))
-    wanted = call.json(schemas.CreateFromCheckpoint)
+    wanted = call.json(bodies.CreateFromCheckpoint)
     _check_optimizer(wanted.optimizer_config)
     body = await grants.without_key(call.json(dict[str, Any])) if borrows else call.body
     submitted = await runs.create_run_from_checkpoint(
@@ -183,7 +184,7 @@ async def load_weights(call: Call) -> HttpResponse:
 
 async def _load_borrowed(call: Call) -> HttpResponse:
     """Load another team's checkpoint into a run; a bad access token fails the future."""
-    ids = call.json(schemas.RunIds)
+    ids = call.json(bodies.RunIds)
     kind, refusal = Operation.Kind.LOAD_WEIGHTS, None
     try:
         body = await grants.without_key(call.json(dict[str, Any]))

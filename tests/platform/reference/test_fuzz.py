@@ -27,11 +27,11 @@ from jsonschema import Draft202012Validator
 from schemathesis import GenerationMode
 
 from openai_api import asking
+from operations import bodies
 from reference.document import document
 from tests.platform.reference.conftest import Estate, estates, rows_of
 from tests.support.hand import Hand
-from tinker_api import operation_bodies as operations_read_by_workers
-from tinker_api import schemas
+from tinker_api import endpoint as wire_endpoint
 from tinker_api.description.routes import ROUTES
 from tinker_api.views import futures
 
@@ -41,10 +41,10 @@ REVOKES = "DELETE /api/v1/auth/apikey/me"  # ends the key that all other request
 HOST = "http://testserver"
 # what views read of a body before, or instead of, the whole
 READ_FIRST = {
-    schemas.RunIds,
-    schemas.SaveExternalIds,
-    schemas.SampleIds,
-    schemas.LoadWeightsAddress,
+    bodies.RunIds,
+    bodies.SaveExternalIds,
+    bodies.SampleIds,
+    bodies.LoadWeightsAddress,
     dict[str, Any],
 }
 SETTINGS: dict[str, Any] = {
@@ -179,13 +179,13 @@ class Attack:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[type]]:
     """The Structs that the wire protocol's views have decoded bodies with."""
     seen: set[type] = set()
-    decode = schemas.decode
+    decode = wire_endpoint.decode
 
     def watch(body: bytes, schema: type, **options: bool) -> Any:
         seen.add(schema)
         return decode(body, schema, **options)
 
-    monkeypatch.setattr(schemas, "decode", watch)
+    monkeypatch.setattr(wire_endpoint, "decode", watch)
     return seen
 
 
@@ -235,11 +235,16 @@ def _last_if_it_ends(operation: Any) -> bool:
 
 
 def described_bodies() -> set[type]:
-    """The Structs that the document says bodies are, but for those that workers read."""
+    """The Structs that the document says bodies are, but for those that workers alone read."""
+    left_to_workers = {
+        kind
+        for kind in vars(bodies).values()
+        if isinstance(kind, type) and kind.__module__ == bodies.__name__
+    } - {bodies.CreateModel, bodies.CreateFromCheckpoint}
     return {
         kind
         for routes in ROUTES.values()
         for route in routes.values()
         for kind in (route.takes if isinstance(route.takes, tuple) else (route.takes,))
-        if isinstance(kind, type) and kind.__module__ != operations_read_by_workers.__name__
+        if isinstance(kind, type) and kind not in left_to_workers
     }

@@ -5,21 +5,23 @@ from __future__ import annotations
 import pytest
 
 from core.errors import BadRequest
+from core.json_bodies import decode
+from operations import bodies
 from tinker_api import schemas
 
 
 def test_nulls_and_omissions_mean_defaults() -> None:
     body = b'{"tags": null, "user_metadata": null, "sdk_version": null}'
-    assert schemas.decode(body, schemas.CreateSession) == schemas.CreateSession()
+    assert decode(body, schemas.CreateSession) == schemas.CreateSession()
 
 
 def test_an_empty_body_is_an_empty_object() -> None:
-    assert schemas.decode(b"", schemas.SdkVersion).sdk_version is None
+    assert decode(b"", schemas.SdkVersion).sdk_version is None
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     with pytest.raises(BadRequest) as refusal:
-        schemas.decode(b'{"tag": []}', schemas.CreateSession)
+        decode(b'{"tag": []}', schemas.CreateSession)
     assert "unknown field `tag`" in refusal.value.detail
     assert "allowed: tags, user_metadata, sdk_version" in refusal.value.detail
 
@@ -27,7 +29,7 @@ def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
 def test_an_unknown_name_in_a_part_names_the_part() -> None:
     body = b'{"session_id":"s","model_seq_id":0,"base_model":"m","lora_config":{"alpha":1}}'
     with pytest.raises(BadRequest) as refusal:
-        schemas.decode(body, schemas.CreateModel)
+        decode(body, bodies.CreateModel)
     assert refusal.value.detail == (
         "unknown field `alpha` in lora_config; "
         "allowed: rank, seed, train_unembed, train_mlp, train_attn"
@@ -50,17 +52,17 @@ def test_an_unknown_name_in_a_part_names_the_part() -> None:
 )
 def test_what_is_wrong_is_said(body: bytes, message: str) -> None:
     with pytest.raises(BadRequest) as refusal:
-        schemas.decode(body, schemas.SessionHeartbeat)
+        decode(body, schemas.SessionHeartbeat)
     assert message in refusal.value.detail
 
 
 def test_deep_nesting_is_refused() -> None:
     with pytest.raises(BadRequest, match="not valid JSON"):
-        schemas.decode(b'{"user_metadata":{"x":' + b"[" * 100_000, schemas.CreateSession)
+        decode(b'{"user_metadata":{"x":' + b"[" * 100_000, schemas.CreateSession)
 
 
 def test_numbers_fit_the_database() -> None:
     sample = b'{"sampling_session_id":"s","seq_id":%d,"num_samples":2}'
-    assert schemas.decode(sample % 561751228000000000, schemas.SampleIds).seq_id > 2**53
+    assert decode(sample % 561751228000000000, bodies.SampleIds).seq_id > 2**53
     with pytest.raises(BadRequest):
-        schemas.decode(sample % 2**63, schemas.SampleIds)
+        decode(sample % 2**63, bodies.SampleIds)

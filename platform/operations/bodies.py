@@ -1,4 +1,7 @@
-"""Bodies of operations: the web process reads their ids alone, the workers all of them."""
+"""Bodies of operations: the web process reads their ids alone, the workers all of them.
+
+Clients of many releases write them: what `tinker_api.schemas` says of old ones holds here, too.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,79 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from tinker_api.schemas import Request
+from core.json_bodies import Id, Number, Request, Text
+
+
+class RunIds(msgspec.Struct):
+    """The part of an operation on a run that the web process reads; the worker reads the rest."""
+
+    model_id: Id
+    seq_id: Number
+
+
+class SaveExternalIds(RunIds):
+    """The same of a `save_weights_external`, with whom it is encrypted for."""
+
+    age_encryption_recipients: Any = None
+
+
+class SampleIds(msgspec.Struct):
+    """The part of a sample request that the web process reads; the worker refuses a bad number."""
+
+    sampling_session_id: Id
+    seq_id: Number
+    num_samples: Any = 1
+
+
+class LoraConfig(msgspec.Struct, forbid_unknown_fields=True):
+    """The adapter to train."""
+
+    rank: Annotated[int, Meta(ge=-(2**31), le=2**31)]
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+    train_unembed: bool | None = None
+    train_mlp: bool | None = None
+    train_attn: bool | None = None
+
+
+class OptimizerConfig(msgspec.Struct):
+    """The optimizer of a run; families other than AdamW come with fields of their own."""
+
+    type: str = "adamw"
+
+
+class CreateModel(Request):
+    """`create_model`."""
+
+    session_id: Id
+    model_seq_id: Number
+    base_model: Text
+    lora_config: LoraConfig | None = None
+    optimizer_config: OptimizerConfig | None = None
+    user_metadata: dict[str, Any] | None = None
+
+
+class LoadWeightsAddress(msgspec.Struct):
+    """Which of the two forms a `load_weights` has: onto an existing run, or making a new one."""
+
+    model_id: Id | None = None
+    seq_id: Number | None = None
+    weights_access_token: Text | None = None
+
+
+class CreateFromCheckpoint(Request):
+    """`load_weights` that makes a new training run."""
+
+    session_id: Id
+    model_seq_id: Number
+    path: Text
+    optimizer: bool | None = None
+    base_model: Text | None = None
+    optimizer_config: OptimizerConfig | None = None
+    user_metadata: dict[str, Any] | None = None
+    weights_access_token: Text | None = None
+    # Sent as nulls by releases that know both forms
+    model_id: None = None
+    seq_id: None = None
 
 
 class OperationBody(Request, kw_only=True):
