@@ -11,18 +11,15 @@ from tinsmith._clients.sampling import SamplingClient, new_sampling_client
 from tinsmith._clients.training import TrainingClient
 from tinsmith._http.transport import RetryConfig
 from tinsmith._session.futures import APIFuture
-from tinsmith._session.replies import decode
 from tinsmith._session.session import Description, FinishReason, Session, how_it_ended
 from tinsmith._session.waiting import WaitingHook
 from tinsmith._settings.settings import from_environment, resolve
+from tinsmith._training import creating
 from tinsmith._training.loss_handles import LossHandle, PerDatumLossFn, make_handle
 from tinsmith._words import mistakes
-from tinsmith.types.params import AdamOptimizerConfig, LoraConfig, OptimizerConfig
+from tinsmith.types.params import LoraConfig, OptimizerConfig
 from tinsmith.types.results import (
-    GetInfoResponse,
     GetServerCapabilitiesResponse,
-    LoadWeightsResponse,
-    check_path,
 )
 
 
@@ -128,20 +125,7 @@ class ServiceClient(mistakes.Named):
             train_attn=train_attn,
             train_unembed=train_unembed,
         )
-        number = self._session.number("run")
-
-        async def create() -> GetInfoResponse:
-            body = {
-                "session_id": await self._session.open(),
-                "model_seq_id": number,
-                "base_model": base_model,
-                "user_metadata": metadata,
-                "lora_config": lora,
-                "optimizer_config": optimizer or AdamOptimizerConfig(),
-                "type": "create_model",
-            }
-            return await self._run_created("create_model", body, base_model)
-
+        create = creating.new(self._session, base_model, lora, metadata, optimizer)
         return TrainingClient(self._session, create)
 
     async def create_lora_training_client_async(
@@ -241,36 +225,16 @@ class ServiceClient(mistakes.Named):
         optimizer: OptimizerConfig | None,
         with_optimizer: bool,
     ) -> TrainingClient:
-        check_path(path)
-        metadata = mistakes.texts("user_metadata", user_metadata)
-        number = self._session.number("run")
-
-        async def create() -> GetInfoResponse:
-            body = {
-                "session_id": await self._session.open(),
-                "model_seq_id": number,
-                "path": path,
-                "optimizer": with_optimizer,
-                "base_model": base_model,
-                "user_metadata": metadata,
-                "optimizer_config": optimizer,
-                "weights_access_token": token,
-                "type": "load_weights",
-            }
-            return await self._run_created("load_weights", body, path)
-
+        create = creating.from_state(
+            self._session,
+            path,
+            base_model,
+            mistakes.texts("user_metadata", user_metadata),
+            token,
+            optimizer,
+            with_optimizer=with_optimizer,
+        )
         return TrainingClient(self._session, create)
-
-    async def _run_created(self, route: str, body: Mapping[str, Any], what: str) -> GetInfoResponse:
-        """Ask for a run, wait until it is there, and ask what it is."""
-        accepted = await self._session.submit(route, body)
-        reply = await self._session.result(accepted.request_id, target=what, kind=route)
-        made = decode(reply, LoadWeightsResponse, route)  # create_model's result has the same id
-        run = made.model_id or accepted.model_id
-        if run is None:
-            run = f"{body['session_id']}:train:{body['model_seq_id']}"
-        about = {"model_id": run, "type": "get_info"}
-        return await self._session.post("get_info", about, GetInfoResponse)
 
     # ---- sampling
 
