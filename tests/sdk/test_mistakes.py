@@ -280,6 +280,16 @@ def test_a_server_that_is_not_ours_is_told_at_once(stub: Stub) -> None:
         assert "does not speak HTTP/1.1" in ask(f"http://127.0.0.1:{port}")
 
 
+def test_a_proxys_page_between_answers_of_ours_is_no_other_server(
+    stub: Stub, people: People
+) -> None:
+    people.training.result(5)
+    page = Answer(403, b"<title>Blocked</title>", content_type="text/html")
+    stub.script("optim_step", page)
+    with pytest.raises(tinsmith.PermissionDeniedError, match="Blocked"):
+        people.training.optim_step().result(5)
+
+
 def test_another_apis_404_asks_whether_it_is_the_right_server(
     stub: Stub, service: ServiceClient
 ) -> None:

@@ -102,7 +102,8 @@ class Transport:
         self._backend: http1.Backend = kind(settings.base_url, headers)
         self._short: asyncio.Semaphore | None = None
         self._outage = Outage(settings.base_url)
-        self._answered = False
+        self._answered = False  # at all
+        self._is_ours = False  # it has spoken the protocol: what else comes is a proxy's
         self._closed = False
 
     async def call(
@@ -151,7 +152,8 @@ class Transport:
                     if self._outage.since is not None:
                         self._outage.over()
                     kind = foreign.kind_of(response)
-                    if kind != "text/html":
+                    if self._is_ours or kind != "text/html":
+                        self._is_ours = True
                         return Reply(response.status, kind, response.body)
                 failure: errors.APIError = self._refusal(response, f"{method} /api/v1/{path}")
                 failure.may_have_arrived = unanswered
@@ -200,14 +202,14 @@ class Transport:
                 return await self._backend.send(
                     method, f"/api/v1/{path}", headers, content, timeout_s
                 )
-        except http1.WrongAddress as error:
-            raise errors.WrongServerError(
-                f"{server} cannot be used: {error}. The address comes from base_url= or "
-                "TINSMITH_BASE_URL"
-            ) from error
         except http1.Timeout as error:
             raise errors.APITimeoutError(f"{server} does not answer: {error}") from error
         except http1.ConnectError as error:
+            if isinstance(error, http1.WrongAddress) and not self._is_ours:
+                raise errors.WrongServerError(
+                    f"{server} cannot be used: {error}. The address comes from base_url= or "
+                    "TINSMITH_BASE_URL"
+                ) from error
             raise errors.APIConnectionError(
                 f"cannot reach {server} ({error}). Is the server running? "
                 "Its address comes from base_url= or TINSMITH_BASE_URL"
@@ -224,7 +226,8 @@ class Transport:
     def _refusal(self, response: http1.Response, what: str) -> errors.APIError:
         """The exception for a reply that is no success."""
         server = self.settings.base_url
-        return foreign.refusal(response, server, what) or _refusal(response, server, what)
+        wrong = None if self._is_ours else foreign.refusal(response, server, what)
+        return wrong or _refusal(response, server, what)
 
 
 def _refusal(response: http1.Response, server: str, what: str) -> errors.APIStatusError:
