@@ -27,10 +27,7 @@ REASON_LENGTH = 500
 _WANTED = """
 SELECT b.name, b.source, b.max_context_length, b.max_lora_rank FROM catalog_basemodel b
 WHERE b.pool = %s AND (b.enabled OR EXISTS (
-    SELECT FROM runs_trainingrun r JOIN runs_session s ON s.id = r.session_id
-    WHERE r.base_model_id = b.id AND s.ended_at IS NULL
-    UNION ALL SELECT FROM runs_sampler p JOIN runs_session s ON s.id = p.session_id
-    WHERE p.base_model_id = b.id AND s.ended_at IS NULL))
+    SELECT FROM operations_lane l WHERE l.base_model_id = b.id AND l.closed_at IS NULL))
 ORDER BY b.name
 """
 

@@ -13,7 +13,8 @@ import psycopg
 
 from checkpoints import expiry, leftovers
 from core import database
-from operations import recordings, retention, workers
+from operations import recordings, workers
+from runs import retention
 
 log = logging.getLogger(__name__)
 

@@ -39,7 +39,7 @@ from gpu_workers.progress import RunProgress
 from gpu_workers.restoring import Restores
 from gpu_workers.streamer import Streamer
 from gpu_workers.upkeep import Upkeep, sweep
-from operations import claims, finish, workers
+from operations import claims, closing, finish, workers
 from operations.claims import AdoptedRun, Claimed
 from operations.models import CONVICTED
 from runs import lifecycle
@@ -429,7 +429,7 @@ class Worker:
 
     def release_ended(self, conn: psycopg.Connection) -> None:
         """Free what ended sessions held: slots and samplers; fail what they still wait for."""
-        for run_id in lifecycle.give_up_ended(conn, worker_id=self.id):
+        for run_id in closing.let_go(conn, worker_id=self.id):
             self._drop(run_id)
         while ended := lifecycle.release_ended(conn, worker_id=self.id):
             for released in ended:

@@ -28,9 +28,9 @@ from openai_api.errors import Refused
 from operations import partial
 from operations import services as operations
 from operations.announcements import TOKENS
+from operations.closing import ENDED_MESSAGE
 from operations.partial import Progress
 from operations.services import Failed, Pending
-from runs.lifecycle import ENDED_MESSAGE
 from tinsmith.wire import wire_pb2
 
 log = logging.getLogger(__name__)

@@ -85,38 +85,38 @@ _UNSERVED = """ARRAY(
     SELECT b.id FROM catalog_basemodel b JOIN operations_worker w ON w.id = %(worker)s
     WHERE b.pool = %(pool)s AND NOT jsonb_exists(w.models_served, b.name))"""
 _SERVED = f"""(cardinality({_UNSERVED}) = 0 OR EXISTS (
-    SELECT FROM runs_sampler s
-    WHERE s.id = {{sampler}} AND NOT s.base_model_id = ANY({_UNSERVED})))"""
+    SELECT FROM operations_lane l
+    WHERE l.target = {{sampler}} AND NOT l.base_model_id = ANY({_UNSERVED})))"""
 
 _DUE = f"""
-    SELECT r.id FROM runs_trainingrun r JOIN runs_session s ON s.id = r.session_id
-    WHERE {_ALIVE} AND r.worker_id IS NULL AND s.ended_at IS NULL
-      AND r.restore_deaths BETWEEN %(least_deaths)s AND %(most_deaths)s
-      AND (r.restore_after IS NULL OR r.restore_after <= now())
-      AND NOT r.base_model_id = ANY({_UNSERVED}) AND r.id IN (
+    SELECT l.target FROM operations_lane l
+    WHERE {_ALIVE} AND l.ordered AND l.worker_id IS NULL AND l.closed_at IS NULL
+      AND l.restore_deaths BETWEEN %(least_deaths)s AND %(most_deaths)s
+      AND (l.restore_after IS NULL OR l.restore_after <= now())
+      AND NOT l.base_model_id = ANY({_UNSERVED}) AND l.target IN (
         SELECT target FROM operations_operation
         WHERE pool = %(pool)s AND state = 'queued' AND kind <> 'sample')
 """
 
 _ADOPT = f"""
-WITH due AS ({_DUE} ORDER BY r.created_at LIMIT %(limit)s FOR UPDATE OF r SKIP LOCKED)
-UPDATE runs_trainingrun r SET worker_id = %(worker)s, restoring = r.applied_seq >= 0
-FROM due, catalog_basemodel b
-WHERE r.id = due.id AND b.id = r.base_model_id
+WITH due AS ({_DUE} ORDER BY l.opened_at LIMIT %(limit)s FOR NO KEY UPDATE OF l SKIP LOCKED)
+UPDATE operations_lane l SET worker_id = %(worker)s, restoring = l.applied_seq >= 0
+FROM due, runs_trainingrun r, catalog_basemodel b
+WHERE l.target = due.target AND r.id = l.target AND b.id = l.base_model_id
 RETURNING r.id, b.name AS base_model, r.rank, r.seed, r.train_attn, r.train_mlp, r.train_unembed,
-          r.team_id, r.applied_seq, r.snapshot_seq, r.snapshot_key, r.restore_deaths
+          l.team_id, l.applied_seq, l.snapshot_seq, l.snapshot_key, l.restore_deaths
 """
 
 # `ripe` is the id of the last predecessor to arrive: an operation stands in the queue from then on
 _CLAIM = f"""
 WITH of_runs AS (
-    SELECT o.id, o.seq, o.team_id, o.cost, r.claimed_seq,
+    SELECT o.id, o.seq, o.team_id, o.cost, l.claimed_seq,
            row_number() OVER by_run AS nth,
            max(o.id) OVER by_run AS ripe,
            bool_and(o.deaths BETWEEN %(least_deaths)s AND %(most_deaths)s) OVER by_run AS wanted
     FROM operations_operation o
-    JOIN runs_trainingrun r ON r.id = o.target AND r.worker_id = %(worker)s
-    WHERE {_ALIVE} AND o.pool = %(pool)s AND o.state = 'queued' AND o.seq > r.claimed_seq
+    JOIN operations_lane l ON l.target = o.target AND l.worker_id = %(worker)s
+    WHERE {_ALIVE} AND o.pool = %(pool)s AND o.state = 'queued' AND o.seq > l.claimed_seq
       AND NOT o.target = ANY(%(besides)s)
     WINDOW by_run AS (PARTITION BY o.target ORDER BY o.seq)
 ), ready AS (
@@ -141,9 +141,9 @@ WITH of_runs AS (
     FROM picked WHERE o.id = picked.id
     RETURNING o.id, o.target, o.seq, o.kind, o.team_id, o.deaths
 ), moved AS (
-    UPDATE runs_trainingrun r SET claimed_seq = last.seq
+    UPDATE operations_lane l SET claimed_seq = last.seq
     FROM (SELECT target, max(seq) AS seq FROM claimed WHERE kind <> 'sample' GROUP BY target) last
-    WHERE r.id = last.target
+    WHERE l.target = last.target
 )
 SELECT c.id, c.target, c.seq, c.kind, c.team_id, c.deaths, p.content_type, p.body,
        b.name AS base_model, s.weights_key
@@ -154,26 +154,26 @@ LEFT JOIN catalog_basemodel b ON b.id = s.base_model_id
 ORDER BY c.target, c.seq
 """
 
-# operations before runs: whoever finishes them locks them in that order too
+# operations before lanes: whoever finishes them locks them in that order too
 _LOCK_BEHIND = """
-SELECT behind.id FROM runs_trainingrun r CROSS JOIN LATERAL (
+SELECT behind.id FROM operations_lane l CROSS JOIN LATERAL (
     SELECT o.id FROM operations_operation o
-    WHERE o.target = r.id AND o.seq > r.applied_seq AND o.state <> 'queued'
+    WHERE o.target = l.target AND o.seq > l.applied_seq AND o.state <> 'queued'
     ORDER BY o.seq FOR UPDATE) behind
 WHERE {which}
 """
 
 _RELEASE_RUNS = """
 WITH released AS (
-    UPDATE runs_trainingrun r SET worker_id = NULL, claimed_seq = r.applied_seq, restoring = false,
-        restore_deaths = r.restore_deaths + CASE WHEN r.restoring THEN %(deaths)s ELSE 0 END
-    WHERE {which} RETURNING r.id, r.applied_seq
+    UPDATE operations_lane l SET worker_id = NULL, claimed_seq = l.applied_seq, restoring = false,
+        restore_deaths = l.restore_deaths + CASE WHEN l.restoring THEN %(deaths)s ELSE 0 END
+    WHERE {which} RETURNING l.target, l.applied_seq
 ), behind AS (
     UPDATE operations_operation o
     SET state = 'queued', worker_id = NULL, error = NULL, error_category = NULL,
         deaths = o.deaths + CASE o.state WHEN 'running' THEN %(deaths)s ELSE 0 END
     FROM released r
-    WHERE o.id = ANY(%(behind)s) AND o.target = r.id AND o.seq > r.applied_seq
+    WHERE o.id = ANY(%(behind)s) AND o.target = r.target AND o.seq > r.applied_seq
     RETURNING o.id
 )
 SELECT count(*) FROM behind
@@ -185,8 +185,8 @@ SELECT EXISTS ({_DUE}) OR EXISTS (
     WHERE o.pool = %(pool)s AND o.state = 'queued' AND o.deaths >= {SUSPECT}
       AND (o.kind = 'sample' AND {_SERVED.format(sampler="o.target")}
            OR o.kind <> 'sample' AND NOT o.target = ANY(%(besides)s) AND EXISTS (
-                SELECT FROM runs_trainingrun r
-                WHERE r.id = o.target AND r.worker_id = %(worker)s)))
+                SELECT FROM operations_lane l
+                WHERE l.target = o.target AND l.worker_id = %(worker)s)))
 """
 
 _RELEASE_SAMPLES = """
@@ -279,7 +279,7 @@ def hand_back(conn: Connection, *, worker_id: uuid.UUID) -> int:
 def _release(conn: Connection, of_workers: str, **values: object) -> int:
     with conn.transaction():
         samples = conn.execute(_RELEASE_SAMPLES.format(which=f"o.{of_workers}"), values)
-        return samples.rowcount + _release_runs(conn, f"r.{of_workers}", values)
+        return samples.rowcount + _release_runs(conn, f"l.{of_workers}", values)
 
 
 def _release_runs(conn: Connection, which: str, values: dict[str, object]) -> int:
@@ -321,7 +321,7 @@ def lost(
         {"worker": worker_id, "in_hand": samples, "deaths": 0},
     )
     rows = conn.execute(
-        "SELECT id, claimed_seq FROM runs_trainingrun WHERE worker_id = %s", (worker_id,)
+        "SELECT target, claimed_seq FROM operations_lane WHERE worker_id = %s", (worker_id,)
     )
     return [run_id for run_id, claimed in rows if runs.get(run_id, -2) != claimed]
 
@@ -344,6 +344,6 @@ def release_runs(conn: Connection, *, worker_id: uuid.UUID, run_ids: list[str]) 
     with conn.transaction():
         _release_runs(
             conn,
-            "r.id = ANY(%(runs)s) AND r.worker_id = %(worker)s",
+            "l.target = ANY(%(runs)s) AND l.worker_id = %(worker)s",
             {"runs": run_ids, "worker": worker_id, "deaths": 0},
         )

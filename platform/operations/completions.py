@@ -1,6 +1,6 @@
 """In which order a sampler's samples were finished, for clients that wait for all with one poll.
 
-Each finished sample gets the next number of its sampler, under a lock on the sampler's row that is
+Each finished sample gets the next number of its sampler, under a lock on the sampler's lane that is
 held until the commit: whoever sees a number sees all below it. So a number is a cursor.
 """
 
@@ -30,17 +30,17 @@ NO_WORKER_AFTER_S = 3.0
 
 NUMBER = """
 WITH locked AS (
-    SELECT id, completions FROM runs_sampler WHERE id = ANY(%(targets)s)
-    ORDER BY id FOR NO KEY UPDATE
+    SELECT target, completions FROM operations_lane WHERE target = ANY(%(targets)s)
+    ORDER BY target FOR NO KEY UPDATE
 ), numbered AS (
     SELECT o.id, o.target,
            l.completions + row_number() OVER (PARTITION BY o.target ORDER BY o.id) AS number
-    FROM operations_operation o JOIN locked l ON l.id = o.target
+    FROM operations_operation o JOIN locked l ON l.target = o.target
     WHERE o.id = ANY(%(ids)s) AND o.completion IS NULL
 ), moved AS (
-    UPDATE runs_sampler s SET completions = last.number
+    UPDATE operations_lane l SET completions = last.number
     FROM (SELECT target, max(number) AS number FROM numbered GROUP BY target) last
-    WHERE s.id = last.target
+    WHERE l.target = last.target
 )
 UPDATE operations_operation o SET completion = n.number FROM numbered n WHERE o.id = n.id
 """
@@ -54,8 +54,8 @@ ORDER BY o.completion LIMIT %s
 
 _SAMPLER = f"""
 SELECT {workers.UNSERVED}
-FROM runs_sampler s JOIN catalog_basemodel b ON b.id = s.base_model_id
-WHERE s.id = %s AND s.team_id = %s
+FROM operations_lane l JOIN catalog_basemodel b ON b.id = l.base_model_id
+WHERE l.target = %s AND l.team_id = %s AND NOT l.ordered
 """
 
 _FORGET = """
@@ -161,7 +161,8 @@ async def join(*, caller: Caller, sampler_id: str) -> int:
         row = await (
             await conn.execute(
                 """
-                UPDATE runs_sampler SET joined = joined + 1 WHERE id = %s AND team_id = %s
+                UPDATE operations_lane SET joined = joined + 1
+                WHERE target = %s AND team_id = %s AND NOT ordered
                 RETURNING joined
                 """,
                 (sampler_id, caller.team_id),

@@ -70,9 +70,9 @@ ON CONFLICT (operation_id) DO NOTHING
 """
 
 _ADVANCE = """
-UPDATE runs_trainingrun r SET applied_seq = a.seq, last_request_at = now()
-FROM unnest(%s::text[], %s::bigint[]) AS a(id, seq)
-WHERE r.id = a.id AND r.worker_id = %s AND r.applied_seq < a.seq
+UPDATE operations_lane l SET applied_seq = a.seq, moved_at = now()
+FROM unnest(%s::text[], %s::bigint[]) AS a(target, seq)
+WHERE l.target = a.target AND l.worker_id = %s AND l.applied_seq < a.seq
 """
 
 
@@ -219,9 +219,13 @@ def record_snapshot(
     with conn.transaction():
         row = conn.execute(
             """
-            WITH before AS (SELECT id, snapshot_key FROM runs_trainingrun WHERE id = %s FOR UPDATE)
-            UPDATE runs_trainingrun r SET snapshot_seq = %s, snapshot_key = %s
-            FROM before WHERE r.id = before.id AND r.worker_id = %s AND r.applied_seq >= %s
+            WITH before AS (
+                SELECT target, snapshot_key FROM operations_lane WHERE target = %s
+                FOR NO KEY UPDATE
+            )
+            UPDATE operations_lane l SET snapshot_seq = %s, snapshot_key = %s
+            FROM before
+            WHERE l.target = before.target AND l.worker_id = %s AND l.applied_seq >= %s
             RETURNING before.snapshot_key
             """,
             (run_id, seq, key, worker_id, seq),

@@ -26,37 +26,36 @@ _REFUSED, _MISSING = Operation.Kind.REFUSED, Operation.Kind.MISSING
 # What waits in a run's queue, each with the number that it would have if none were missing.
 # Clients count from 1; operation 0 comes with the run itself
 _WAITING = """
-SELECT o.seq, o.created_at, r.claimed_seq + row_number() OVER (ORDER BY o.seq) AS without_gap
+SELECT o.seq, o.created_at, l.claimed_seq + row_number() OVER (ORDER BY o.seq) AS without_gap
 FROM operations_operation o
-WHERE o.target = r.id AND o.state = 'queued' AND o.seq > r.claimed_seq
+WHERE o.target = l.target AND o.state = 'queued' AND o.seq > l.claimed_seq
 """
 
 _BEFORE = f"""
 SELECT min(without_gap), to_char(min(w.created_at) AT TIME ZONE 'UTC', 'HH24:MI:SS'),
        extract(epoch FROM now() - min(w.created_at))::float8, count(*)
-FROM runs_trainingrun r CROSS JOIN LATERAL ({_WAITING}) w
-WHERE r.id = %s AND seq <> without_gap
+FROM operations_lane l CROSS JOIN LATERAL ({_WAITING}) w
+WHERE l.target = %s AND seq <> without_gap
 HAVING min(without_gap) >= 1 AND min(without_gap) < %s
 """
 
 _FIND = f"""
-SELECT r.id, gap.first, s.heartbeat_at > now() - make_interval(secs => {HEARD_WITHIN_S}),
+SELECT l.target, gap.first, s.heartbeat_at > now() - make_interval(secs => {HEARD_WITHIN_S}),
        extract(epoch FROM now() - gap.last_came)::float8
-FROM runs_session s
-JOIN runs_trainingrun r ON r.session_id = s.id
-JOIN catalog_basemodel b ON b.id = r.base_model_id
+FROM operations_lane l
+JOIN runs_session s ON s.id = l.session_id
+JOIN catalog_basemodel b ON b.id = l.base_model_id
 CROSS JOIN LATERAL (
     SELECT min(without_gap) AS first, max(created_at) AS last_came
     FROM ({_WAITING}) w WHERE seq <> without_gap) gap
-WHERE s.ended_at IS NULL AND b.pool = %s AND gap.first >= 1
+WHERE l.ordered AND l.closed_at IS NULL AND b.pool = %s AND gap.first >= 1
 """
 
-_OPEN_RUN = """
-SELECT r.team_id, b.pool FROM runs_trainingrun r
-JOIN catalog_basemodel b ON b.id = r.base_model_id
-JOIN runs_session s ON s.id = r.session_id
-WHERE r.id = %s AND s.ended_at IS NULL
-FOR KEY SHARE OF s
+_OPEN = """
+SELECT l.team_id, b.pool FROM operations_lane l
+JOIN catalog_basemodel b ON b.id = l.base_model_id
+WHERE l.target = %s AND l.closed_at IS NULL
+FOR KEY SHARE OF l
 """
 
 _GIVE_UP = f"""
@@ -141,7 +140,7 @@ class _Filled(Exception):
 
 
 def _close(conn: Connection, gap: Gap) -> bool:
-    run = conn.execute(_OPEN_RUN, (gap.run_id,)).fetchone()
+    run = conn.execute(_OPEN, (gap.run_id,)).fetchone()
     come = conn.execute(
         "SELECT seq FROM operations_operation WHERE target = %s AND seq BETWEEN %s AND %s",
         (gap.run_id, gap.first, gap.first + MOST_AT_ONCE),

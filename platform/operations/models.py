@@ -11,6 +11,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from accounts.models import Team
+from catalog.models import BaseModel
 
 # deaths of workers from which on an operation is claimed apart from others, and given up
 SUSPECT, CONVICTED = 2, 5
@@ -36,6 +37,76 @@ class Worker(models.Model):
 
     def __str__(self) -> str:
         return f"{self.pool} on {self.host} ({self.pid})"
+
+
+class Lane(models.Model):
+    """The line in which a target's operations stand: each run and each sampler has one.
+
+    A run's (`ordered`) belongs to one worker at a time and is done strictly by number:
+    `claimed_seq` is the last operation handed to that worker, `applied_seq` the last one up to
+    which all are finished, `snapshot_seq` the last one whose effect is in the recovery copy. All
+    start at -1: creation is operation 0. A sampler's is done by anybody in any order; what is
+    finished gets the next of its `completions`.
+    """
+
+    target = models.CharField(max_length=64, primary_key=True)
+    session_id = models.CharField(max_length=36)
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="lanes")
+    base_model = models.ForeignKey(BaseModel, on_delete=models.PROTECT, related_name="lanes")
+    ordered = models.BooleanField()
+    worker = models.ForeignKey(
+        Worker, null=True, blank=True, on_delete=models.SET_NULL, related_name="lanes"
+    )
+    claimed_seq = models.BigIntegerField(db_default=-1)
+    applied_seq = models.BigIntegerField(db_default=-1)
+    snapshot_seq = models.BigIntegerField(db_default=-1)
+    snapshot_key = models.TextField(null=True, blank=True)
+    restoring = models.BooleanField(
+        db_default=False, help_text="Its worker is bringing it back after a crash."
+    )
+    restore_deaths = models.SmallIntegerField(
+        db_default=0, help_text="How many workers in a row died while they restored it."
+    )
+    restore_failures = models.SmallIntegerField(
+        db_default=0, help_text="How often in a row restoring it failed for what may pass."
+    )
+    restore_after = models.DateTimeField(
+        null=True, blank=True, help_text="It is not to be restored again before."
+    )
+    completions = models.BigIntegerField(db_default=0, help_text="How many samples are finished.")
+    joined = models.BigIntegerField(db_default=0, help_text="How many clients have joined it.")
+    opened_at = models.DateTimeField(db_default=Now())
+    moved_at = models.DateTimeField(db_default=Now(), help_text="When operations last finished.")
+    closed_at = models.DateTimeField(
+        null=True, blank=True, help_text="From when on it takes nothing: its session has ended."
+    )
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(snapshot_seq__lte=models.F("applied_seq"))
+                & Q(applied_seq__lte=models.F("claimed_seq")),
+                name="lane_seqs_ordered",
+            ),
+            models.CheckConstraint(
+                condition=Q(ordered=True) | Q(worker=None, snapshot_key=None, claimed_seq=-1),
+                name="lane_of_a_sampler_is_nobodys",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["session_id"], name="lane_by_session"),
+            models.Index(
+                fields=["worker"], condition=Q(worker__isnull=False), name="lane_by_worker"
+            ),
+            models.Index(
+                fields=["snapshot_key"],
+                condition=Q(snapshot_key__isnull=False),
+                name="lane_by_snapshot",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.target
 
 
 class Operation(models.Model):

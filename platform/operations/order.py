@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from core import database
 from core.errors import ApiError, BadRequest, NotFound, SessionEnded
-from operations import services
+from operations import lanes, services
 from operations.models import Operation
 from operations.services import JSON
 
@@ -51,18 +51,11 @@ class Numbered:
 
 # A number that is there already stays as it is
 _FILL = f"""
-WITH run AS (
-    SELECT r.id, r.team_id, b.pool, s.ended_at, r.worker_id
-    FROM runs_trainingrun r
-    JOIN catalog_basemodel b ON b.id = r.base_model_id
-    JOIN runs_session s ON s.id = r.session_id
-    WHERE r.id = %(target)s AND r.team_id = %(team)s
-    FOR KEY SHARE OF s
-), filled AS (
+WITH lane AS ({lanes.LOCKED}), filled AS (
     INSERT INTO operations_operation (target, seq, team_id, pool, kind, cost)
-    SELECT run.id, number, team_id, pool, '{_REFUSED}', octet_length(%(words)s::bytea)
-    FROM run, generate_series(%(first)s::bigint, %(last)s::bigint) number
-    WHERE ended_at IS NULL
+    SELECT target, number, team_id, pool, '{_REFUSED}', octet_length(%(words)s::bytea)
+    FROM lane, generate_series(%(first)s::bigint, %(last)s::bigint) number
+    WHERE closed_at IS NULL
     ORDER BY number
     ON CONFLICT (target, seq) DO NOTHING
     RETURNING id, seq
@@ -70,7 +63,7 @@ WITH run AS (
     INSERT INTO operations_payload (operation_id, content_type, body)
     SELECT id, '{JSON}', %(words)s FROM filled
 )
-SELECT pool, ended_at, worker_id, ARRAY(SELECT seq FROM filled ORDER BY seq) FROM run
+SELECT pool, closed_at, worker_id, ARRAY(SELECT seq FROM filled ORDER BY seq) FROM lane
 """
 
 # What stands behind a number that was missing until now is claimed by nobody yet
@@ -179,6 +172,7 @@ async def _fill(
         raise NotFound("there is no training run with a NUL character in its id")
     values: dict[str, Any] = {
         "target": run_id,
+        "ordered": True,
         "team": caller.team_id,
         "first": first,
         "last": last,
@@ -189,8 +183,8 @@ async def _fill(
             row = await (await conn.execute(_FILL, values, binary=True)).fetchone()
             if row is None:
                 raise NotFound(f"there is no training run {run_id}")
-            pool, ended_at, worker_id, filled = row
-            if ended_at is not None:
+            pool, closed_at, worker_id, filled = row
+            if closed_at is not None:
                 raise SessionEnded(services.ended("training run", run_id))
             if along and first in filled:
                 reason = f"request {first}, of the same batch, was refused: {words}"

@@ -91,9 +91,9 @@ def restored(conn: Connection, *, worker_id: uuid.UUID, run_id: str) -> None:
     """Note that a run is where the log says it is."""
     conn.execute(
         """
-        UPDATE runs_trainingrun SET restoring = false, restore_deaths = 0, restore_failures = 0,
+        UPDATE operations_lane SET restoring = false, restore_deaths = 0, restore_failures = 0,
             restore_after = NULL
-        WHERE id = %s AND worker_id = %s
+        WHERE target = %s AND worker_id = %s
         """,
         (run_id, worker_id),
     )
@@ -106,10 +106,10 @@ def put_off(conn: Connection, *, worker_id: uuid.UUID, run_id: str) -> bool:
     """
     row = conn.execute(
         """
-        UPDATE runs_trainingrun SET restore_failures = restore_failures + 1,
+        UPDATE operations_lane SET restore_failures = restore_failures + 1,
             restore_after = now() + make_interval(
                 secs => least(%s, %s * power(2, restore_failures)))
-        WHERE id = %s AND worker_id = %s RETURNING restore_failures
+        WHERE target = %s AND worker_id = %s RETURNING restore_failures
         """,
         (LONGEST_PAUSE_S, FIRST_PAUSE_S, run_id, worker_id),
     ).fetchone()

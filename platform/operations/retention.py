@@ -1,4 +1,4 @@
-"""Forgetting what operations gave, some days after their session has ended.
+"""Forgetting what operations were given and gave.
 
 Bodies and results are what takes room. The operations themselves stay, for traces tell of them, as
 does what they used: that stands in the ledger.
@@ -9,24 +9,12 @@ from __future__ import annotations
 from django.conf import settings
 from psycopg import Connection
 
-BATCHES_AT_ONCE = 10
-SESSIONS_AT_ONCE = 20
 OPERATIONS_AT_ONCE = 2000
-
-# only what workers have let go of: until then an operation may still be given a result
-_DUE = """
-SELECT id FROM runs_session
-WHERE ended_at < now() - make_interval(days => %s)
-  AND released_at IS NOT NULL AND results_forgotten_at IS NULL
-ORDER BY ended_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
-"""
 
 _FORGET = """
 WITH old AS (
-    SELECT o.id FROM operations_operation o
-    WHERE o.target IN (
-            SELECT id FROM runs_trainingrun WHERE session_id = ANY(%(sessions)s)
-            UNION ALL SELECT id FROM runs_sampler WHERE session_id = ANY(%(sessions)s))
+    SELECT o.id FROM operations_lane l JOIN operations_operation o ON o.target = l.target
+    WHERE l.session_id = ANY(%(sessions)s)
       AND (EXISTS (SELECT FROM operations_result r WHERE r.operation_id = o.id)
            OR EXISTS (SELECT FROM operations_payload p WHERE p.operation_id = o.id))
     LIMIT %(limit)s
@@ -39,36 +27,11 @@ SELECT count(*) FROM old
 """
 
 
-def forget_results(conn: Connection) -> int:
-    """Delete results that were kept long enough; returns of how many operations.
-
-    At most `BATCHES_AT_ONCE` transactions of `OPERATIONS_AT_ONCE`: the rest waits for the next
-    sweep.
-    """
-    forgotten = 0
-    for _ in range(BATCHES_AT_ONCE):
-        batch = _forget_batch(conn)
-        if batch is None:
-            break
-        forgotten += batch
-    return forgotten
-
-
-def _forget_batch(conn: Connection) -> int | None:
-    """Delete some results; None when nothing is due. Sessions that have more stay due."""
-    with conn.transaction():
-        due = conn.execute(_DUE, (settings.RESULTS_KEPT_DAYS, SESSIONS_AT_ONCE)).fetchall()
-        if not due:
-            return None
-        sessions = [session_id for (session_id,) in due]
-        values = {"sessions": sessions, "limit": OPERATIONS_AT_ONCE}
-        row = conn.execute(_FORGET, values).fetchone()
-        assert row is not None
-        if row[0] < OPERATIONS_AT_ONCE:
-            conn.execute(
-                "UPDATE runs_session SET results_forgotten_at = now() WHERE id = ANY(%s)",
-                (sessions,),
-            )
+def forget(conn: Connection, *, session_ids: list[str]) -> int:
+    """Delete bodies and results of sessions' operations, up to `OPERATIONS_AT_ONCE`; how many."""
+    values = {"sessions": session_ids, "limit": OPERATIONS_AT_ONCE}
+    row = conn.execute(_FORGET, values).fetchone()
+    assert row is not None
     return int(row[0])
 
 

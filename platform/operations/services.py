@@ -16,7 +16,7 @@ from core import database, doorbell, hub
 from core.errors import BadRequest, NotFound, SessionEnded
 from core.ids import request_id as make_request_id
 from core.ids import split_request_id
-from operations import completions, gaps, retention, workers
+from operations import completions, gaps, lanes, retention, workers
 from operations.announcements import CANCEL_CHANNEL, DONE, WORK_CHANNEL, Announcement
 from operations.models import Operation
 
@@ -76,31 +76,18 @@ class TooLate(BadRequest):
     """The request's number was given up before it came."""
 
 
-# The lock holds off the session's release, which would not see what is stored here; heartbeats and
-# other submits go on beside it
-_APPEND_TO_RUN = """
-WITH run AS (
-    SELECT r.id, r.team_id, b.pool, s.ended_at, r.worker_id
-    FROM runs_trainingrun r
-    JOIN catalog_basemodel b ON b.id = r.base_model_id
-    JOIN runs_session s ON s.id = r.session_id
-    WHERE r.id = %(target)s AND r.team_id = %(team)s
-    FOR KEY SHARE OF s
-), operation AS (
+_APPEND = f"""
+WITH lane AS ({lanes.LOCKED}), operation AS (
     INSERT INTO operations_operation (target, seq, team_id, pool, kind, cost)
-    SELECT id, %(seq)s, team_id, pool, %(kind)s, %(cost)s FROM run WHERE ended_at IS NULL
+    SELECT target, %(seq)s, team_id, pool, %(kind)s, %(cost)s FROM lane WHERE closed_at IS NULL
     ON CONFLICT (target, seq) DO NOTHING
     RETURNING id
 ), payload AS (
     INSERT INTO operations_payload (operation_id, content_type, body)
     SELECT id, %(content_type)s, %(body)s FROM operation
 )
-SELECT pool, ended_at, worker_id, EXISTS (SELECT FROM operation) FROM run
+SELECT pool, closed_at, worker_id, EXISTS (SELECT FROM operation) FROM lane
 """
-
-_APPEND_TO_SAMPLER = _APPEND_TO_RUN.replace("runs_trainingrun", "runs_sampler").replace(
-    "r.worker_id", "NULL::uuid AS worker_id"
-)
 
 _ANNOUNCE = f"""
 WITH alive AS (
@@ -139,9 +126,8 @@ SELECT o.state, o.error, o.error_category, r.content_type, octet_length(r.body),
        CASE WHEN octet_length(r.body) <= %s THEN r.body END, o.kind,
        CASE WHEN o.state IN ('queued', 'running') THEN (
            SELECT {workers.UNSERVED} FROM catalog_basemodel b
-           WHERE b.id = coalesce(
-               (SELECT t.base_model_id FROM runs_trainingrun t WHERE t.id = o.target),
-               (SELECT s.base_model_id FROM runs_sampler s WHERE s.id = o.target))) END
+           WHERE b.id = (
+               SELECT l.base_model_id FROM operations_lane l WHERE l.target = o.target)) END
 FROM operations_operation o
 LEFT JOIN operations_result r ON r.operation_id = o.id
 WHERE o.target = %s AND o.seq = %s AND o.team_id = %s
@@ -171,9 +157,7 @@ async def submit_to_run(
     """
     if not 1 <= seq < 2**63:
         raise BadRequest(f"seq_id must be a positive number, not {seq}")
-    return await _submit(
-        _APPEND_TO_RUN, "training run", caller, run_id, seq, kind, body, content_type
-    )
+    return await _submit("training run", caller, run_id, seq, kind, body, content_type)
 
 
 async def submit_to_sampler(
@@ -188,20 +172,11 @@ async def submit_to_sampler(
     """
     if not 0 <= seq < 2**63:
         raise BadRequest(f"seq_id must not be negative, it is {seq}")
-    return await _submit(
-        _APPEND_TO_SAMPLER,
-        "sampler",
-        caller,
-        sampler_id,
-        seq,
-        Operation.Kind.SAMPLE,
-        body,
-        content_type,
-    )
+    kind = Operation.Kind.SAMPLE
+    return await _submit("sampler", caller, sampler_id, seq, kind, body, content_type)
 
 
 async def _submit(
-    statement: str,
     what: str,
     caller: Caller,
     target: str,
@@ -212,6 +187,7 @@ async def _submit(
 ) -> Submitted:
     values = {
         "target": target,
+        "ordered": kind != Operation.Kind.SAMPLE,
         "team": caller.team_id,
         "seq": seq,
         "kind": str(kind),
@@ -222,11 +198,11 @@ async def _submit(
     if "\0" in target:
         raise NotFound(f"there is no {what} with a NUL character in its id")
     async with database.connection() as conn:
-        row = await (await conn.execute(statement, values, binary=True)).fetchone()
+        row = await (await conn.execute(_APPEND, values, binary=True)).fetchone()
         if row is None:
             raise NotFound(f"there is no {what} {target}")
-        pool, ended_at, worker_id, is_new = row
-        if ended_at is not None:
+        pool, closed_at, worker_id, is_new = row
+        if closed_at is not None:
             raise SessionEnded(ended(what, target))
         if not is_new:
             await _require_in_time(conn, target, seq)
@@ -280,19 +256,21 @@ async def cancel(*, caller: Caller, request_id: str) -> bool:
 
 
 async def append_creation(
-    conn: database.Connection, *, run_id: str, team_id: int, pool: str, kind: str, body: bytes
+    conn: database.Connection, *, run_id: str, kind: str, body: bytes
 ) -> None:
-    """Append operation 0 of a new run inside the transaction that makes the run."""
+    """Append operation 0 of a new run, whose lane was opened in the same transaction."""
     await conn.execute(
         """
         WITH operation AS (
             INSERT INTO operations_operation (target, seq, team_id, pool, kind, cost)
-            VALUES (%s, 0, %s, %s, %s, %s) RETURNING id
+            SELECT l.target, 0, l.team_id, b.pool, %s, %s
+            FROM operations_lane l JOIN catalog_basemodel b ON b.id = l.base_model_id
+            WHERE l.target = %s RETURNING id
         )
         INSERT INTO operations_payload (operation_id, content_type, body)
         SELECT id, %s, %s FROM operation
         """,
-        (run_id, team_id, pool, str(kind), len(body), JSON, body),
+        (str(kind), len(body), run_id, JSON, body),
     )
 
 

@@ -147,7 +147,7 @@ def forget_old(conn: Connection) -> None:
         """
         DELETE FROM operations_worker w
         WHERE w.alive_until < now() - make_interval(days => %s)
-          AND NOT EXISTS (SELECT FROM runs_trainingrun r WHERE r.worker_id = w.id)
+          AND NOT EXISTS (SELECT FROM operations_lane l WHERE l.worker_id = w.id)
           AND NOT EXISTS (SELECT FROM operations_operation o
                           WHERE o.worker_id = w.id AND o.state = 'running')
         """,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from psycopg import Connection
 
 from checkpoints import leftovers
+from operations import lanes
 
 
 def make_ephemeral(
@@ -16,20 +17,30 @@ def make_ephemeral(
         seq: the save's place in the run's order when the sampler is to follow later saves.
     """
     made = conn.execute(
-        """
-        INSERT INTO runs_sampler (id, session_id, team_id, number, base_model_id, run_id,
-                                  weights_key, inflight_seq, ephemeral)
-        SELECT %s, session_id, team_id, %s, base_model_id, id, %s, %s, true
-        FROM runs_trainingrun WHERE id = %s
-        ON CONFLICT (id) DO UPDATE
-            SET weights_key = CASE WHEN runs_sampler.inflight_seq > excluded.inflight_seq
-                                   THEN runs_sampler.weights_key ELSE excluded.weights_key END,
-                inflight_seq = greatest(runs_sampler.inflight_seq, excluded.inflight_seq)
-        WHERE runs_sampler.run_id = excluded.run_id
-          AND (runs_sampler.inflight_seq IS NOT NULL
-               OR runs_sampler.weights_key = excluded.weights_key)
+        f"""
+        WITH run AS (
+            SELECT r.id, r.session_id, r.team_id, r.base_model_id, s.ended_at
+            FROM runs_trainingrun r JOIN runs_session s ON s.id = r.session_id
+            WHERE r.id = %(run)s FOR SHARE OF s
+        ), made AS (
+            INSERT INTO runs_sampler (id, session_id, team_id, number, base_model_id, run_id,
+                                      weights_key, inflight_seq, ephemeral)
+            SELECT %(sampler)s, session_id, team_id, %(number)s, base_model_id, id,
+                   %(key)s, %(seq)s, true
+            FROM run
+            ON CONFLICT (id) DO UPDATE
+                SET weights_key = CASE WHEN runs_sampler.inflight_seq > excluded.inflight_seq
+                                       THEN runs_sampler.weights_key ELSE excluded.weights_key END,
+                    inflight_seq = greatest(runs_sampler.inflight_seq, excluded.inflight_seq)
+            WHERE runs_sampler.run_id = excluded.run_id
+              AND (runs_sampler.inflight_seq IS NOT NULL
+                   OR runs_sampler.weights_key = excluded.weights_key)
+            RETURNING id, session_id, team_id, base_model_id,
+                      (SELECT ended_at FROM run) AS closed_at
+        ), {lanes.OPEN_FOR_SAMPLER}
+        SELECT FROM made
         """,
-        (sampler_id, number, key, seq, run_id),
+        {"sampler": sampler_id, "number": number, "key": key, "seq": seq, "run": run_id},
     )
     return bool(made.rowcount)
 

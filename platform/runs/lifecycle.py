@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from psycopg import Connection
 
 from checkpoints import leftovers, store
-from operations import completions
+from operations import closing
 from runs import listening
 
 EXPIRES_AFTER_S = 600
-ENDED_MESSAGE = "the session has ended before this was done"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,22 +29,17 @@ def expire_sessions(conn: Connection) -> list[str]:
 
     Only time in which somebody listened counts as silence.
     """
-    rows = conn.execute(
-        f"""
-        WITH expired AS (
+    with conn.transaction():
+        expired = conn.execute(
+            f"""
             UPDATE runs_session SET ended_at = now(), end_reason = 'expired',
                 end_detail = 'no heartbeat'
             WHERE ended_at IS NULL AND heard_at_s < {listening.NOW} - %s
             RETURNING id
-        )
-        SELECT DISTINCT b.pool FROM catalog_basemodel b WHERE b.id IN (
-            SELECT base_model_id FROM runs_trainingrun r JOIN expired e ON e.id = r.session_id
-            UNION
-            SELECT base_model_id FROM runs_sampler s JOIN expired e ON e.id = s.session_id)
-        """,
-        (EXPIRES_AFTER_S,),
-    ).fetchall()
-    return [pool for (pool,) in rows]
+            """,
+            (EXPIRES_AFTER_S,),
+        ).fetchall()
+        return closing.close(conn, session_ids=[id_ for (id_,) in expired]) if expired else []
 
 
 def fail_session(conn: Connection, *, run_id: str, why: str) -> None:
@@ -53,32 +47,19 @@ def fail_session(conn: Connection, *, run_id: str, why: str) -> None:
 
     `why` is what the session's users are told.
     """
-    conn.execute(
-        """
-        UPDATE runs_session SET ended_at = now(), end_reason = 'failed', failed_run_id = %s,
-            end_detail = %s
-        WHERE id = (SELECT session_id FROM runs_trainingrun WHERE id = %s) AND ended_at IS NULL
-        """,
-        (run_id, why, run_id),
-    )
-
-
-def give_up_ended(conn: Connection, *, worker_id: uuid.UUID) -> list[str]:
-    """Let go of a worker's runs whose session has ended; returns them.
-
-    Comes before `release_ended`, in a transaction of its own: of several workers that hold runs of
-    one session, the last to let go then sees that nobody holds any.
-    """
-    rows = conn.execute(
-        """
-        UPDATE runs_trainingrun r SET worker_id = NULL
-        FROM runs_session s
-        WHERE s.id = r.session_id AND s.ended_at IS NOT NULL AND r.worker_id = %s
-        RETURNING r.id
-        """,
-        (worker_id,),
-    )
-    return [run_id for (run_id,) in rows]
+    with conn.transaction():
+        failed = conn.execute(
+            """
+            UPDATE runs_session SET ended_at = now(), end_reason = 'failed', failed_run_id = %s,
+                end_detail = %s
+            WHERE id = (SELECT session_id FROM runs_trainingrun WHERE id = %s)
+              AND ended_at IS NULL
+            RETURNING id
+            """,
+            (run_id, why, run_id),
+        ).fetchall()
+        if failed:
+            closing.close(conn, session_ids=[id_ for (id_,) in failed])
 
 
 def release_ended(conn: Connection, *, worker_id: uuid.UUID) -> list[Released]:
@@ -88,51 +69,20 @@ def release_ended(conn: Connection, *, worker_id: uuid.UUID) -> list[Released]:
     """
     with conn.transaction():
         sessions = conn.execute(
-            """
-            SELECT s.id FROM runs_session s
-            WHERE s.ended_at IS NOT NULL AND s.released_at IS NULL AND NOT EXISTS (
-                SELECT FROM runs_trainingrun r JOIN operations_worker w ON w.id = r.worker_id
-                WHERE r.session_id = s.id AND w.id <> %s AND w.alive_until > now())
+            f"""
+            SELECT s.id, CASE WHEN s.end_reason = 'failed' THEN s.end_detail END
+            FROM runs_session s
+            WHERE s.ended_at IS NOT NULL AND s.released_at IS NULL
+              AND NOT {closing.HELD_BY_ANOTHER}
             ORDER BY s.ended_at LIMIT 20 FOR NO KEY UPDATE SKIP LOCKED
             """,
-            (worker_id,),
+            {"worker": worker_id},
         ).fetchall()
-        return [_release(conn, session_id) for (session_id,) in sessions]
+        return [_release(conn, session_id, why) for session_id, why in sessions]
 
 
-def _release(conn: Connection, session_id: str) -> Released:
-    # waits for submits under way, which have a share in this lock: then all there is can be seen
-    conn.execute("SELECT FROM runs_session WHERE id = %s FOR UPDATE", (session_id,))
-    failed = conn.execute(
-        """
-        UPDATE operations_operation o SET state = 'failed', finished_at = now(),
-            error_category = 'user', error = coalesce(
-                (SELECT end_detail FROM runs_session
-                 WHERE id = %(session)s AND end_reason = 'failed'), %(message)s)
-        WHERE o.state IN ('queued', 'running') AND o.target IN (
-            SELECT id FROM runs_trainingrun WHERE session_id = %(session)s
-            UNION SELECT id FROM runs_sampler WHERE session_id = %(session)s)
-        RETURNING o.target || ':' || o.seq, o.id, o.target, o.kind
-        """,
-        {"message": ENDED_MESSAGE, "session": session_id},
-    ).fetchall()
-    completions.number(conn, [(id_, target) for _, id_, target, kind in failed if kind == "sample"])
-    conn.execute(
-        """
-        DELETE FROM operations_payload p USING operations_operation o
-        WHERE p.operation_id = o.id AND o.target IN (
-            SELECT id FROM runs_trainingrun WHERE session_id = %(session)s
-            UNION SELECT id FROM runs_sampler WHERE session_id = %(session)s)
-        """,
-        {"session": session_id},
-    )
-    runs = conn.execute(
-        """
-        UPDATE runs_trainingrun SET worker_id = NULL, snapshot_key = NULL
-        WHERE session_id = %s RETURNING id
-        """,
-        (session_id,),
-    ).fetchall()
+def _release(conn: Connection, session_id: str, why: str | None) -> Released:
+    emptied = closing.empty(conn, session_id=session_id, why=why or closing.ENDED_MESSAGE)
     samplers = conn.execute(
         "SELECT weights_key FROM runs_sampler WHERE session_id = %s AND ephemeral", (session_id,)
     ).fetchall()
@@ -141,7 +91,7 @@ def _release(conn: Connection, session_id: str) -> Released:
     conn.execute("UPDATE runs_session SET released_at = now() WHERE id = %s", (session_id,))
     return Released(
         session_id,
-        [run_id for (run_id,) in runs],
+        emptied.run_ids,
         [key for (key,) in samplers if key],
-        [request_id for request_id, *_ in failed],
+        emptied.failed_requests,
     )

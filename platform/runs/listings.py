@@ -48,14 +48,15 @@ def _newest(segment: str) -> str:
 _SELECT = f"""
 SELECT r.id, b.name AS base_model, t.name AS owner, r.rank,
        s.failed_run_id IS NOT DISTINCT FROM r.id AS corrupted,
-       CASE WHEN r.team_id = %(team)s THEN r.last_request_at ELSE r.created_at END
-           AS last_request_at,
+       coalesce(l.moved_at, r.created_at) AS last_request_at,
        CASE WHEN r.team_id = %(team)s THEN r.user_metadata ELSE '{{}}' END AS user_metadata,
        weights.saved AS last_training, sampler_weights.saved AS last_sampler
 FROM runs_trainingrun r
 JOIN runs_session s ON s.id = r.session_id
 JOIN catalog_basemodel b ON b.id = r.base_model_id
 JOIN accounts_team t ON t.id = r.team_id
+-- others do not learn when a run was last worked on
+LEFT JOIN operations_lane l ON l.target = r.id AND l.team_id = %(team)s
 {_newest("weights")}
 {_newest("sampler_weights")}
 """

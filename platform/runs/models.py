@@ -118,12 +118,7 @@ class Session(models.Model):
 
 
 class TrainingRun(models.Model):
-    """One adapter being trained.
-
-    `claimed_seq` is the last operation handed to the worker that holds the run; `applied_seq` the
-    last one up to which all are finished; `snapshot_seq` the last one whose effect is in the
-    recovery copy. All start at -1: creation is operation 0.
-    """
+    """One adapter being trained. How far it has come, its lane in the operation log says."""
 
     id = models.CharField(max_length=64, primary_key=True)
     session = models.ForeignKey(Session, on_delete=models.PROTECT, related_name="runs")
@@ -138,26 +133,6 @@ class TrainingRun(models.Model):
     user_metadata = models.JSONField(db_default={}, blank=True)
     loaded_from = models.TextField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
-    last_request_at = models.DateTimeField(db_default=Now())
-    worker = models.ForeignKey(
-        "operations.Worker", null=True, blank=True, on_delete=models.SET_NULL, related_name="runs"
-    )
-    claimed_seq = models.BigIntegerField(db_default=-1)
-    applied_seq = models.BigIntegerField(db_default=-1)
-    snapshot_seq = models.BigIntegerField(db_default=-1)
-    snapshot_key = models.TextField(null=True, blank=True)
-    restoring = models.BooleanField(
-        db_default=False, help_text="Its worker is bringing it back after a crash."
-    )
-    restore_deaths = models.SmallIntegerField(
-        db_default=0, help_text="How many workers in a row died while they restored it."
-    )
-    restore_failures = models.SmallIntegerField(
-        db_default=0, help_text="How often in a row restoring it failed for what may pass."
-    )
-    restore_after = models.DateTimeField(
-        null=True, blank=True, help_text="It is not to be restored again before."
-    )
 
     objects = TeamQuerySet.as_manager()
 
@@ -165,22 +140,9 @@ class TrainingRun(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["session", "number"], name="run_number_unique"),
             models.CheckConstraint(condition=Q(rank__gte=1), name="run_rank_positive"),
-            models.CheckConstraint(
-                condition=Q(snapshot_seq__lte=models.F("applied_seq"))
-                & Q(applied_seq__lte=models.F("claimed_seq")),
-                name="run_seqs_ordered",
-            ),
         ]
         indexes = [
             models.Index(fields=["team", "-created_at"], name="run_by_team"),
-            models.Index(
-                fields=["worker_id"], condition=Q(worker_id__isnull=False), name="run_by_worker"
-            ),
-            models.Index(
-                fields=["snapshot_key"],
-                condition=Q(snapshot_key__isnull=False),
-                name="run_by_snapshot",
-            ),
         ]
 
     def __str__(self) -> str:
@@ -208,8 +170,6 @@ class Sampler(models.Model):
         blank=True,
         help_text="The save of its run that its weights are from, if they follow later saves.",
     )
-    joined = models.BigIntegerField(db_default=0, help_text="How many clients have joined it.")
-    completions = models.BigIntegerField(db_default=0, help_text="How many samples are finished.")
     created_at = models.DateTimeField(db_default=Now())
 
     objects = TeamQuerySet.as_manager()

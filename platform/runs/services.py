@@ -16,6 +16,7 @@ from core import database, ids
 from core.errors import BadRequest, Gone, NoSuchSession, NotFound, SessionEnded
 from core.metadata import as_text
 from core.words import did_you_mean
+from operations import closing, lanes
 from operations import services as operations
 from operations.announcements import Announcement
 from operations.models import Operation
@@ -141,16 +142,7 @@ async def finish_session(
         ).fetchone()
         if row is None:
             raise NotFound(f"there is no session {session_id}")
-        pools = await (
-            await conn.execute(
-                """
-                SELECT DISTINCT b.pool FROM catalog_basemodel b WHERE b.id IN (
-                    SELECT base_model_id FROM runs_trainingrun WHERE session_id = %(id)s
-                    UNION SELECT base_model_id FROM runs_sampler WHERE session_id = %(id)s)
-                """,
-                {"id": session_id},
-            )
-        ).fetchall()
+        pools = await (await conn.execute(closing.CLOSE, {"sessions": [session_id]})).fetchall()
     async with database.connection() as conn:
         for (pool,) in pools:
             await operations.announce(conn, pool, Announcement.CHANGE)
@@ -270,10 +262,14 @@ async def create_sampler(
     async with database.transaction() as conn:
         await _require_open_session(conn, caller, session_id)
         await conn.execute(
-            """
-            INSERT INTO runs_sampler
-                (id, session_id, team_id, number, base_model_id, run_id, model_path, weights_key)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
+            f"""
+            WITH made AS (
+                INSERT INTO runs_sampler (id, session_id, team_id, number, base_model_id, run_id,
+                                          model_path, weights_key)
+                VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
+                RETURNING id, session_id, team_id, base_model_id, NULL::timestamptz AS closed_at
+            ), {lanes.OPEN_FOR_SAMPLER}
+            SELECT
             """,
             (
                 ids.sampler_id(session_id, number),
@@ -358,12 +354,16 @@ async def _insert_run(
     async with database.transaction() as conn:
         await _require_open_session(conn, caller, request.session_id)
         made = await conn.execute(
-            """
-            INSERT INTO runs_trainingrun
-                (id, session_id, team_id, number, base_model_id, rank, seed, train_attn, train_mlp,
-                 train_unembed, user_metadata, loaded_from)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-            ON CONFLICT DO NOTHING
+            f"""
+            WITH made AS (
+                INSERT INTO runs_trainingrun
+                    (id, session_id, team_id, number, base_model_id, rank, seed, train_attn,
+                     train_mlp, train_unembed, user_metadata, loaded_from)
+                VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+                ON CONFLICT DO NOTHING
+                RETURNING id, session_id, team_id, base_model_id, NULL::timestamptz AS closed_at
+            ), {lanes.OPEN_FOR_RUN}
+            SELECT FROM made
             """,
             (
                 run_id,
@@ -381,9 +381,7 @@ async def _insert_run(
             ),
         )
         if made.rowcount:
-            await operations.append_creation(
-                conn, run_id=run_id, team_id=caller.team_id, pool=pool, kind=kind, body=body
-            )
+            await operations.append_creation(conn, run_id=run_id, kind=kind, body=body)
     async with database.connection() as conn:
         await operations.announce(conn, pool, Announcement.CHANGE)
     return Submitted(ids.request_id(run_id, 0), run_id=run_id)

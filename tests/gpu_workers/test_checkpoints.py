@@ -16,8 +16,8 @@ from checkpoints.models import Checkpoint
 from core import database
 from gpu_workers import nano, progress, upkeep
 from gpu_workers.engines import told_as
-from operations.models import Operation
-from runs.models import Sampler, Session, TrainingRun
+from operations.models import Lane, Operation
+from runs.models import Sampler, Session
 from tests.gpu_workers.bench import Bench, batch, body, create, results, step
 from usage.models import Entry as UsageEntry
 
@@ -259,5 +259,5 @@ def test_a_run_that_cannot_be_restored_ends_its_session(
     assert {item.state for item in Operation.objects.filter(target=run.id, seq__gte=3)} == {
         "failed"
     }
-    bench.wait(lambda: TrainingRun.objects.get(id=run.id).worker_id is None, "the release")
+    bench.wait(lambda: Lane.objects.get(target=run.id).worker_id is None, "the release")
     assert not Sampler.objects.exists()

@@ -16,7 +16,7 @@ from gpu_workers.engine.types import PassResult, UserError
 from gpu_workers.finisher import INTERNAL_ERROR, MAX_BATCH_BYTES, Ended, Finisher
 from operations import finish
 from operations.claims import Claimed
-from operations.models import Operation
+from operations.models import Lane, Operation
 from runs.models import TrainingRun
 from tests.gpu_workers.bench import WITHIN_S, Bench, create, results, step
 
@@ -202,7 +202,7 @@ def test_a_run_has_never_come_further_than_what_is_written(
         if len(named["outcomes"]) > 1:
             raise ValueError
         written = real(conn, **named)
-        progress.append((TrainingRun.objects.get(id=run.id).applied_seq, finished_up_to(run)))
+        progress.append((Lane.objects.get(target=run.id).applied_seq, finished_up_to(run)))
         dead.set()
         return written
 

@@ -15,6 +15,7 @@ from gpu_workers.worker import Worker
 from operations.models import Operation
 from runs.models import Sampler
 from tests.gpu_workers.bench import WITHIN_S, Bench
+from tests.support.sessions import end_sessions
 
 
 def submit(bench: Bench, sampler: Sampler, seq: int) -> str:
@@ -45,7 +46,7 @@ class Endless:
 
 
 def end_and_release(bench: Bench, sampler: Sampler, by: Worker) -> None:
-    bench.log.conn.execute("UPDATE runs_session SET ended_at = now(), end_reason = 'success'")
+    end_sessions()
     by.release_ended(bench.log.conn)
     assert Operation.objects.get(target=sampler.id).state == "failed"
 

@@ -16,7 +16,7 @@ from gpu_workers.engine.types import ForwardBackward, SaveState
 from gpu_workers.worker import Worker
 from operations import claims, finish, workers
 from operations.claims import AdoptedRun
-from operations.models import CONVICTED, Operation, Result
+from operations.models import CONVICTED, Lane, Operation, Result
 from runs.models import Sampler, Session, TrainingRun
 from tests.gpu_workers.bench import WITHIN_S, Bench, batch, body, create, results, step
 from tests.support.waiting import never
@@ -38,7 +38,7 @@ def test_a_crash_costs_time_and_nothing_else(bench: Bench, monkeypatch) -> None:
     for run in (calm, disturbed):
         log.submit(run, 15, "forward_backward", batch(run, 15, seed=15))
         bench.finish(run)
-    bench.wait(lambda: TrainingRun.objects.get(id=disturbed.id).snapshot_seq > 0, "a recovery copy")
+    bench.wait(lambda: Lane.objects.get(target=disturbed.id).snapshot_seq > 0, "a recovery copy")
     before = results(disturbed)
     bench.crash(first)
 
@@ -159,7 +159,7 @@ def test_a_snapshot_holds_what_it_says(bench: Bench, monkeypatch: pytest.MonkeyP
     for seq in range(1, 21, 2):
         step(log, run, seq)
     bench.finish(run)
-    bench.wait(lambda: TrainingRun.objects.get(id=run.id).snapshot_seq > 0, "a recovery copy")
+    bench.wait(lambda: Lane.objects.get(target=run.id).snapshot_seq > 0, "a recovery copy")
     bench.crash(first)
     monkeypatch.setattr(plans, "plan", real)
     create(log, calm)

@@ -6,6 +6,7 @@ import errno
 import shutil
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -21,7 +22,7 @@ from gpu_workers.engine.types import ForwardBackward
 from gpu_workers.worker import Worker
 from operations import restoring
 from operations.claims import AdoptedRun, Claimed
-from operations.models import CONVICTED, SUSPECT, Operation, Payload, Result
+from operations.models import CONVICTED, SUSPECT, Lane, Operation, Payload, Result
 from runs.models import Session, TrainingRun
 from tests.gpu_workers.bench import WITHIN_S, Bench, batch, create, results, step
 from tests.support.waiting import never
@@ -67,7 +68,7 @@ class Crashed:
         self._bench = bench
 
     def snapshots(self) -> int:
-        return TrainingRun.objects.filter(snapshot_key__isnull=False).count()
+        return Lane.objects.filter(snapshot_key__isnull=False).count()
 
     def go_on(self) -> None:
         """Ask for the step that the other run has done, of a new worker."""
@@ -114,7 +115,7 @@ def test_what_may_pass_gives_the_run_back_to_be_restored_again(
     assert crashed.is_exact()
     bench.wait(
         lambda: (
-            not TrainingRun.objects.filter(id=crashed.run.id)
+            not Lane.objects.filter(target=crashed.run.id)
             .exclude(restoring=False, restore_failures=0, restore_after=None, restore_deaths=0)
             .exists()
         ),
@@ -141,14 +142,14 @@ def test_a_run_is_put_off_before_it_is_tried_again(
     step(bench.log, crashed.run, 9)
     worker = bench.start()
     for count in (1, 2):
-        put_off = TrainingRun.objects.filter(restore_failures=count, worker=None)
+        put_off = Lane.objects.filter(restore_failures=count, worker=None)
         bench.wait(put_off.exists, "the putting off")
         # whoever looks now does not take it
         worker.pulse_now(bench.log.conn)
         other = bench.log.worker()
         assert bench.log.claim(other) == []
         assert len(tries) == count
-        bench.log.conn.execute("UPDATE runs_trainingrun SET restore_after = now()")
+        bench.log.conn.execute("UPDATE operations_lane SET restore_after = now()")
     bench.finish(crashed.run)
     assert crashed.is_exact()
 
@@ -169,20 +170,24 @@ def test_what_does_not_pass_ends_the_session_after_some_tries(
     assert (waiting.error, waiting.error_category) == (detail, "user")
 
 
+def snapshot(run: TrainingRun) -> Path:
+    """Where the recovery copy of a run is."""
+    key = Lane.objects.get(target=run.id).snapshot_key
+    assert key
+    return store.path(key)
+
+
 def remove_snapshot(run: TrainingRun) -> None:
-    assert run.snapshot_key
-    shutil.rmtree(store.path(run.snapshot_key))
+    shutil.rmtree(snapshot(run))
 
 
 def cut_weights(run: TrainingRun) -> None:
-    assert run.snapshot_key
-    file = store.path(run.snapshot_key) / "adapter_model.safetensors"
+    file = snapshot(run) / "adapter_model.safetensors"
     file.write_bytes(file.read_bytes()[:-100])
 
 
 def spoil_config(run: TrainingRun) -> None:
-    assert run.snapshot_key
-    (store.path(run.snapshot_key) / "adapter_config.json").write_bytes(b"{")
+    (snapshot(run) / "adapter_config.json").write_bytes(b"{")
 
 
 def remove_body(run: TrainingRun) -> None:
@@ -194,15 +199,13 @@ def test_a_run_that_is_lost_ends_its_session_at_once(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, lose: Callable[[TrainingRun], None]
 ) -> None:
     crashed = Crashed(bench, monkeypatch)
-    crashed.run.refresh_from_db()
     lose(crashed.run)
     crashed.go_on()
     reason, detail = crashed.end()
     assert reason == "failed"
     assert "could not be restored" in str(detail)
     assert "start a new one from its last checkpoint" in str(detail)
-    crashed.run.refresh_from_db()
-    assert crashed.run.restore_failures == 0
+    assert Lane.objects.get(target=crashed.run.id).restore_failures == 0
     assert not Result.objects.filter(operation__target=crashed.run.id, operation__seq=9).exists()
 
 
@@ -215,7 +218,7 @@ def test_a_store_that_is_not_there_loses_no_run(
     store.root().rename(elsewhere)
     step(bench.log, crashed.run, 9)
     bench.start()
-    bench.wait(TrainingRun.objects.filter(restore_failures__gt=0).exists, "the first try")
+    bench.wait(Lane.objects.filter(restore_failures__gt=0).exists, "the first try")
     elsewhere.rename(store.root())
     bench.finish(crashed.run)
     assert crashed.end() == (None, None)
@@ -330,12 +333,12 @@ def test_a_run_whose_restoring_kills_workers_is_tried_alone_and_then_given_up(
         wait_until_doing_again(bench, worker, deadly)
         wait_until_doing_again(bench, worker, harmless)
         bench.crash(worker)
-        counted = set(TrainingRun.objects.values_list("restore_deaths", flat=True))
+        counted = set(Lane.objects.values_list("restore_deaths", flat=True))
         assert counted == {deaths}
     never_answered.discard(harmless.id)
     worker = bench.start()
     wait_until_doing_again(bench, worker, deadly)
-    assert TrainingRun.objects.filter(restoring=True).count() == 1
+    assert Lane.objects.filter(restoring=True).count() == 1
     assert not Operation.objects.filter(state="running").exists()
     bench.crash(worker)
     bench.start()
@@ -364,8 +367,8 @@ def test_a_worker_that_leaves_while_it_restores_counts_against_no_run(
         worker = bench.start()
         wait_until_doing_again(bench, worker, crashed.run)
         worker.stop()
-    crashed.run.refresh_from_db()
-    assert (crashed.run.restoring, crashed.run.restore_deaths) == (False, 0)
+    lane = Lane.objects.get(target=crashed.run.id)
+    assert (lane.restoring, lane.restore_deaths) == (False, 0)
     bench.start()
     bench.finish(crashed.run)
     assert crashed.is_exact()

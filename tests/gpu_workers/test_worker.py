@@ -8,9 +8,10 @@ from checkpoints import store
 from checkpoints.models import Checkpoint
 from gpu_workers import capacity as limits
 from gpu_workers import upkeep
-from operations.models import Operation, Payload, Result
-from runs.models import Sampler, Session, TrainingRun
+from operations.models import Lane, Operation, Payload, Result
+from runs.models import Sampler, Session
 from tests.gpu_workers.bench import Bench, batch, body, create, results, step
+from tests.support.sessions import end_sessions
 from tinsmith.wire import wire_pb2
 
 
@@ -132,7 +133,7 @@ def test_an_ended_session_frees_everything(bench: Bench) -> None:
     key = Sampler.objects.get().weights_key
     assert store.path(key).is_dir()
     assert worker.report()["tinsmith/nano-qwen3"]["runs"] == 1
-    log.conn.execute("UPDATE runs_session SET ended_at = now(), end_reason = 'success'")
+    end_sessions()
     bench.finish(run)
     waiting = Operation.objects.get(target=run.id, seq=5)
     assert (waiting.state, waiting.error_category) == ("failed", "user")
@@ -152,7 +153,7 @@ def test_a_session_that_ends_with_work_in_hand_gives_all_capacity_back(bench: Be
     bench.wait(
         lambda: Operation.objects.filter(target=run.id, state="done").count() >= 5, "a beginning"
     )
-    log.conn.execute("UPDATE runs_session SET ended_at = now(), end_reason = 'success'")
+    end_sessions()
     bench.finish(run)
     bench.wait(
         lambda: worker.capacity.left() == (limits.MAX_OPERATIONS, limits.MAX_BYTES), "the way back"
@@ -166,6 +167,6 @@ def test_a_session_on_two_workers_is_released_by_whoever_lets_go_last(bench: Ben
     session = log.session(team)
     runs = [log.run(team, number, session) for number in (0, 1)]
     for run, worker in zip(runs, (one, two), strict=True):
-        TrainingRun.objects.filter(id=run.id).update(worker_id=worker.id)
-    log.conn.execute("UPDATE runs_session SET ended_at = now(), end_reason = 'success'")
+        Lane.objects.filter(target=run.id).update(worker_id=worker.id)
+    end_sessions()
     bench.wait(lambda: Session.objects.get(id=session.id).released_at is not None, "the release")

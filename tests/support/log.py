@@ -12,7 +12,7 @@ from accounts.keys import Caller
 from accounts.models import Team
 from catalog.models import BaseModel
 from operations import claims, workers
-from operations.models import Operation, Payload
+from operations.models import Lane, Operation, Payload
 from operations.services import JSON, PROTOBUF
 from runs.models import Sampler, Session, TrainingRun
 
@@ -42,7 +42,7 @@ class Log:
     ) -> TrainingRun:
         """A new run, in a session of its own unless one is given; operation 0 is not in the log."""
         session = session or self.session(team)
-        return TrainingRun.objects.create(
+        run = TrainingRun.objects.create(
             id=f"{session.id}:train:{number}",
             session=session,
             team=team,
@@ -50,16 +50,29 @@ class Log:
             base_model=self.base_model,
             **{"rank": 8, "seed": 1, **spec},
         )
+        self._open_lane(run, ordered=True)
+        return run
 
     def sampler(self, team: Team, number: int = 0) -> Sampler:
         """A new sampler of the base model."""
         session = self.session(team)
-        return Sampler.objects.create(
+        sampler = Sampler.objects.create(
             id=f"{session.id}:sample:{number}",
             session=session,
             team=team,
             number=number,
             base_model=self.base_model,
+        )
+        self._open_lane(sampler, ordered=False)
+        return sampler
+
+    def _open_lane(self, target: TrainingRun | Sampler, *, ordered: bool) -> None:
+        Lane.objects.create(
+            target=target.id,
+            session_id=target.session_id,
+            team=target.team,
+            base_model=self.base_model,
+            ordered=ordered,
         )
 
     def append(self, target: TrainingRun | Sampler, *seqs: int, cost: int = 4) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from django.db.models.functions import Now
+from asgiref.sync import sync_to_async
 
 from catalog.models import BaseModel
 from gpu_workers import nano
@@ -16,7 +16,7 @@ from openai_api.answers import Choice, TextShape
 from openai_api.detokenizer import Detokenizer, Piece, ShownToken
 from openai_api.vocabulary import Vocabulary
 from operations import finish
-from operations.models import Operation
+from operations.models import Lane, Operation
 from runs import lifecycle
 from runs.models import Sampler, Session
 from tests.platform.openai_api.conftest import (
@@ -30,6 +30,7 @@ from tests.platform.openai_api.conftest import (
     tokens_of,
 )
 from tests.support.hand import Hand
+from tests.support.sessions import end_sessions
 from tinsmith.wire import wire_pb2
 
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -348,7 +349,7 @@ async def test_an_ended_session_is_replaced(
     api: httpx.AsyncClient, worker: Worker, silent: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await chat(api)
-    await Session.objects.aupdate(ended_at=Now(), end_reason="expired")
+    await sync_to_async(end_sessions)(reason="expired")
     if silent:
         monkeypatch.setattr(doors, "HEARTBEAT_EVERY_S", 0.0)
     await chat(api)
@@ -372,6 +373,7 @@ async def test_a_session_is_replaced_on_the_spot(
         assert response.status_code == 200, response.text
     else:
         await Operation.objects.all().adelete()
+        await Lane.objects.all().adelete()
         await Sampler.objects.all().adelete()
         await session.adelete()
     await chat(api, model=BASE_MODEL if model == "the same" else checkpoint)
@@ -389,7 +391,7 @@ async def test_a_session_that_ends_under_a_sample_is_replaced(
     def end_session(body: dict[str, Any]) -> bytes | None:
         if len(worker.bodies) > 1:
             return answer([*tokens, END])
-        hand.connection.execute("UPDATE runs_session SET ended_at = now(), end_reason = 'success'")
+        end_sessions(conn=hand.connection)
         (released,) = lifecycle.release_ended(hand.connection, worker_id=hand.worker_id)
         finish.announce(hand.connection, released.failed_requests)
         return None

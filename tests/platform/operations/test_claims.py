@@ -16,8 +16,7 @@ from checkpoints.models import Leftover
 from core import database
 from operations import claims, finish, restoring, workers
 from operations.finish import Outcome
-from operations.models import CONVICTED, SUSPECT, Operation, Payload, Result, Worker
-from runs.models import TrainingRun
+from operations.models import CONVICTED, SUSPECT, Lane, Operation, Payload, Result, Worker
 from tests.support.log import Log
 
 
@@ -122,8 +121,8 @@ def test_a_run_belongs_to_one_worker_until_that_dies(log: Log) -> None:
     assert claims.recover(log.conn, pool=log.pool) == 2
     assert seqs(log.claim(second), run.id) == [0, 1, 2]
     assert finish_all(log, first, claimed, {run.id: 1}) == set()
-    run.refresh_from_db()
-    assert (run.applied_seq, run.worker_id) == (-1, second)
+    lane = Lane.objects.get(target=run.id)
+    assert (lane.applied_seq, lane.worker_id) == (-1, second)
     assert not Result.objects.exists()
 
 
@@ -190,7 +189,7 @@ def test_a_snapshot_ahead_of_what_is_finished_is_not_taken(log: Log) -> None:
     finish_all(log, worker, claimed[:1], {run.id: 0})
     finish.record_snapshot(log.conn, worker_id=worker, run_id=run.id, seq=1, key="k")
     assert [leftover.key for leftover in Leftover.objects.all()] == ["k"]
-    assert TrainingRun.objects.get().snapshot_seq == -1
+    assert Lane.objects.get().snapshot_seq == -1
     assert Payload.objects.count() == 2
 
 
@@ -275,7 +274,7 @@ def test_a_dead_worker_claims_nothing(log: Log) -> None:
     log.append(log.run(team), 0)
     log.die(worker)
     assert log.claim(worker) == []
-    assert TrainingRun.objects.filter(worker_id=worker).count() == 1
+    assert Lane.objects.filter(worker_id=worker).count() == 1
 
 
 def test_a_release_and_a_finish_at_once_do_not_lock_each_other_out(log: Log) -> None:
@@ -299,9 +298,9 @@ def test_a_release_and_a_finish_at_once_do_not_lock_each_other_out(log: Log) -> 
             time.sleep(attempt * 0.0005)
             claims.release_runs(log.conn, worker_id=worker, run_ids=[run.id])
             finishing.result()
-            TrainingRun.objects.update(worker_id=None)
+            Lane.objects.update(worker_id=None)
     finished = Operation.objects.filter(state="done").count()
-    assert finished == TrainingRun.objects.get().applied_seq + 1
+    assert finished == Lane.objects.get().applied_seq + 1
 
 
 def test_workers_that_died_long_ago_are_forgotten_once_their_work_is_not_theirs(log: Log) -> None:

@@ -12,10 +12,11 @@ from django.utils import timezone
 
 from core import database, hub
 from operations import gaps, order, services
-from operations.models import Operation, Payload
+from operations.models import Lane, Operation, Payload
 from operations.services import Failed, Pending, TooLate
 from runs.models import Session, TrainingRun
 from tests.support.log import Log
+from tests.support.sessions import end_sessions
 
 
 @pytest.fixture
@@ -77,9 +78,7 @@ def test_gaps_are_found_where_there_are_any(log: Log, run: TrainingRun) -> None:
     whole, ended = log.run(run.team, 1), log.run(run.team, 2)
     log.append(whole, 0, 1, 2)
     log.append(ended, 0, 2)
-    Session.objects.filter(id=ended.session_id).update(
-        ended_at=timezone.now(), end_reason="success"
-    )
+    end_sessions(ended.session_id)
     (gap,) = found(log)
     assert (gap.run_id, gap.first, gap.beating) == (run.id, 2, True)
     assert gaps.find(log.conn, pool="elsewhere") == []
@@ -147,8 +146,9 @@ async def test_what_was_given_up_fails_with_a_users_error_in_its_turn(
     make = sync_to_async
     (gap,) = await make(found)(log)
     await make(gaps.close)(log.conn, gap)
-    run = await TrainingRun.objects.aget(id=run.id)
-    claimed = await make(log.claim)(run.worker_id)
+    lane = await Lane.objects.aget(target=run.id)
+    assert lane.worker_id is not None
+    claimed = await make(log.claim)(lane.worker_id)
     assert [item.seq for item in claimed] == [2, 3, 4, 5, 6, 7]
     assert not isinstance(await outcome(log, run, 2), Failed)
 
@@ -158,6 +158,7 @@ def test_a_request_that_comes_while_its_number_is_given_up_wins(log: Log, run: T
     before = dict(Operation.objects.filter(target=run.id).values_list("seq", "kind"))
     values = {
         "target": run.id,
+        "ordered": True,
         "team": run.team_id,
         "seq": 4,
         "kind": "optim_step",
@@ -167,7 +168,7 @@ def test_a_request_that_comes_while_its_number_is_given_up_wins(log: Log, run: T
     }
     with database.connect() as submitting, ThreadPoolExecutor() as pool:
         with submitting.transaction():
-            submitting.execute(services._APPEND_TO_RUN, values)
+            submitting.execute(services._APPEND, values)
             closed = pool.submit(gaps.close, log.conn, gap)
             with pytest.raises(TimeoutError):
                 closed.result(0.3)
@@ -181,6 +182,7 @@ def test_a_submit_that_waits_for_the_giving_up_hears_of_it(log: Log, run: Traini
     (gap,) = found(log)
     values = {
         "target": run.id,
+        "ordered": True,
         "team": run.team_id,
         "seq": 2,
         "kind": "optim_step",
@@ -191,7 +193,7 @@ def test_a_submit_that_waits_for_the_giving_up_hears_of_it(log: Log, run: Traini
 
     def submit_row() -> object:
         with database.connect() as conn:
-            return conn.execute(services._APPEND_TO_RUN, values).fetchone()
+            return conn.execute(services._APPEND, values).fetchone()
 
     with ThreadPoolExecutor() as pool:
         with log.conn.transaction():
@@ -217,6 +219,6 @@ def test_an_absurd_number_is_given_up_in_pieces(log: Log, monkeypatch: pytest.Mo
 
 def test_an_ended_session_has_its_gaps_left_alone(log: Log, run: TrainingRun) -> None:
     (gap,) = found(log)
-    Session.objects.filter(id=run.session_id).update(ended_at=timezone.now(), end_reason="success")
+    end_sessions(run.session_id)
     assert not gaps.close(log.conn, gap)
     assert not Operation.objects.filter(target=run.id, kind="missing").exists()

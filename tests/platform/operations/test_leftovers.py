@@ -14,10 +14,10 @@ from checkpoints import leftovers, store
 from checkpoints.models import Checkpoint, Leftover
 from operations import finish
 from operations.finish import Conflict, Outcome
-from operations.models import Operation
+from operations.models import Lane, Operation
 from runs import lifecycle
-from runs.models import TrainingRun
 from tests.support.log import Log
+from tests.support.sessions import end_sessions
 
 
 def keys() -> set[str]:
@@ -92,7 +92,7 @@ def test_a_conflict_leaves_its_files_also_when_it_is_written_again(saves: Saves)
 
 
 def test_a_save_that_its_session_did_not_wait_for_leaves_its_files(saves: Saves) -> None:
-    saves.log.conn.execute("UPDATE runs_session SET ended_at = now(), end_reason = 'success'")
+    end_sessions()
     lifecycle.release_ended(saves.log.conn, worker_id=saves.worker)
     before = keys()
     assert saves.record(saves.outcome(0)) == set()
@@ -108,7 +108,7 @@ def test_an_ended_session_leaves_what_its_saves_wrote_and_nobody_named(saves: Sa
     Checkpoint.objects.create(
         run=saves.run, team=saves.run.team, segment="weights", name="a", key=named, size_bytes=1
     )
-    saves.log.conn.execute("UPDATE runs_session SET ended_at = now(), end_reason = 'success'")
+    end_sessions()
     lifecycle.release_ended(saves.log.conn, worker_id=saves.worker)
     assert keys() == {unnamed, *store.session_keys(saves.run.session_id)}
     leftovers.delete_due(saves.log.conn)
@@ -125,13 +125,13 @@ def test_a_save_that_another_worker_does_again_keeps_its_files(saves: Saves) -> 
 def test_a_recovery_copy_that_is_entered_twice_stays(saves: Saves) -> None:
     """The answer to the first commit was lost, so it is written again."""
     saves.record(saves.outcome(0))
-    TrainingRun.objects.update(applied_seq=0)
+    Lane.objects.update(applied_seq=0)
     saves.snapshot("older")
     saves.snapshot("newer")
     saves.snapshot("newer")
     assert keys() == {"older"}
     # the run has gone to another worker before the repetition
-    TrainingRun.objects.update(worker_id=saves.log.worker())
+    Lane.objects.update(worker_id=saves.log.worker())
     saves.snapshot("newer")
     store.path("newer").mkdir(parents=True)
     assert leftovers.delete_due(saves.log.conn) == ["older"]

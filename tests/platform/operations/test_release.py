@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.utils import timezone
 
 from core import database, hub
 from core.errors import BadRequest
@@ -20,6 +19,7 @@ from operations.models import Operation
 from runs import lifecycle
 from runs.models import Sampler, Session, TrainingRun
 from tests.support.log import Log
+from tests.support.sessions import end_sessions
 
 SLOW = b"x" * 100
 
@@ -32,10 +32,6 @@ async def loop_resources() -> AsyncIterator[None]:
     await database.shutdown()
 
 
-def end(session: Session) -> None:
-    Session.objects.filter(id=session.id).update(ended_at=timezone.now(), end_reason="success")
-
-
 def release() -> list[lifecycle.Released]:
     with database.connect() as conn:
         return lifecycle.release_ended(conn, worker_id=uuid.uuid4())
@@ -44,9 +40,9 @@ def release() -> list[lifecycle.Released]:
 def submit_statement(target: TrainingRun | Sampler) -> tuple[str, dict[str, Any]]:
     """What a submit runs, and its values."""
     sample = isinstance(target, Sampler)
-    statement = services._APPEND_TO_SAMPLER if sample else services._APPEND_TO_RUN
-    return statement, {
+    return services._APPEND, {
         "target": target.id,
+        "ordered": not sample,
         "team": target.team_id,
         "seq": 1,
         "kind": "sample" if sample else "optim_step",
@@ -57,18 +53,17 @@ def submit_statement(target: TrainingRun | Sampler) -> tuple[str, dict[str, Any]
 
 
 @pytest.mark.parametrize("kind", ["run", "sampler"])
-def test_a_submit_under_way_is_waited_for_by_the_release(log: Log, kind: str) -> None:
+def test_a_submit_under_way_is_waited_for_by_the_end_of_its_session(log: Log, kind: str) -> None:
     target: TrainingRun | Sampler = getattr(log, kind)(log.team("a"))
     statement, values = submit_statement(target)
     with database.connect() as submitting, ThreadPoolExecutor() as pool:
         with submitting.transaction():
             submitting.execute(statement, values)
-            end(target.session)
-            # the end of the session does not wait; its release does
-            released: Future[list[lifecycle.Released]] = pool.submit(release)
+            ended: Future[None] = pool.submit(end_sessions, target.session_id)
             with pytest.raises(TimeoutError):
-                released.result(0.5)
-        (found,) = released.result(20)
+                ended.result(0.5)
+        ended.result(20)
+        (found,) = release()
     assert found.failed_requests == [f"{target.id}:1"]
     assert Operation.objects.get(target=target.id).state == "failed"
 
@@ -80,7 +75,7 @@ def test_a_submit_that_meets_the_release_stores_nothing(log: Log, kind: str) -> 
     statement, values = submit_statement(target)
     with database.connect() as releasing, ThreadPoolExecutor() as pool:
         with releasing.transaction():
-            releasing.execute("UPDATE runs_session SET ended_at = now(), end_reason = 'success'")
+            end_sessions(target.session_id, conn=releasing)
             (found,) = lifecycle.release_ended(releasing, worker_id=uuid.uuid4())
 
             def submit() -> Any:
@@ -116,7 +111,7 @@ async def test_whatever_races_with_a_release_is_refused_or_failed(
         over = threading.Event()
 
         def finish_and_release(session: Session = run.session, over: Any = over) -> None:
-            end(session)
+            end_sessions(session.id)
             while not Session.objects.filter(id=session.id, released_at__isnull=False).exists():
                 release()
             over.set()

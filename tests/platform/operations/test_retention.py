@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ from django.conf import settings as django_settings
 
 from config import env
 from gpu_workers import upkeep
-from operations import finish, retention
+from operations import finish
+from operations import retention as of_operations
 from operations.models import Operation, Payload, Result
-from runs import lifecycle
+from runs import lifecycle, retention
 from runs.models import Sampler, Session, TrainingRun
 from tests.support.log import Log
+from tests.support.sessions import end_sessions
 from usage.models import Entry, Kind
 from usage.services import Used
 
@@ -51,13 +54,7 @@ def do(log: Log, *targets: TrainingRun | Sampler, seqs: int = 1) -> None:
 
 def end(log: Log, session: Session, days: float, *, released: bool = True) -> None:
     """Let a session have ended so many days ago."""
-    log.conn.execute(
-        """
-        UPDATE runs_session SET end_reason = 'success', ended_at = now() - make_interval(secs => %s)
-        WHERE id = %s
-        """,
-        (days * 86400, session.id),
-    )
+    end_sessions(session.id, ago=timedelta(days=days))
     if released:
         lifecycle.release_ended(log.conn, worker_id=log.worker())
 
@@ -97,7 +94,7 @@ def test_what_came_too_late_to_be_done_goes_as_well(log: Log) -> None:
 
 
 def test_in_batches_until_all_are_gone(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retention, "OPERATIONS_AT_ONCE", 2)
+    monkeypatch.setattr(of_operations, "OPERATIONS_AT_ONCE", 2)
     monkeypatch.setattr(retention, "BATCHES_AT_ONCE", 2)
     team = log.team("a")
     first, second = log.run(team), log.run(team)

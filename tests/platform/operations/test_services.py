@@ -15,6 +15,7 @@ from operations.finish import Outcome
 from operations.models import Operation, Payload
 from operations.services import Failed, Finished, Pending
 from tests.support.log import Log
+from tests.support.sessions import end_sessions
 from tests.support.waiting import eventually_async, never_async
 
 
@@ -65,8 +66,7 @@ async def test_an_impossible_seq_is_refused(log: Log, loop_resources: None, seq:
 
 async def test_work_for_an_ended_session_is_refused(log: Log, loop_resources: None) -> None:
     run = await sync_to_async(log.run)(await sync_to_async(log.team)("a"))
-    with log.conn.transaction():
-        log.conn.execute("UPDATE runs_session SET ended_at = now(), end_reason = 'success'")
+    await sync_to_async(end_sessions)()
     with pytest.raises(BadRequest, match="ended"):
         await submit(log, run, 1)
     assert not await Operation.objects.aexists()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from operations.models import Operation, Payload
+from operations.models import Lane, Operation, Payload
 from runs import lifecycle
-from runs.models import Listening, Session, TrainingRun
+from runs.models import Listening, Session
 from tests.support.log import Log
+from tests.support.sessions import end_sessions
 
 
 def silence(log: Log, session: Session, seconds: int) -> None:
@@ -20,13 +21,6 @@ def silence(log: Log, session: Session, seconds: int) -> None:
     )
 
 
-def end(log: Log, session: Session) -> None:
-    log.conn.execute(
-        "UPDATE runs_session SET ended_at = now(), end_reason = 'success' WHERE id = %s",
-        (session.id,),
-    )
-
-
 def test_only_silent_sessions_expire(log: Log) -> None:
     team = log.team("a")
     Listening.objects.create(seconds=10_000)
@@ -34,7 +28,7 @@ def test_only_silent_sessions_expire(log: Log) -> None:
     silence(log, silent, lifecycle.EXPIRES_AFTER_S + 1)
     silence(log, lively, lifecycle.EXPIRES_AFTER_S - 60)
     silence(log, ended, lifecycle.EXPIRES_AFTER_S + 1)
-    end(log, ended)
+    end_sessions(ended.id)
     assert lifecycle.expire_sessions(log.conn) == [log.pool]
     reasons = dict(Session.objects.values_list("id", "end_reason"))
     assert reasons == {silent.id: "expired", lively.id: None, ended.id: "success"}
@@ -48,7 +42,7 @@ def test_release_fails_what_waits_and_frees_the_run(log: Log) -> None:
     log.append(gone, 0, 2)
     log.append(stays, 0)
     log.claim(worker)
-    end(log, gone.session)
+    end_sessions(gone.session_id)
     (released,) = lifecycle.release_ended(log.conn, worker_id=worker)
     assert released.run_ids == [gone.id]
     assert set(released.failed_requests) == {f"{gone.id}:0", f"{gone.id}:2"}
@@ -56,7 +50,7 @@ def test_release_fails_what_waits_and_frees_the_run(log: Log) -> None:
     assert states == {gone.id: "failed", stays.id: "running"}
     assert Payload.objects.filter(operation__target=stays.id).count() == 1
     assert not Payload.objects.filter(operation__target=gone.id).exists()
-    assert TrainingRun.objects.get(id=gone.id).worker_id is None
+    assert Lane.objects.get(target=gone.id).worker_id is None
     assert lifecycle.release_ended(log.conn, worker_id=worker) == []
 
 
@@ -65,7 +59,7 @@ def test_a_session_whose_runs_another_worker_holds_is_left_to_it(log: Log) -> No
     holder, other = log.worker(), log.worker()
     log.append(run, 0)
     log.claim(holder)
-    end(log, run.session)
+    end_sessions(run.session_id)
     assert lifecycle.release_ended(log.conn, worker_id=other) == []
     log.die(holder)
     assert [found.session_id for found in lifecycle.release_ended(log.conn, worker_id=other)] == [

@@ -9,8 +9,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from operations import retention
-from runs import lifecycle
+from runs import lifecycle, retention
 from runs.models import Session
 from tests.platform.tinker_api.conftest import Api
 from tests.platform.tinker_api.test_reports import window

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from accounts.models import Team
 from checkpoints.models import Checkpoint
-from runs.models import TrainingRun
+from operations.models import Lane
 from tests.platform.tinker_api.conftest import BASE_MODEL, Api
 from tests.support.saved import save_checkpoint
 from usage.models import EndedCheckpoint
@@ -108,7 +108,7 @@ async def test_it_belongs_to_the_project_that_the_session_is_in_now(api: Api) ->
 
 async def test_recovery_snapshots_are_free(api: Api) -> None:
     run = await api.run(await api.session())
-    await TrainingRun.objects.filter(id=run).aupdate(
+    await Lane.objects.filter(target=run).aupdate(
         claimed_seq=0, applied_seq=0, snapshot_seq=0, snapshot_key="snapshots/x"
     )
     assert await storage(api, this_hour() - HOUR, this_hour() + HOUR) == []
