@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from django.contrib.auth.models import AbstractUser
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import RegexValidator
@@ -41,6 +43,14 @@ class Team(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class TeamQuerySet(models.QuerySet):
+    """Rows that belong to teams."""
+
+    def for_team(self, team: Team) -> Self:
+        """Only this team's rows."""
+        return self.filter(team=team)
 
 
 class Membership(models.Model):
@@ -84,14 +94,10 @@ def all_scopes() -> list[str]:
     return list(ALL_SCOPES)
 
 
-class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
+class ApiKeyQuerySet(TeamQuerySet):
     """Reads of API keys."""
 
-    def for_team(self, team: Team) -> ApiKeyQuerySet:
-        """The team's own keys."""
-        return self.filter(team=team)
-
-    def usable(self) -> ApiKeyQuerySet:
+    def usable(self) -> Self:
         """Keys neither revoked nor expired."""
         return self.filter(revoked_at=None).filter(
             Q(expires_at=None) | Q(expires_at__gt=timezone.now())

@@ -6,8 +6,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from accounts.models import Team
-from runs.models import TeamQuerySet, TrainingRun
+from accounts.models import Team, TeamQuerySet
 
 
 class Checkpoint(models.Model):
@@ -20,7 +19,9 @@ class Checkpoint(models.Model):
         SAMPLER = "sampler_weights"
         EXTERNAL = "external_weights"
 
-    run = models.ForeignKey(TrainingRun, on_delete=models.PROTECT, related_name="checkpoints")
+    run = models.ForeignKey(
+        "runs.TrainingRun", on_delete=models.PROTECT, related_name="checkpoints"
+    )
     team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="checkpoints")
     segment = models.TextField(choices=Segment)
     name = models.TextField()

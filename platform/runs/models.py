@@ -11,16 +11,8 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from accounts.models import Team
+from accounts.models import Team, TeamQuerySet
 from catalog.models import BaseModel
-
-
-class TeamQuerySet(models.QuerySet):
-    """Rows that belong to teams."""
-
-    def for_team(self, team: Team) -> TeamQuerySet:
-        """Only this team's rows."""
-        return self.filter(team=team)
 
 
 class Listening(models.Model):

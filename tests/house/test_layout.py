@@ -21,15 +21,13 @@ BELOW = {
     "core": set(),
     "audit": {"core"},
     "accounts": {"core", "audit"},
-    "catalog": {"core", "accounts"},
-    "runs": {"core", "accounts", "audit", "catalog", "operations", "checkpoints", "usage"},
-    "operations": {"core", "accounts", "audit", "catalog", "runs", "checkpoints", "usage"},
-    "checkpoints": {"core", "accounts", "audit", "catalog", "runs", "operations", "usage"},
+    "catalog": {"core"},
     "usage": {"core"},
+    "checkpoints": {"core", "audit", "accounts"},
+    "operations": {"core", "accounts", "catalog", "usage", "checkpoints"},
+    "runs": {"core", "audit", "accounts", "catalog", "checkpoints", "operations"},
 }
-DOMAIN = set(BELOW)
-BELOW["launches"] = DOMAIN
-BELOW["tinker_api"] = BELOW["openai_api"] = BELOW["console_api"] = DOMAIN | {"launches"}
+BELOW["tinker_api"] = BELOW["openai_api"] = set(BELOW)
 BELOW["reference"] = {"core", "tinker_api", "openai_api"}
 BELOW["config"] = {*BELOW}  # puts everything together
 OURS = {*BELOW, "gpu_workers", "recipes", "tinsmith"}
