@@ -16,6 +16,7 @@ from operations.models import Operation, Payload
 from operations.order import HEADER
 from tests.platform.tinker_api.conftest import PROTOBUF, Api
 from tests.support.hand import Hand
+from tinker_api.views import futures
 from tinsmith.wire import wire_pb2
 
 JSON = "application/json"
@@ -224,6 +225,19 @@ async def test_what_has_come_before_stands_when_the_same_is_refused(api: Api, ha
     response = await post(api, "optim_step", f"{{{ids(run)}, NaN}}".encode())
     assert response.headers[HEADER] == "held"
     assert await kinds(api, hand, run) == [(1, "optim_step"), (2, "optim_step")]
+
+
+async def test_a_poll_behind_a_gap_says_which_request_is_missing(
+    api: Api, hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(futures, "HOLD_S", 0.1)
+    run = await api.run(await api.session())
+    await api.call("optim_step", model_id=run, seq_id=2, adam_params={})
+    hand.claim()
+    response = await api.call("retrieve_future", request_id=f"{run}:2")
+    assert (response.status_code, response.json()["queue_state"]) == (408, "paused_capacity")
+    reason = response.json()["queue_state_reason"]
+    assert reason.startswith("request 1 of this training run has not come; 1 later one waits")
 
 
 class TestBatchesInSeveralRequests:
