@@ -80,13 +80,14 @@ class Claimed:
 
 _ALIVE = "EXISTS (SELECT FROM operations_worker WHERE id = %(worker)s AND alive_until > now())"
 
-# of the pool's base models, those that the worker does not serve: none, as a rule
+# of the pool's base models, those that the worker does not serve: none, as a rule; and whether it
+# serves the one of an operation `o` on a sampler
 _UNSERVED = """ARRAY(
     SELECT b.id FROM catalog_basemodel b JOIN operations_worker w ON w.id = %(worker)s
     WHERE b.pool = %(pool)s AND NOT jsonb_exists(w.models_served, b.name))"""
 _SERVED = f"""(cardinality({_UNSERVED}) = 0 OR EXISTS (
     SELECT FROM operations_lane l
-    WHERE l.target = {{sampler}} AND NOT l.base_model_id = ANY({_UNSERVED})))"""
+    WHERE l.target = o.target AND NOT l.base_model_id = ANY({_UNSERVED})))"""
 
 _DUE = f"""
     SELECT l.target FROM operations_lane l
@@ -123,9 +124,9 @@ WITH of_runs AS (
     SELECT id, seq, team_id, cost, ripe FROM of_runs
     WHERE seq = claimed_seq + nth AND wanted
     UNION ALL
-    SELECT id, 0, team_id, cost, id FROM operations_operation
-    WHERE {_ALIVE} AND pool = %(pool)s AND state = 'queued' AND kind = 'sample'
-      AND deaths BETWEEN %(least_deaths)s AND %(most_deaths)s AND {_SERVED.format(sampler="target")}
+    SELECT o.id, 0, o.team_id, o.cost, o.id FROM operations_operation o
+    WHERE {_ALIVE} AND o.pool = %(pool)s AND o.state = 'queued' AND o.kind = 'sample'
+      AND o.deaths BETWEEN %(least_deaths)s AND %(most_deaths)s AND {_SERVED}
 ), turns AS (
     SELECT *, row_number() OVER (PARTITION BY team_id ORDER BY ripe, seq) AS turn FROM ready
 ), affordable AS (
@@ -183,7 +184,7 @@ _HAS_SUSPECTS = f"""
 SELECT EXISTS ({_DUE}) OR EXISTS (
     SELECT FROM operations_operation o
     WHERE o.pool = %(pool)s AND o.state = 'queued' AND o.deaths >= {SUSPECT}
-      AND (o.kind = 'sample' AND {_SERVED.format(sampler="o.target")}
+      AND (o.kind = 'sample' AND {_SERVED}
            OR o.kind <> 'sample' AND NOT o.target = ANY(%(besides)s) AND EXISTS (
                 SELECT FROM operations_lane l
                 WHERE l.target = o.target AND l.worker_id = %(worker)s)))
