@@ -77,7 +77,7 @@ def test_a_full_disk_is_told_of_and_all_goes_on_once_there_is_room(
     data = [tinsmith.Datum.from_tokens(list(range(1, 40)))]
     first = training.forward_backward(data, "cross_entropy").result(timeout=120)
     training.save_state("before").result(timeout=120)
-    assert healthz(stack) == (200, '{"status":"ok"}')
+    assert healthz(stack)[0] == 200
 
     filler = fill(small_disk)
     begun = time.monotonic()
