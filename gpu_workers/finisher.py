@@ -19,8 +19,8 @@ from typing import Any
 import psycopg
 
 from core import database, disk
-from gpu_workers.answers import Answer
 from gpu_workers.engine.types import UserError
+from gpu_workers.reading.answers import Answer
 from operations import finish
 from operations.finish import Effect, Outcome
 from usage.services import Used

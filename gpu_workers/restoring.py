@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import psycopg
 
 from checkpoints import store
-from gpu_workers import plans
 from gpu_workers.capacity import Capacity
 from gpu_workers.engine.types import (
     CreateRun,
@@ -28,6 +27,7 @@ from gpu_workers.engine.types import (
 )
 from gpu_workers.finisher import Job
 from gpu_workers.progress import RunProgress
+from gpu_workers.reading import plans
 from operations import restoring
 from operations.claims import AdoptedRun, Claimed
 from operations.models import CONVICTED

@@ -22,7 +22,6 @@ from django.conf import settings
 from checkpoints import store
 from core import database, doorbell
 from core.ids import split_request_id
-from gpu_workers import answers, plans, samples
 from gpu_workers.capacity import Capacity
 from gpu_workers.drain import Drain
 from gpu_workers.engine.types import (
@@ -36,6 +35,7 @@ from gpu_workers.finisher import Ended, Finisher
 from gpu_workers.in_hand import SamplesInHand
 from gpu_workers.missing import GapWatch
 from gpu_workers.progress import RunProgress
+from gpu_workers.reading import answers, plans, samples
 from gpu_workers.restoring import Restores
 from gpu_workers.streamer import Streamer
 from gpu_workers.upkeep import Upkeep, sweep

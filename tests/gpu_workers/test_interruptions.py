@@ -6,8 +6,9 @@ import pytest
 from psycopg import OperationalError
 
 from gpu_workers import capacity as limits
-from gpu_workers import drain, plans, progress
+from gpu_workers import drain, progress
 from gpu_workers.drain import Drain
+from gpu_workers.reading import plans
 from operations import restoring
 from operations.models import SUSPECT, Operation, Worker
 from tests.gpu_workers.bench import WITHIN_S, Bench, batch, create, results, step

@@ -11,7 +11,6 @@ from psycopg import Connection
 from checkpoints import grants, store
 from checkpoints import services as checkpoints
 from core import ids
-from gpu_workers import answers, bodies, passes
 from gpu_workers.engine.types import (
     AdapterSpec,
     CreateRun,
@@ -24,6 +23,7 @@ from gpu_workers.engine.types import (
     SaveState,
     UserError,
 )
+from gpu_workers.reading import answers, bodies, passes
 from operations import recordings
 from operations.bodies import CreateFromCheckpoint, LoadWeightsBody, SaveWeightsBody
 from operations.claims import AdoptedRun, Claimed

@@ -14,9 +14,9 @@ from google.protobuf.message import DecodeError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gpu_workers import bodies, passes, samples
 from gpu_workers.engine.types import ForwardBackward, Sample, UserError
 from gpu_workers.engine.validate import validate
+from gpu_workers.reading import bodies, passes, samples
 from operations.recordings import Recorded
 from tinsmith.wire import wire_pb2
 

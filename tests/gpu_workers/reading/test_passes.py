@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpu_workers import passes, samples, tensors
 from gpu_workers.engine.types import ForwardBackward, UserError
-from gpu_workers.provenance import Span, use
+from gpu_workers.reading import passes, samples, tensors
+from gpu_workers.reading.provenance import Span, use
 from operations.recordings import Recorded
 from tinsmith.wire import wire_pb2
 

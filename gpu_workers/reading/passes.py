@@ -12,11 +12,11 @@ from collections.abc import Iterable
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from gpu_workers import provenance, tensors
-from gpu_workers.bodies import decode, tokens_of
 from gpu_workers.engine.types import Datum, ForwardBackward, UserError
-from gpu_workers.provenance import Find, Span
-from gpu_workers.tensors import Csr, Spread
+from gpu_workers.reading import provenance, tensors
+from gpu_workers.reading.bodies import decode, tokens_of
+from gpu_workers.reading.provenance import Find, Span
+from gpu_workers.reading.tensors import Csr, Spread
 from operations.bodies import OldDatum, OldPassBody
 from operations.services import PROTOBUF
 from tinsmith.wire import wire_pb2

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from gpu_workers import tensors
-from gpu_workers.bodies import decode, tokens_of
 from gpu_workers.engine.types import PromptTargets, Sample, UserError
-from gpu_workers.tensors import Spread
+from gpu_workers.reading import tensors
+from gpu_workers.reading.bodies import decode, tokens_of
+from gpu_workers.reading.tensors import Spread
 from operations.bodies import SampleBody, TensorData
 
 
