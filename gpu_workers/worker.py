@@ -22,8 +22,6 @@ from django.conf import settings
 from checkpoints import store
 from core import database, doorbell
 from core.ids import split_request_id
-from gpu_workers.capacity import Capacity
-from gpu_workers.drain import Drain
 from gpu_workers.engine.types import (
     EngineStopped,
     SampleCancelled,
@@ -31,13 +29,15 @@ from gpu_workers.engine.types import (
     UserError,
 )
 from gpu_workers.engines import Engines, NotServed
-from gpu_workers.finisher import Ended, Finisher
-from gpu_workers.in_hand import SamplesInHand
-from gpu_workers.missing import GapWatch
-from gpu_workers.progress import RunProgress
+from gpu_workers.log.capacity import Capacity
+from gpu_workers.log.drain import Drain
+from gpu_workers.log.finisher import Ended, Finisher
+from gpu_workers.log.in_hand import SamplesInHand
+from gpu_workers.log.missing import GapWatch
+from gpu_workers.log.progress import RunProgress
+from gpu_workers.log.restoring import Restores
+from gpu_workers.log.streamer import Streamer
 from gpu_workers.reading import answers, plans, samples
-from gpu_workers.restoring import Restores
-from gpu_workers.streamer import Streamer
 from gpu_workers.upkeep import Upkeep, sweep
 from operations import claims, closing, finish, workers
 from operations.claims import AdoptedRun, Claimed

@@ -17,7 +17,8 @@ import redis
 from config import env
 from core import database, doorbell
 from core.embedded import DataFolder, ValkeyServer
-from gpu_workers import drain, this_process
+from gpu_workers import this_process
+from gpu_workers.log import drain
 from gpu_workers.worker import Worker
 from operations import services, workers
 from operations.models import Operation

@@ -18,7 +18,7 @@ ALLOWED = {
     "platform/operations/test_claims.py": (1, "a race is tried at many distances"),
     "platform/core/test_protocol.py": (2, "a client drips, and one has a request under way"),
     "platform/accounts/test_sign_in.py": (2, "a hash is made slow, and a check takes its time"),
-    "gpu_workers/test_recovery.py": (1, "a part is made slow on purpose"),
+    "gpu_workers/log/test_recovery.py": (1, "a part is made slow on purpose"),
     "contract/scenarios/pressure.py": (3, "runs where only a client is installed"),
 }
 

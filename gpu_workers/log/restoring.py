@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import psycopg
 
 from checkpoints import store
-from gpu_workers.capacity import Capacity
 from gpu_workers.engine.types import (
     CreateRun,
     EngineStopped,
@@ -25,8 +24,9 @@ from gpu_workers.engine.types import (
     RunWork,
     UserError,
 )
-from gpu_workers.finisher import Job
-from gpu_workers.progress import RunProgress
+from gpu_workers.log.capacity import Capacity
+from gpu_workers.log.finisher import Job
+from gpu_workers.log.progress import RunProgress
 from gpu_workers.reading import plans
 from operations import restoring
 from operations.claims import AdoptedRun, Claimed

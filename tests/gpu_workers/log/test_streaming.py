@@ -6,7 +6,7 @@ import json
 import struct
 
 from core import database
-from gpu_workers.streamer import Streamer
+from gpu_workers.log.streamer import Streamer
 from operations import partial
 from operations.announcements import CANCEL_CHANNEL, TOKENS
 from operations.models import Operation, Result

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from psycopg import OperationalError
 
-from gpu_workers import capacity as limits
-from gpu_workers import drain, progress
-from gpu_workers.drain import Drain
+from gpu_workers.log import capacity as limits
+from gpu_workers.log import drain, progress
+from gpu_workers.log.drain import Drain
 from gpu_workers.reading import plans
 from operations import restoring
 from operations.models import SUSPECT, Operation, Worker

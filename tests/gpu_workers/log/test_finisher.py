@@ -10,10 +10,10 @@ import numpy as np
 import psycopg
 import pytest
 
-from gpu_workers import capacity as limits
-from gpu_workers import finisher
 from gpu_workers.engine.types import PassResult, UserError
-from gpu_workers.finisher import INTERNAL_ERROR, MAX_BATCH_BYTES, Ended, Finisher
+from gpu_workers.log import capacity as limits
+from gpu_workers.log import finisher
+from gpu_workers.log.finisher import INTERNAL_ERROR, MAX_BATCH_BYTES, Ended, Finisher
 from gpu_workers.reading import answers
 from operations import finish
 from operations.claims import Claimed

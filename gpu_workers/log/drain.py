@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from core import database
-from gpu_workers.capacity import MAX_BYTES
+from gpu_workers.log.capacity import MAX_BYTES
 from operations import claims, workers
 from operations.announcements import CANCEL_CHANNEL, WORK_CHANNEL, Announcement
 from operations.claims import UNSUSPECTED, Claimed, Group

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from gpu_workers import drain
 from gpu_workers.engine.types import SampleCancelled
-from gpu_workers.in_hand import SamplesInHand
+from gpu_workers.log import drain
+from gpu_workers.log.in_hand import SamplesInHand
 from gpu_workers.worker import Worker
 from operations.models import Operation
 from runs.models import Sampler

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from gpu_workers import missing
-from gpu_workers.missing import GapWatch
+from gpu_workers.log import missing
+from gpu_workers.log.missing import GapWatch
 from operations import gaps
 from operations.models import Operation
 from runs.models import Session, TrainingRun

@@ -14,11 +14,11 @@ import pytest
 from django.db.models import Max
 
 from checkpoints import store
-from gpu_workers import capacity as limits
-from gpu_workers import progress
-from gpu_workers import restoring as worker_restoring
 from gpu_workers.engine.lora import peft_io
 from gpu_workers.engine.types import ForwardBackward
+from gpu_workers.log import capacity as limits
+from gpu_workers.log import progress
+from gpu_workers.log import restoring as worker_restoring
 from gpu_workers.reading import plans
 from gpu_workers.worker import Worker
 from operations import restoring

@@ -10,9 +10,9 @@ import pytest
 
 from checkpoints import store
 from checkpoints.models import Checkpoint
-from gpu_workers import capacity as limits
-from gpu_workers import drain, progress
 from gpu_workers.engine.types import ForwardBackward, SaveState
+from gpu_workers.log import capacity as limits
+from gpu_workers.log import drain, progress
 from gpu_workers.reading import plans
 from gpu_workers.worker import Worker
 from operations import claims, finish, workers
