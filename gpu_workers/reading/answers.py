@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
+from core import json_bodies
 from gpu_workers.engine.types import (
     PassResult,
     PromptTargets,
@@ -20,9 +21,9 @@ from tinsmith.wire import wire_pb2
 Answer = tuple[str, bytes]
 
 
-def json(**fields: object) -> Answer:
+def json(result: json_bodies.Answer) -> Answer:
     """A JSON answer."""
-    return JSON, msgspec.json.encode(fields)
+    return JSON, msgspec.json.encode(result)
 
 
 def size_of(result: object) -> int:

@@ -24,7 +24,7 @@ from gpu_workers.engine.types import (
     UserError,
 )
 from gpu_workers.reading import answers, bodies, passes
-from operations import recordings
+from operations import recordings, results
 from operations.bodies import CreateFromCheckpoint, LoadWeightsBody, SaveWeightsBody
 from operations.claims import AdoptedRun, Claimed
 from operations.finish import Conflict, Effect
@@ -69,7 +69,7 @@ def plan(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan:
 def _create_run(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan:
     return Plan(
         [CreateRun(spec_of(run))],
-        lambda _: answers.json(type="create_model", model_id=run.id),
+        lambda _: answers.json(results.RunMade(type="create_model", model_id=run.id)),
     )
 
 
@@ -79,7 +79,9 @@ def _create_run_from_checkpoint(conn: Connection, run: AdoptedRun, operation: Cl
     load.creates = True
     return Plan(
         [CreateRun(spec_of(run)), load],
-        lambda _: answers.json(type="load_weights", path=body.path, model_id=run.id),
+        lambda _: answers.json(
+            results.WeightsLoaded(type="load_weights", path=body.path, model_id=run.id)
+        ),
         snapshot_after=True,
     )
 
@@ -118,7 +120,7 @@ def used_by_sample(work: Sample) -> Callable[[SampleResult], list[Used]]:
 def _optim_step(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan:
     return Plan(
         [bodies.optim_step(operation.body)],
-        lambda result: answers.json(type="optim_step", metrics=result.metrics),
+        lambda result: answers.json(results.StepDone(type="optim_step", metrics=result.metrics)),
     )
 
 
@@ -126,7 +128,9 @@ def _load_weights(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan
     body = bodies.decode(operation.body, LoadWeightsBody)
     return Plan(
         [_load(conn, run, body.path, body.weights_access_token, optimizer=bool(body.optimizer))],
-        lambda _: answers.json(type="load_weights", path=body.path, model_id=run.id),
+        lambda _: answers.json(
+            results.WeightsLoaded(type="load_weights", path=body.path, model_id=run.id)
+        ),
         snapshot_after=True,
     )
 
@@ -160,7 +164,7 @@ def _save_weights(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan
 
     return Plan(
         [SaveState(store.path(key))],
-        lambda _: answers.json(type="save_weights", path=str(address)),
+        lambda _: answers.json(results.WeightsSaved(type="save_weights", path=str(address))),
         effect,
         used=_one_checkpoint,
         changes_run=False,
@@ -188,7 +192,9 @@ def _save_weights_for_sampler(conn: Connection, run: AdoptedRun, operation: Clai
 
     return Plan(
         [PublishSampler(key, store.path(key))],
-        lambda _: answers.json(type="save_weights_for_sampler", path=str(address)),
+        lambda _: answers.json(
+            results.SamplerSaved(type="save_weights_for_sampler", path=str(address))
+        ),
         effect,
         used=_one_checkpoint,
         changes_run=False,
@@ -217,7 +223,9 @@ def _save_weights_external(conn: Connection, run: AdoptedRun, operation: Claimed
     return Plan(
         [SaveState(store.path(key), optimizer=False, encrypt_for=encrypt_for)],
         lambda result: answers.json(
-            type="save_weights_external", path=str(address), size_bytes=result.size_bytes
+            results.ExternalSaved(
+                type="save_weights_external", path=str(address), size_bytes=result.size_bytes
+            )
         ),
         effect,
         used=_one_checkpoint,
@@ -250,7 +258,9 @@ def _publish_ephemeral(run: AdoptedRun, operation: Claimed, number: int, *, infl
     return Plan(
         [PublishSampler(key, store.path(key))],
         lambda _: answers.json(
-            type="save_weights_for_sampler", path=None, sampling_session_id=sampler_id
+            results.SamplerSaved(
+                type="save_weights_for_sampler", path=None, sampling_session_id=sampler_id
+            )
         ),
         lambda _: write,
         changes_run=False,
@@ -318,7 +328,9 @@ def _missing(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan:
 
 def _diverged(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan:
     """Of a replay: a step that was not taken, and dropped the gradient all the same."""
-    return Plan([DropGradient()], lambda _: answers.json(type="optim_step"))
+    return Plan(
+        [DropGradient()], lambda _: answers.json(results.StepDone(type="optim_step", metrics={}))
+    )
 
 
 _PLANNERS: dict[str, Callable[[Connection, AdoptedRun, Claimed], Plan]] = {

@@ -1,4 +1,4 @@
-"""JSON request bodies as msgspec Structs, and mistakes in them in our words."""
+"""JSON bodies and answers as msgspec Structs, and mistakes in bodies in our words."""
 
 from __future__ import annotations
 
@@ -40,6 +40,10 @@ class Request(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """A direct request: unknown fields are refused."""
 
     type: str | None = None
+
+
+class Answer(msgspec.Struct, kw_only=True):
+    """An answer."""
 
 
 class BadField(BadRequest):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from checkpoints.services import MAX_TTL_S, MIN_TTL_S
 from core import ids
-from operations import bodies
+from operations import bodies, results
 from tinker_api import schemas
 from tinker_api.description import answers, listings
 from tinker_api.views import recordings
@@ -131,11 +131,11 @@ FIELDS: dict[type, dict[str, str]] = {
         "error": "What went wrong, and what is allowed.",
         "category": "Whose fault it is.",
     },
-    answers.StepDone: {"metrics": "`name:reduction` to number."},
-    answers.WeightsLoaded: {"path": "What was loaded."},
-    answers.WeightsSaved: {"path": "The checkpoint's `tinker://` path."},
-    answers.ExternalSaved: {"path": "The checkpoint's `tinker://` path."},
-    answers.SamplerSaved: {
+    results.StepDone: {"metrics": "`name:reduction` to number."},
+    results.WeightsLoaded: {"path": "What was loaded."},
+    results.WeightsSaved: {"path": "The checkpoint's `tinker://` path."},
+    results.ExternalSaved: {"path": "The checkpoint's `tinker://` path."},
+    results.SamplerSaved: {
         "path": "The checkpoint's `tinker://` path; null when an ephemeral sampler was asked for.",
         "sampling_session_id": "The ephemeral sampler's id.",
     },

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from tinker_api.description.answers import Answer, OptimizerFamily
+from core.json_bodies import Answer
+from tinker_api.description.answers import OptimizerFamily
 
 Moment = Annotated[datetime, Meta(tz=True)]
 

@@ -10,7 +10,7 @@ from msgspec import Meta
 from audit.services import GROUPS
 from core.ids import DEFAULT_PROJECT
 from core.openapi import Given, Raw, Route
-from operations import bodies, order
+from operations import bodies, order, results
 from operations.order import Place
 from tinker_api import queries, schemas
 from tinker_api.description import answers, listings
@@ -166,12 +166,12 @@ RESULTS: dict[str, Route] = {
     "POST retrieve_future": Route(
         takes=schemas.RetrieveFuture,
         gives=(
-            answers.RunMade,
-            answers.StepDone,
-            answers.WeightsLoaded,
-            answers.WeightsSaved,
-            answers.SamplerSaved,
-            answers.ExternalSaved,
+            results.RunMade,
+            results.StepDone,
+            results.WeightsLoaded,
+            results.WeightsSaved,
+            results.SamplerSaved,
+            results.ExternalSaved,
             answers.RunUnloaded,
             answers.OldPassResult,
             answers.OldSampleResult,
