@@ -7,10 +7,10 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from openai_api.asking import Answered, Sequence
 from openai_api.detokenizer import Detokenizer, Piece
 from openai_api.vocabulary import Vocabulary
 from operations.partial import Progress
+from operations.results import Sampled, Sequence
 
 
 @dataclass(slots=True)
@@ -224,7 +224,7 @@ class Usage:
     completion: int = 0
     cached: int = 0
 
-    def add(self, answered: Answered) -> None:
+    def add(self, answered: Sampled) -> None:
         """Count the answers to a prompt."""
         self.completion += sum(len(sequence.tokens) for sequence in answered.sequences)
         self.cached += answered.cached_tokens

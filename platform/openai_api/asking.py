@@ -9,11 +9,9 @@ import asyncio
 import contextlib
 import logging
 import secrets
-import struct
 import time
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import msgspec
 import psycopg
@@ -25,13 +23,14 @@ from core.errors import ApiError, NotFound, SessionEnded
 from openai_api import doors
 from openai_api.doors import Chosen, Door
 from openai_api.errors import Refused
-from operations import partial
+from operations import partial, results
 from operations import services as operations
 from operations.announcements import TOKENS
+from operations.bodies import Chunk, Prompt, SampleBody, SamplingParams
 from operations.closing import ENDED_MESSAGE
 from operations.partial import Progress
+from operations.results import Sampled
 from operations.services import Failed, Pending
-from tinsmith.wire import wire_pb2
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +38,6 @@ log = logging.getLogger(__name__)
 AT_MOST_S = 600.0
 # how long a pool may be without a worker before its requests are sent away
 WITHOUT_WORKER_S = 60.0
-# what the wire's tables of the likeliest tokens hold where there were fewer
-EMPTY_PLACE = (0, -99999.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,45 +62,26 @@ class Question:
 
     def body(self, prompt: list[int], sampler_id: str, number: int, live: bool) -> bytes:
         """The operation's body, as clients of the wire protocol send it."""
-        params: dict[str, Any] = {
-            "max_tokens": self.max_tokens,
-            "seed": self.seed,
-            "temperature": self.temperature,
-            "top_k": self.top_k,
-            "top_p": self.top_p,
-        }
-        if self.stops:
-            params["stop"] = [*sorted(self.end_tokens), *self.stops]
+        stops: list[str | int] = [*sorted(self.end_tokens), *self.stops] if self.stops else []
         return msgspec.json.encode(
-            {
-                "sampling_session_id": sampler_id,
-                "seq_id": number,
-                "num_samples": self.n,
-                "prompt": {"chunks": [{"type": "encoded_text", "tokens": prompt}]},
-                "sampling_params": params,
-                "topk_sample_logprobs": self.top_logprobs,
-                "report_tokens": live,
-                "type": "sample",
-            }
+            SampleBody(
+                type="sample",
+                sampling_session_id=sampler_id,
+                seq_id=number,
+                num_samples=self.n,
+                prompt=Prompt(chunks=[Chunk(type="encoded_text", tokens=prompt)]),
+                sampling_params=SamplingParams(
+                    max_tokens=self.max_tokens,
+                    seed=self.seed,
+                    stop=stops or None,
+                    temperature=self.temperature,
+                    top_k=self.top_k,
+                    top_p=self.top_p,
+                ),
+                topk_sample_logprobs=self.top_logprobs,
+                report_tokens=live,
+            )
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Sequence:
-    """One answer: its tokens, their logprobs, and the likeliest tokens beside each if asked for."""
-
-    tokens: list[int]
-    logprobs: list[float]
-    stopped: bool
-    top: list[list[tuple[int, float]]] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """All answers to one prompt."""
-
-    sequences: list[Sequence]
-    cached_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +89,7 @@ class Silence:
     """Nothing has come for a while."""
 
 
-Event = list[Progress] | Answered | Silence
+Event = list[Progress] | Sampled | Silence
 
 
 async def ask(
@@ -135,7 +113,7 @@ async def ask(
             index, event = await events.get()
             if isinstance(event, Exception):
                 raise event
-            unanswered -= isinstance(event, Answered)
+            unanswered -= isinstance(event, Sampled)
             yield index, event
     finally:
         for task in tasks:
@@ -261,7 +239,7 @@ async def _follow(
             elif isinstance(outcome, Failed):
                 raise _failure(outcome, question)
             else:
-                yield read_answer(outcome.body)
+                yield results.read_sample(outcome.body)
 
 
 def _failure(failed: Failed, question: Question) -> ApiError:
@@ -286,35 +264,3 @@ async def _give_up(caller: Caller, request_id: str) -> None:
             await operations.cancel(caller=caller, request_id=request_id)
     except (ApiError, psycopg.Error) as error:
         log.warning("%s could not be cancelled: %s", request_id, error)
-
-
-def read_answer(body: bytes) -> Answered:
-    """A SampleResponse."""
-    response = wire_pb2.SampleResponse.FromString(body)
-    return Answered(
-        [_read_sequence(sequence) for sequence in response.sequences],
-        response.prompt_cache_hit_tokens,
-    )
-
-
-def _read_sequence(sequence: wire_pb2.SampledSequence) -> Sequence:
-    return Sequence(
-        tokens=_numbers("i", sequence.tokens),
-        logprobs=_numbers("f", sequence.logprobs),
-        stopped=sequence.stop_reason == wire_pb2.STOP_REASON_STOP,
-        top=_read_top(sequence.topk_sampled_logprobs),
-    )
-
-
-def _read_top(top: wire_pb2.TopkLogprobs) -> list[list[tuple[int, float]]]:
-    """The candidates of each position, without the empty places that fill a row up."""
-    pairs = list(zip(_numbers("i", top.token_ids), _numbers("f", top.logprobs), strict=True))
-    rows = [pairs[at : at + top.k] for at in range(0, len(pairs), top.k or 1)]
-    for row in rows:
-        while row and row[-1] == EMPTY_PLACE:
-            row.pop()
-    return rows
-
-
-def _numbers(form: str, data: bytes) -> list:
-    return list(struct.unpack(f"<{len(data) // 4}{form}", data))

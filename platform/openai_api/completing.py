@@ -15,11 +15,12 @@ from accounts.keys import Caller
 from core.endpoint import Broken, as_api_error, reply
 from core.lane import EventStream
 from openai_api.answers import Choice, Contradicted, Heading, Shape, Usage
-from openai_api.asking import Answered, Event, Question, Silence, ask
+from openai_api.asking import Event, Question, Silence, ask
 from openai_api.detokenizer import Detokenizer
 from openai_api.doors import Chosen
 from openai_api.errors import as_json
 from openai_api.vocabulary import Vocabulary
+from operations.results import Sampled
 
 # answers with more tokens than this are made into text in a thread
 SHORT_TOKENS = 2000
@@ -81,10 +82,10 @@ def _is_live(task: Task) -> bool:
 
 
 async def _whole(task: Task, asked: AsyncIterator[tuple[int, Event]]) -> HttpResponse:
-    answers: dict[int, Answered] = {}
+    answers: dict[int, Sampled] = {}
     usage = task.usage()
     async for index, event in asked:
-        if isinstance(event, Answered):
+        if isinstance(event, Sampled):
             answers[index] = event
             usage.add(event)
     if usage.completion > SHORT_TOKENS:
@@ -98,7 +99,7 @@ async def _whole(task: Task, asked: AsyncIterator[tuple[int, Event]]) -> HttpRes
     return reply(whole)
 
 
-def _choices(task: Task, answers: dict[int, Answered]) -> list[dict[str, Any]]:
+def _choices(task: Task, answers: dict[int, Sampled]) -> list[dict[str, Any]]:
     result: list[dict[str, Any]] = []
     for index, answered in sorted(answers.items()):
         for choice, sequence in zip(task.choices(index), answered.sequences, strict=True):
@@ -121,7 +122,7 @@ async def _stream(
                 if isinstance(event, Silence):
                     yield STILL_THERE
                     continue
-                if isinstance(event, Answered):
+                if isinstance(event, Sampled):
                     usage.add(event)
                 known = choices.setdefault(index, task.choices(index))
                 for said in _said(task, known, event):
@@ -139,7 +140,7 @@ async def _stream(
 def _said(task: Task, choices: list[Choice], event: Event) -> list[dict[str, Any]]:
     """The choices of the chunks that an event gives rise to."""
     result: list[dict[str, Any]] = []
-    if isinstance(event, Answered):
+    if isinstance(event, Sampled):
         for choice, sequence in zip(choices, event.sequences, strict=True):
             piece = choice.finish(sequence)
             result += task.shape.chunks(choice, piece, choice.reason(sequence))

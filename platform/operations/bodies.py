@@ -170,7 +170,7 @@ class Prompt(msgspec.Struct, forbid_unknown_fields=True):
     chunks: list[Chunk]
 
 
-class SamplingParams(msgspec.Struct, forbid_unknown_fields=True):
+class SamplingParams(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """How to sample."""
 
     max_tokens: int | None = None
@@ -181,7 +181,7 @@ class SamplingParams(msgspec.Struct, forbid_unknown_fields=True):
     top_p: float | None = None
 
 
-class SampleBody(Request, kw_only=True):
+class SampleBody(Request, kw_only=True, omit_defaults=True):
     """`asample`."""
 
     sampling_session_id: str

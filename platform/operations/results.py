@@ -1,15 +1,22 @@
 """What operations answer: the results of those that answer JSON.
 
-Passes and samples answer protobuf (`tinsmith.wire`): a `ForwardBackwardOutput`, a `SampleResponse`.
+Passes and samples answer protobuf (`tinsmith.wire`): a `ForwardBackwardOutput`, a `SampleResponse`,
+which `read_sample` reads.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+import struct
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from msgspec import UNSET, UnsetType
 
+import tinsmith.wire as wire
 from core.json_bodies import Answer
+
+# what tables of the likeliest tokens hold where there were fewer
+EMPTY_PLACE = (0, -99999.0)
 
 
 class RunMade(Answer):
@@ -55,3 +62,53 @@ class ExternalSaved(Answer):
     type: Literal["save_weights_external"]
     path: str
     size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """One answer: its tokens, their logprobs, and the likeliest tokens beside each if asked for."""
+
+    tokens: list[int]
+    logprobs: list[float]
+    stopped: bool
+    top: list[list[tuple[int, float]]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """All answers to one prompt."""
+
+    sequences: list[Sequence]
+    cached_tokens: int
+
+
+def read_sample(body: bytes) -> Sampled:
+    """A SampleResponse."""
+    response = wire.SampleResponse.FromString(body)
+    return Sampled(
+        [_read_sequence(sequence) for sequence in response.sequences],
+        response.prompt_cache_hit_tokens,
+    )
+
+
+def _read_sequence(sequence: wire.SampledSequence) -> Sequence:
+    return Sequence(
+        tokens=_numbers("i", sequence.tokens),
+        logprobs=_numbers("f", sequence.logprobs),
+        stopped=sequence.stop_reason == wire.STOP_REASON_STOP,
+        top=_read_top(sequence.topk_sampled_logprobs),
+    )
+
+
+def _read_top(top: wire.TopkLogprobs) -> list[list[tuple[int, float]]]:
+    """The candidates of each position, without the empty places that fill a row up."""
+    pairs = list(zip(_numbers("i", top.token_ids), _numbers("f", top.logprobs), strict=True))
+    rows = [pairs[at : at + top.k] for at in range(0, len(pairs), top.k or 1)]
+    for row in rows:
+        while row and row[-1] == EMPTY_PLACE:
+            row.pop()
+    return rows
+
+
+def _numbers(form: str, data: bytes) -> list[Any]:
+    return list(struct.unpack(f"<{len(data) // 4}{form}", data))

@@ -77,7 +77,7 @@ def test_platform_is_the_standard_librarys_from_the_checkout() -> None:
 
 @pytest.mark.parametrize("app", sorted(path.parent.name for path in PLATFORM.glob("*/__init__.py")))
 def test_arrows_point_down(app: str) -> None:
-    speaks_the_wire = app in {"tinker_api", "openai_api"}
+    speaks_the_wire = app in {"tinker_api", "openai_api", "operations"}
     allowed = BELOW[app] | {app} | ({"tinsmith"} if speaks_the_wire else set())
     assert offences(sources(PLATFORM / app), allowed, OURS) == []
 
