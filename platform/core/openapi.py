@@ -71,10 +71,11 @@ class Api:
     patterns: Sequence[Any]
     routes: Mapping[str, Mapping[str, Route]]  # by tag, then by "METHOD path"
     parts: Mapping[str, str]  # of paths: what they are
-    fields: Mapping[type, Mapping[str, str]]  # of Structs: what they are
     security: Mapping[str, Any]  # the scheme's name and object
     refusal: Any
-    words: Mapping[str, str] = field(default_factory=dict)  # of fields called so anywhere
+    # what fields are that do not say so themselves: by Struct, and by name anywhere
+    fields: Mapping[type, Mapping[str, str]] = field(default_factory=dict)
+    words: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

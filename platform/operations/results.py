@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, UnsetType
 
 import tinsmith.wire as wire
-from core.json_bodies import Answer
+from core.json_bodies import Answer, told
 
 # what tables of the likeliest tokens hold where there were fewer
 EMPTY_PLACE = (0, -99999.0)
@@ -30,14 +30,14 @@ class StepDone(Answer):
     """The result of `optim_step`."""
 
     type: Literal["optim_step"]
-    metrics: dict[str, float]
+    metrics: Annotated[dict[str, float], told("`name:reduction` to number.")]
 
 
 class WeightsLoaded(Answer):
     """The result of `load_weights`."""
 
     type: Literal["load_weights"]
-    path: str
+    path: Annotated[str, told("What was loaded.")]
     model_id: str
 
 
@@ -45,22 +45,25 @@ class WeightsSaved(Answer):
     """The result of `save_weights`."""
 
     type: Literal["save_weights"]
-    path: str
+    path: Annotated[str, told("The checkpoint's `tinker://` path.")]
 
 
 class SamplerSaved(Answer):
     """The result of `save_weights_for_sampler`: a checkpoint's path, or a sampler's id."""
 
     type: Literal["save_weights_for_sampler"]
-    path: str | None
-    sampling_session_id: str | UnsetType = UNSET
+    path: Annotated[
+        str | None,
+        told("The checkpoint's `tinker://` path; null when an ephemeral sampler was asked for."),
+    ]
+    sampling_session_id: Annotated[str | UnsetType, told("The ephemeral sampler's id.")] = UNSET
 
 
 class ExternalSaved(Answer):
     """The result of `save_weights_external`."""
 
     type: Literal["save_weights_external"]
-    path: str
+    path: Annotated[str, told("The checkpoint's `tinker://` path.")]
     size_bytes: int
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from core.openapi import Api
 from tinker_api.description import answers
-from tinker_api.description.fields import FIELDS, WORDS
 from tinker_api.description.routes import PARTS, ROUTES
 from tinker_api.urls import urlpatterns
+from tinker_api.words import WORDS
 
 TAGS = {
     "Start-up and sessions": "What a program calls first, and while it lives.",
@@ -27,7 +27,6 @@ API = Api(
     patterns=urlpatterns,
     routes=ROUTES,
     parts=PARTS,
-    fields=FIELDS,
     words=WORDS,
     security={
         "apiKey": {

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from core import ids
-from core.json_bodies import Id, Number, Request, Text
+from core.json_bodies import Id, Number, Request, Text, told
 
 ProjectId = Annotated[str, Meta(min_length=1, max_length=ids.MAX_PROJECT_LENGTH)]
 
@@ -35,7 +35,7 @@ class SdkVersion(msgspec.Struct):
 class CreateSession(Request):
     """`create_session`."""
 
-    tags: list[Text] | None = None
+    tags: Annotated[list[Text] | None, told("Words to find the session by.")] = None
     user_metadata: dict[str, Any] | None = None
     sdk_version: Text | None = None
     project_id: ProjectId | None = None
@@ -54,7 +54,7 @@ class SessionHeartbeat(Request):
 class FinishReason(msgspec.Struct, forbid_unknown_fields=True):
     """Why a client ends its session."""
 
-    type: str
+    type: Annotated[str, told("`success`, `errored` or `interrupted`.")]
 
 
 class FinishSession(Request):
@@ -67,9 +67,9 @@ class FinishSession(Request):
 class Withdraw(Request):
     """`runs/{id}/withdraw`: the numbers from `first` to `last` will not come."""
 
-    first: Number
-    last: Number
-    reason: Text | None = None
+    first: Annotated[Number, told("The first number.")]
+    last: Annotated[Number, told("The last number.")]
+    reason: Annotated[Text | None, told("Why, for whoever asks for their results.")] = None
 
 
 class ModelId(Request):
@@ -82,9 +82,13 @@ class CreateSamplingSession(Request):
     """`create_sampling_session`."""
 
     session_id: Id
-    sampling_session_seq_id: Number
+    sampling_session_seq_id: Annotated[
+        Number, told("The sampler's number in its session; sent again, it gives the same sampler.")
+    ]
     model_path: Text | None = None
-    base_model: Text | None = None
+    base_model: Annotated[
+        Text | None, told("The base model's name; needed when there is no `model_path`.")
+    ] = None
 
 
 class RetrieveFuture(Request):
@@ -92,7 +96,9 @@ class RetrieveFuture(Request):
 
     request_id: Id
     model_id: Id | None = None
-    allow_metadata_only: bool | None = None
+    allow_metadata_only: Annotated[
+        bool | None, told("Whether a large result may be announced by its size first.")
+    ] = None
 
 
 class CancelFuture(Request):
@@ -106,17 +112,25 @@ class FuturesTarget(msgspec.Struct, forbid_unknown_fields=True):
     """Whose samples are waited for: those of one client of a sampler."""
 
     sampling_session_id: Id
-    type: str | None = None
-    cloned_sampler_id: Number | None = None
+    type: Annotated[str | None, told("`sampling_session`.")] = None
+    cloned_sampler_id: Annotated[
+        Number | None, told("The client's own number on a shared sampler.")
+    ] = None
 
 
 class RetrieveFutures(Request):
     """`retrieve_futures`."""
 
-    target: FuturesTarget
-    prev_cursor: Number | None = None
-    timeout: Annotated[float, Meta(ge=0)] | None = None
-    retrieved_request_ids: list[Id] | None = None
+    target: Annotated[FuturesTarget, told("Whose samples are waited for.")]
+    prev_cursor: Annotated[
+        Number | None, told("`cursor` of the answer before; 0 unless given.")
+    ] = None
+    timeout: Annotated[
+        Annotated[float, Meta(ge=0)] | None, told("How many seconds to wait at most.")
+    ] = None
+    retrieved_request_ids: Annotated[
+        list[Id] | None, told("Samples whose results were fetched: they are not listed again.")
+    ] = None
 
 
 class SamplingSessionId(Request):
@@ -134,12 +148,14 @@ class TinkerPath(Request):
 class CopyWeights(Request):
     """`copy_weights`. Copies into sessions are not offered: a copy gets one of its own."""
 
-    source_path: Text
-    destination_project_id: ProjectId
+    source_path: Annotated[Text, told("The `tinker://` path of what to copy.")]
+    destination_project_id: Annotated[
+        ProjectId, told(f"The project that the copy is counted to: {ids.PROJECT_FORM}.")
+    ]
     ttl_seconds: int | None = None
     weights_access_token: Text | None = None
-    session_id: None = None
-    model_seq_id: None = None
+    session_id: Annotated[None, told("Null: a copy gets a session of its own.")] = None
+    model_seq_id: Annotated[None, told("Null: a copy gets a run of its own.")] = None
 
     def __post_init__(self) -> None:
         _check_projects("destination_project_id", self.destination_project_id)
@@ -163,17 +179,26 @@ class SessionProject(Request):
 class SearchOwner(msgspec.Struct, forbid_unknown_fields=True):
     """Whose sessions to search; a team's sessions are all its members' own."""
 
-    type: Literal["own", "accessible", "user"] = "own"
-    owner_urns: Annotated[list[Text], Meta(min_length=1, max_length=10)] | None = None
+    type: Annotated[
+        Literal["own", "accessible", "user"],
+        told("`own` and `accessible`: the team's; `user`: those named."),
+    ] = "own"
+    owner_urns: Annotated[
+        Annotated[list[Text], Meta(min_length=1, max_length=10)] | None,
+        told("Teams, as `owner` shows them."),
+    ] = None
 
 
 class StatusQuery(msgspec.Struct, forbid_unknown_fields=True):
     """How the sessions searched for stand."""
 
-    type: Literal["active", "cancelled", "client_finished", "failed"]
-    reasons: (
-        Annotated[list[Literal["success", "errored", "interrupted"]], Meta(min_length=1)] | None
-    ) = None
+    type: Annotated[
+        Literal["active", "cancelled", "client_finished", "failed"], told("How it stands.")
+    ]
+    reasons: Annotated[
+        Annotated[list[Literal["success", "errored", "interrupted"]], Meta(min_length=1)] | None,
+        told("Only those that ended so."),
+    ] = None
 
 
 class SearchCursor(msgspec.Struct, forbid_unknown_fields=True):
@@ -186,14 +211,26 @@ class SearchCursor(msgspec.Struct, forbid_unknown_fields=True):
 class SearchSessions(Request):
     """`sessions/search`."""
 
-    session_id: Id | None = None
-    project_ids: Annotated[list[ProjectId], Meta(max_length=200)] | None = None
-    user_metadata: Annotated[dict[str, Text], Meta(max_length=64)] | None = None
-    display_name: Annotated[str, Meta(min_length=1, max_length=1000)] | None = None
-    owner: SearchOwner | None = None
-    statuses: Annotated[list[StatusQuery], Meta(min_length=1, max_length=20)] | None = None
+    session_id: Annotated[Id | None, told("Only this session.")] = None
+    project_ids: Annotated[
+        Annotated[list[ProjectId], Meta(max_length=200)] | None,
+        told("Only sessions of these projects."),
+    ] = None
+    user_metadata: Annotated[
+        Annotated[dict[str, Text], Meta(max_length=64)] | None,
+        told("Only sessions that hold all of these."),
+    ] = None
+    display_name: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=1000)] | None,
+        told("Only sessions whose name holds this."),
+    ] = None
+    owner: Annotated[SearchOwner | None, told("Whose sessions.")] = None
+    statuses: Annotated[
+        Annotated[list[StatusQuery], Meta(min_length=1, max_length=20)] | None,
+        told("Only sessions that stand in one of these ways."),
+    ] = None
     limit: Annotated[int, Meta(ge=1, le=200)] = 50
-    cursor: SearchCursor | None = None
+    cursor: Annotated[SearchCursor | None, told("`next_cursor` of the page before.")] = None
 
     def __post_init__(self) -> None:
         _check_projects("project_ids", *self.project_ids or ())

@@ -10,7 +10,7 @@ from django.http import HttpResponse
 from msgspec import Meta
 
 from core.errors import BadRequest, TooLarge
-from core.json_bodies import Number, Request
+from core.json_bodies import Number, Request, told
 from runs import recordings
 from tinker_api import queries
 from tinker_api.endpoint import Call, reply
@@ -37,7 +37,7 @@ class Metric(msgspec.Struct, forbid_unknown_fields=True):
 class Metrics(Request):
     """`runs/{id}/metrics`."""
 
-    metrics: Annotated[list[Metric], Meta(max_length=MAX_ROWS)]
+    metrics: Annotated[Annotated[list[Metric], Meta(max_length=MAX_ROWS)], told("The numbers.")]
 
 
 class Rollout(msgspec.Struct, forbid_unknown_fields=True):
@@ -57,7 +57,7 @@ class Rollout(msgspec.Struct, forbid_unknown_fields=True):
 class Rollouts(Request):
     """`runs/{id}/rollouts`."""
 
-    rollouts: Annotated[list[Rollout], Meta(max_length=MAX_ROWS)]
+    rollouts: Annotated[Annotated[list[Rollout], Meta(max_length=MAX_ROWS)], told("The episodes.")]
 
 
 async def record_metrics(call: Call, run_id: str) -> HttpResponse:

@@ -47,7 +47,7 @@ def test_operation_ids_are_unique() -> None:
 
 
 def test_every_field_is_described() -> None:
-    """A new field has to be described in `tinker_api/description/fields.py` (or `openai_api`)."""
+    """A new field says what it is where it stands, or in `words.py`."""
     silent = [
         f"{name}.{field}"
         for name, schema in document()["components"]["schemas"].items()

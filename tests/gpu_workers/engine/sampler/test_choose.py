@@ -177,7 +177,7 @@ def test_logprobs_are_the_models_own_below_the_documented_temperature() -> None:
         "docs/sampler.md",
         "docs/openai.md",
         "platform/openai_api/description.py",
-        "platform/tinker_api/description/fields.py",
+        "platform/operations/bodies.py",
     ],
 )
 def test_that_temperature_is_documented(place: str) -> None:
