@@ -22,7 +22,7 @@ from operations.announcements import CANCEL_CHANNEL, WORK_CHANNEL, Announcement
 from operations.claims import UNSUSPECTED, Claimed, Group
 
 if TYPE_CHECKING:
-    from gpu_workers.worker import Worker
+    from gpu_workers.process.worker import Worker
 
 log = logging.getLogger(__name__)
 

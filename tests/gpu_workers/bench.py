@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gpu_workers.worker import Worker
+from gpu_workers.process.worker import Worker
 from operations import workers
 from operations.models import Operation, Result
 from runs.models import TrainingRun

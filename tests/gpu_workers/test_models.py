@@ -9,7 +9,7 @@ import pytest
 
 from catalog.models import BaseModel
 from gpu_workers import engines, nano
-from gpu_workers.worker import Worker
+from gpu_workers.process.worker import Worker
 from operations import workers
 from operations.models import SUSPECT, Operation
 from runs.models import Sampler, Session

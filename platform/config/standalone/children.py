@@ -72,7 +72,7 @@ def web(folder: DataFolder, host: str, port: int, env: dict[str, str]) -> Child:
 
 def worker(folder: DataFolder, env: dict[str, str]) -> Child:
     """A Celery worker of the default pool, with every base model of that pool."""
-    command = [sys.executable, "-m", "celery", "-A", "gpu_workers.app", "worker"]
+    command = [sys.executable, "-m", "celery", "-A", "gpu_workers.process.app", "worker"]
     command += ["-P", "threads", "-c", "2", "-Q", f"gpu.{POOL}", "-n", f"{POOL}@%h"]
     command += ["--without-gossip", "--without-mingle", "--loglevel", "WARNING"]
     return _child("worker", command, folder, env, _WORKER_STOP)

@@ -11,7 +11,7 @@ import pytest
 from gpu_workers.engine.types import SampleCancelled
 from gpu_workers.log import drain
 from gpu_workers.log.in_hand import SamplesInHand
-from gpu_workers.worker import Worker
+from gpu_workers.process.worker import Worker
 from operations.models import Operation
 from runs.models import Sampler
 from tests.gpu_workers.bench import WITHIN_S, Bench

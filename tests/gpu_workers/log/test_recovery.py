@@ -13,8 +13,8 @@ from checkpoints.models import Checkpoint
 from gpu_workers.engine.types import ForwardBackward, SaveState
 from gpu_workers.log import capacity as limits
 from gpu_workers.log import drain, progress
+from gpu_workers.process.worker import Worker
 from gpu_workers.reading import plans
-from gpu_workers.worker import Worker
 from operations import claims, finish, workers
 from operations.claims import AdoptedRun
 from operations.models import CONVICTED, Lane, Operation, Result

@@ -19,8 +19,8 @@ from gpu_workers.engine.types import ForwardBackward
 from gpu_workers.log import capacity as limits
 from gpu_workers.log import progress
 from gpu_workers.log import restoring as worker_restoring
+from gpu_workers.process.worker import Worker
 from gpu_workers.reading import plans
-from gpu_workers.worker import Worker
 from operations import restoring
 from operations.claims import AdoptedRun, Claimed
 from operations.models import CONVICTED, SUSPECT, Lane, Operation, Payload, Result

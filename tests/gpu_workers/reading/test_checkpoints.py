@@ -14,9 +14,10 @@ from audit.models import Entry
 from checkpoints import store
 from checkpoints.models import Checkpoint
 from core import database
-from gpu_workers import nano, upkeep
+from gpu_workers import nano
 from gpu_workers.engines import told_as
 from gpu_workers.log import progress
+from gpu_workers.process import upkeep
 from operations.models import Lane, Operation
 from runs.models import Sampler, Session
 from tests.gpu_workers.bench import Bench, batch, body, create, results, step

@@ -10,7 +10,7 @@ import pytest
 from django.conf import settings as django_settings
 
 from config import env
-from gpu_workers import upkeep
+from gpu_workers.process import upkeep
 from operations import finish
 from operations import retention as of_operations
 from operations.models import Operation, Payload, Result

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from core.doorbell import DRAIN_TASK
-from gpu_workers import this_process
-from gpu_workers.app import app
+from gpu_workers.process import this_process
+from gpu_workers.process.app import app
 
 
 @app.task(name=DRAIN_TASK)

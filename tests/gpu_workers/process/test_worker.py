@@ -6,8 +6,8 @@ import json
 
 from checkpoints import store
 from checkpoints.models import Checkpoint
-from gpu_workers import upkeep
 from gpu_workers.log import capacity as limits
+from gpu_workers.process import upkeep
 from operations.models import Lane, Operation, Payload, Result
 from runs.models import Sampler, Session
 from tests.gpu_workers.bench import Bench, batch, body, create, results, step

@@ -17,9 +17,9 @@ import redis
 from config import env
 from core import database, doorbell
 from core.embedded import DataFolder, ValkeyServer
-from gpu_workers import this_process
 from gpu_workers.log import drain
-from gpu_workers.worker import Worker
+from gpu_workers.process import this_process
+from gpu_workers.process.worker import Worker
 from operations import services, workers
 from operations.models import Operation
 from tests.conftest import make_folder, remove_folder
@@ -132,7 +132,7 @@ def test_a_doorbell_has_the_drain_look_at_what_it_was_not_told_of(
     bench.finish(run)
     monkeypatch.setattr(this_process, "_current", worker)
     log.submit(run, 1, "optim_step", body(run, 1))
-    from gpu_workers.tasks import drain as task
+    from gpu_workers.process.tasks import drain as task
 
     task(log.pool)
     until_done(run.id, 1)

@@ -1,8 +1,9 @@
-"""The Celery application of the workers: which queues, how tasks are taken, when models are loaded.
+r"""The Celery application of the workers: its queues, how tasks are taken, when models are loaded.
 
 Start one worker per pool and machine:
 
-    celery -A gpu_workers.app worker -P threads -c 2 -Q gpu.<pool> --without-gossip --without-mingle
+    celery -A gpu_workers.process.app worker -P threads -c 2 -Q gpu.<pool> \
+        --without-gossip --without-mingle
 
 with TINSMITH_POOL=<pool>. Threads, because vLLM's processes cannot start from forked ones. A task
 only wakes the worker, which takes its work on a thread of its own: it starts, and goes on, without
@@ -29,7 +30,9 @@ from core.doorbell import queue_of
 
 log = logging.getLogger(__name__)
 
-app = Celery("gpu_workers", broker=settings.CELERY_BROKER_URL, include=["gpu_workers.tasks"])
+app = Celery(
+    "gpu_workers", broker=settings.CELERY_BROKER_URL, include=["gpu_workers.process.tasks"]
+)
 app.conf.update(
     task_default_queue=queue_of(settings.WORKER_POOL),
     task_ignore_result=True,
@@ -46,7 +49,7 @@ app.conf.update(
 @worker_init.connect
 def _start(**_: object) -> None:
     """Before there is a connection to the broker: work does not wait for one."""
-    from gpu_workers import this_process
+    from gpu_workers.process import this_process
 
     try:
         this_process.start(settings.WORKER_POOL)
@@ -59,7 +62,7 @@ def _start(**_: object) -> None:
 @worker_ready.connect
 def _listen(sender: Any, **_: object) -> None:
     """Work on a run that this worker holds rings here: no other worker could do it."""
-    from gpu_workers import this_process
+    from gpu_workers.process import this_process
 
     started = this_process.start(settings.WORKER_POOL)
     sender.add_task_queue(queue_of(started.pool, started.id))
@@ -67,6 +70,6 @@ def _listen(sender: Any, **_: object) -> None:
 
 @worker_shutting_down.connect
 def _stop(**_: object) -> None:
-    from gpu_workers import this_process
+    from gpu_workers.process import this_process
 
     this_process.stop()

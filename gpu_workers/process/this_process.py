@@ -8,7 +8,7 @@ import time
 
 import psycopg
 
-from gpu_workers.worker import Worker
+from gpu_workers.process.worker import Worker
 
 log = logging.getLogger(__name__)
 

@@ -37,8 +37,8 @@ from gpu_workers.log.missing import GapWatch
 from gpu_workers.log.progress import RunProgress
 from gpu_workers.log.restoring import Restores
 from gpu_workers.log.streamer import Streamer
+from gpu_workers.process.upkeep import Upkeep, sweep
 from gpu_workers.reading import answers, plans, samples
-from gpu_workers.upkeep import Upkeep, sweep
 from operations import claims, closing, finish, workers
 from operations.claims import AdoptedRun, Claimed
 from operations.models import CONVICTED
