@@ -15,6 +15,12 @@ from accounts import services
 from accounts.models import ApiKey, Membership, Scope, Team, User
 
 
+def _person(request: HttpRequest) -> User:
+    """Whoever is signed in: the admin lets nobody else in."""
+    assert isinstance(request.user, User)
+    return request.user
+
+
 class MembershipInline(admin.TabularInline):
     """A team's members, or a user's teams."""
 
@@ -107,7 +113,11 @@ class ApiKeyAdmin(admin.ModelAdmin):
             super().save_model(request, obj, form, change)
             return
         new = services.create_api_key(
-            team=obj.team, name=obj.name, scopes=obj.scopes, expires_at=obj.expires_at
+            team=obj.team,
+            name=obj.name,
+            scopes=obj.scopes,
+            expires_at=obj.expires_at,
+            by=_person(request),
         )
         obj.pk = new.key.pk
         obj.__dict__.update(new.key.__dict__)
@@ -133,6 +143,6 @@ class ApiKeyAdmin(admin.ModelAdmin):
         """Revoke the chosen keys."""
         count = 0
         for key in queryset.filter(revoked_at=None).order_by("pk"):
-            services.revoke_api_key(key=key)
+            services.revoke_api_key(key=key, by=_person(request))
             count += 1
         self.message_user(request, f"{count} API key(s) revoked.", messages.SUCCESS)

@@ -8,15 +8,14 @@ has left.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 
 from accounts import tokens
-from accounts.models import ALL_SCOPES
+from accounts.actors import Actor, Forbidden
 from accounts.services import KEY_PREFIX, hash_key
 from audit import services as audit
 from core import hub
 from core.database import connection, transaction
-from core.errors import ApiError, Unauthorized
+from core.errors import Unauthorized
 
 # the number of an API key that may do less now; a trigger on its table says so
 KEYS = hub.Topic("tinsmith_keys")
@@ -43,38 +42,12 @@ _TOUCH = """
 """
 
 
-class Forbidden(ApiError):
-    """The key is good, but not for this."""
-
-    status = 403
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """The team on whose behalf a request is made, and the key that said so."""
-
-    team_id: int
-    key_id: int
-    team_name: str
-    scopes: frozenset[str] = field(default=frozenset(ALL_SCOPES))
-
-    def require(self, scope: str) -> None:
-        """Refuse a key that lacks the scope.
-
-        Raises:
-            Forbidden: the key's scopes do not hold it.
-        """
-        if scope not in self.scopes:
-            has = ", ".join(sorted(self.scopes))
-            raise Forbidden(f"This API key may not {scope}; its scopes are: {has}")
-
-
-_remembered: dict[str, tuple[float, Caller]] = {}
+_remembered: dict[str, tuple[float, Actor]] = {}
 _changes = 0  # how often anything had to be forgotten
 
 
-async def authenticate(raw_key: str) -> Caller:
-    """The caller whose key this is; answers may be `REMEMBER_S` seconds old.
+async def authenticate(raw_key: str) -> Actor:
+    """Whoever acts with this key; answers may be `REMEMBER_S` seconds old.
 
     Args:
         raw_key: an API key, or a token that was exchanged for one.
@@ -106,48 +79,54 @@ async def authenticate(raw_key: str) -> Caller:
         key_id, team_id, team_name, scopes, touch, expires_in = row
         if touch:
             await conn.execute(_TOUCH, (key_id, LAST_USED_GRAIN_S))
-    caller = Caller(team_id, key_id, team_name, frozenset(scopes))
+    actor = Actor(team_id, team_name, frozenset(scopes), key_id=key_id)
     if changes != _changes:
-        return caller  # the row may have been read before the change that was just heard of
+        return actor  # the row may have been read before the change that was just heard of
     if len(_remembered) >= REMEMBER_KEYS:
         _remembered.clear()
     if expires_in is not None:
         age = min(age, expires_in)
-    _remembered[digest] = (now + age, caller)
-    return caller
+    _remembered[digest] = (now + age, actor)
+    return actor
 
 
 def _looks_like_a_key(text: str) -> bool:
     return len(text) == KEY_LENGTH and text.startswith(KEY_PREFIX) and text.isascii()
 
 
-async def exchange(*, caller: Caller, presented: str) -> str:
-    """A token for the caller's key. One that was exchanged for a token lasts no longer than it."""
+async def exchange(*, actor: Actor, presented: str) -> str:
+    """A token for the actor's key. One that was exchanged for a token lasts no longer than it.
+
+    Raises:
+        Forbidden: the actor is a person.
+    """
+    if actor.key_id is None:
+        raise Forbidden("only an API key can be exchanged for a token")
     lasts_s: float = tokens.LIFETIME_S
     if presented.startswith(tokens.PREFIX):
         lasts_s = tokens.read(presented).exp - time.time()
-    return tokens.issue(team_id=caller.team_id, key_id=caller.key_id, lasts_s=lasts_s)
+    return tokens.issue(team_id=actor.team_id, key_id=actor.key_id, lasts_s=lasts_s)
 
 
-async def key_name(*, caller: Caller) -> str:
-    """What the caller's key is called."""
+async def key_name(*, actor: Actor) -> str:
+    """What the actor's key is called."""
     async with connection() as conn:
         row = await (
-            await conn.execute("SELECT name FROM accounts_apikey WHERE id = %s", (caller.key_id,))
+            await conn.execute("SELECT name FROM accounts_apikey WHERE id = %s", (actor.key_id,))
         ).fetchone()
     return row[0] if row else ""
 
 
-async def revoke_own(*, caller: Caller) -> None:
-    """End the key that the caller came with, and its tokens."""
+async def revoke_own(*, actor: Actor) -> None:
+    """End the key that the actor came with, and its tokens."""
     async with transaction() as conn:
         done = await conn.execute(
             "UPDATE accounts_apikey SET revoked_at = now() WHERE id = %s AND revoked_at IS NULL",
-            (caller.key_id,),
+            (actor.key_id,),
         )
         if done.rowcount:
-            await audit.record(conn, caller, "api_key.revoked", str(caller.key_id))
-    forget(str(caller.key_id))
+            await audit.record(conn, actor, "api_key.revoked", str(actor.key_id))
+    forget(str(actor.key_id))
 
 
 def forget(key_id: str | None = None) -> None:
@@ -157,7 +136,7 @@ def forget(key_id: str | None = None) -> None:
     if key_id is None:
         _remembered.clear()
         return
-    for digest in [d for d, (_, caller) in _remembered.items() if str(caller.key_id) == key_id]:
+    for digest in [d for d, (_, actor) in _remembered.items() if str(actor.key_id) == key_id]:
         del _remembered[digest]
 
 

@@ -60,8 +60,12 @@ def create_api_key(
     name: str,
     scopes: Iterable[str] = ALL_SCOPES,
     expires_at: datetime | None = None,
+    by: User | None = None,
 ) -> NewApiKey:
     """Make a key for the team; its text is in the answer and nowhere else.
+
+    Args:
+        by: who makes it; None: the platform itself.
 
     Raises:
         ValueError: no name, or a scope that does not exist.
@@ -83,14 +87,24 @@ def create_api_key(
         expires_at=expires_at,
     )
     audit.record_with_orm(
-        team_id=team.pk, event="api_key.created", target=str(key.pk), name=key.name, scopes=wanted
+        team_id=team.pk,
+        user_id=by.pk if by else None,
+        event="api_key.created",
+        target=str(key.pk),
+        name=key.name,
+        scopes=wanted,
     )
     return NewApiKey(key, text)
 
 
 @transaction.atomic
-def revoke_api_key(*, key: ApiKey) -> None:
-    """End a key; revoking again keeps the first date."""
+def revoke_api_key(*, key: ApiKey, by: User | None = None) -> None:
+    """End a key; revoking again keeps the first date. `by`: as of `create_api_key`."""
     if ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=timezone.now()):
-        audit.record_with_orm(team_id=key.team_id, event="api_key.revoked", target=str(key.pk))
+        audit.record_with_orm(
+            team_id=key.team_id,
+            user_id=by.pk if by else None,
+            event="api_key.revoked",
+            target=str(key.pk),
+        )
     key.refresh_from_db(fields=["revoked_at"])

@@ -14,7 +14,7 @@ from audit.models import Entry
 class EntryAdmin(admin.ModelAdmin):
     """Who did what, newest first."""
 
-    list_display = ["created_at", "event", "target", "team", "key_id", "details"]
+    list_display = ["created_at", "event", "target", "team", "key_id", "user_id", "details"]
     list_display_links = None
     list_filter = ["event"]
     list_select_related = ["team"]

@@ -19,7 +19,12 @@ class Entry(models.Model):
         help_text="None: it concerns the whole installation.",
     )
     key_id = models.BigIntegerField(
-        null=True, blank=True, help_text="The API key it was done with; none: the platform itself."
+        null=True, blank=True, help_text="The API key it was done with, if any."
+    )
+    user_id = models.BigIntegerField(
+        null=True,
+        blank=True,
+        help_text="The person who did it, if any; neither key nor person: the platform itself.",
     )
     event = models.TextField(help_text="`<resource>.<what happened>`")
     target = models.TextField()

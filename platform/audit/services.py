@@ -22,20 +22,25 @@ GROUPS = {
     "organizations": ("team", "api_key"),
 }
 _INSERT = """
-INSERT INTO audit_entry (team_id, key_id, event, target, details) VALUES (%s, %s, %s, %s, %s)
+INSERT INTO audit_entry (team_id, key_id, user_id, event, target, details)
+VALUES (%s, %s, %s, %s, %s, %s)
 """
 
 
 class Actor(Protocol):
-    """Who did it: a team, through one of its keys."""
+    """Who did it: somebody for a team, with a key or as a person (`accounts.actors.Actor`)."""
 
     @property
     def team_id(self) -> int:
         """The team in whose log it stands."""
 
     @property
-    def key_id(self) -> int:
-        """The key it was done with."""
+    def key_id(self) -> int | None:
+        """The key it was done with, if any."""
+
+    @property
+    def user_id(self) -> int | None:
+        """The person who did it, if it was one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,28 +51,32 @@ class Recorded:
     event: str
     target: str
     key_id: int | None
+    user_id: int | None
     details: dict[str, Any]
 
 
 async def record(
     conn: AsyncConnection[Any], actor: Actor, event: str, target: str, **details: Any
 ) -> None:
-    """Note what a caller does, in the transaction that does it."""
-    await conn.execute(
-        _INSERT, (actor.team_id, actor.key_id or None, event, target, Jsonb(details))
-    )
+    """Note what an actor does, in the transaction that does it."""
+    values = (actor.team_id, actor.key_id, actor.user_id, event, target, Jsonb(details))
+    await conn.execute(_INSERT, values)
 
 
 def record_by_platform(
     conn: Connection[Any], *, team_id: int, event: str, target: str, **details: Any
 ) -> None:
     """Note what a worker does with a team's things, in the transaction that does it."""
-    conn.execute(_INSERT, (team_id, None, event, target, Jsonb(details)))
+    conn.execute(_INSERT, (team_id, None, None, event, target, Jsonb(details)))
 
 
-def record_with_orm(*, team_id: int, event: str, target: str, **details: Any) -> None:
-    """Note what an administrator does, in Django's current transaction."""
-    Entry.objects.create(team_id=team_id, event=event, target=target, details=details)
+def record_with_orm(
+    *, team_id: int, event: str, target: str, user_id: int | None, **details: Any
+) -> None:
+    """Note what a person does (None: the platform itself), in Django's current transaction."""
+    Entry.objects.create(
+        team_id=team_id, user_id=user_id, event=event, target=target, details=details
+    )
 
 
 def record_of_installation(*, event: str, target: str, **details: Any) -> None:
@@ -89,7 +98,7 @@ async def list_day(*, team_id: int, day: date, group: str | None) -> list[Record
     ):
         await cursor.execute(
             """
-            SELECT created_at, event, target, key_id, details FROM audit_entry
+            SELECT created_at, event, target, key_id, user_id, details FROM audit_entry
             WHERE team_id = %(team)s AND created_at >= %(start)s AND created_at < %(end)s
               AND (%(resources)s::text[] IS NULL
                    OR split_part(event, '.', 1) = ANY(%(resources)s))

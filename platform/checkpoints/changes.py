@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import Any
 
-from accounts.keys import Caller
+from accounts.actors import Actor
 from audit import services as audit
 from checkpoints import store
 from checkpoints.leftovers import SAMPLED_FROM
@@ -21,23 +21,23 @@ log = logging.getLogger(__name__)
 _OWN = f"c.run_id = %s AND c.segment = %s AND c.name = %s AND c.team_id = %s AND {LIVE}"
 
 
-async def delete(*, caller: Caller, address: CheckpointPath) -> None:
+async def delete(*, actor: Actor, address: CheckpointPath) -> None:
     """Delete a checkpoint for good; its files go once nobody samples from them any more.
 
     Raises:
-        NotFound: the caller's team has no such checkpoint.
+        NotFound: the actor's team has no such checkpoint.
     """
     async with database.transaction() as conn:
         (key,) = await _change(
             conn,
             f"DELETE FROM checkpoints_checkpoint c WHERE {_OWN} RETURNING c.key",
-            (*address, caller.team_id),
+            (*address, actor.team_id),
             address,
         )
         await conn.execute(
             "INSERT INTO checkpoints_leftover (key) VALUES (%s) ON CONFLICT DO NOTHING", (key,)
         )
-        await audit.record(conn, caller, "checkpoint.deleted", str(address))
+        await audit.record(conn, actor, "checkpoint.deleted", str(address))
     try:
         await _delete_files(key)
     except OSError as error:
@@ -64,35 +64,35 @@ async def _delete_files(key: str) -> None:
             await asyncio.to_thread(store.delete, key)
 
 
-async def set_public(*, caller: Caller, address: CheckpointPath, public: bool) -> None:
+async def set_public(*, actor: Actor, address: CheckpointPath, public: bool) -> None:
     """Let everybody read a checkpoint, or its team alone again. Doing so twice is fine.
 
     Raises:
-        NotFound: the caller's team has no such checkpoint.
+        NotFound: the actor's team has no such checkpoint.
     """
     async with database.transaction() as conn:
         (was_public,) = await _change(
             conn,
             f"SELECT c.public FROM checkpoints_checkpoint c WHERE {_OWN} FOR UPDATE",
-            (*address, caller.team_id),
+            (*address, actor.team_id),
             address,
         )
         if was_public == public:
             return
         await conn.execute(
             f"UPDATE checkpoints_checkpoint c SET public = %s WHERE {_OWN}",
-            (public, *address, caller.team_id),
+            (public, *address, actor.team_id),
         )
         event = "checkpoint.published" if public else "checkpoint.unpublished"
-        await audit.record(conn, caller, event, str(address))
+        await audit.record(conn, actor, event, str(address))
 
 
-async def set_ttl(*, caller: Caller, address: CheckpointPath, ttl_seconds: int | None) -> None:
+async def set_ttl(*, actor: Actor, address: CheckpointPath, ttl_seconds: int | None) -> None:
     """Let a checkpoint expire so many seconds from now, or never.
 
     Raises:
         BadRequest: fewer or more seconds than allowed.
-        NotFound: the caller's team has no such checkpoint.
+        NotFound: the actor's team has no such checkpoint.
     """
     check_ttl(ttl_seconds)
     async with database.transaction() as conn:
@@ -102,12 +102,10 @@ async def set_ttl(*, caller: Caller, address: CheckpointPath, ttl_seconds: int |
             UPDATE checkpoints_checkpoint c SET expires_at = now() + make_interval(secs => %s)
             WHERE {_OWN} RETURNING c.id
             """,
-            (ttl_seconds, *address, caller.team_id),
+            (ttl_seconds, *address, actor.team_id),
             address,
         )
-        await audit.record(
-            conn, caller, "checkpoint.ttl_set", str(address), ttl_seconds=ttl_seconds
-        )
+        await audit.record(conn, actor, "checkpoint.ttl_set", str(address), ttl_seconds=ttl_seconds)
 
 
 def check_ttl(seconds: int | None) -> None:

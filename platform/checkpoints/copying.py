@@ -6,7 +6,7 @@ import asyncio
 
 from psycopg.types.json import Jsonb
 
-from accounts.keys import Caller
+from accounts.actors import Actor
 from checkpoints import store
 from checkpoints.services import CheckpointInfo
 from core import database
@@ -18,13 +18,13 @@ from core.ids import CheckpointPath
 GIVE_UP_AFTER_S = 3600
 
 
-async def find_path(*, caller: Caller, idempotency_key: str) -> str | None:
+async def find_path(*, actor: Actor, idempotency_key: str) -> str | None:
     """Where the copy is that a request made before, sent again now."""
     async with database.connection() as conn:
         row = await (
             await conn.execute(
                 "SELECT path FROM checkpoints_copy WHERE team_id = %s AND idempotency_key = %s",
-                (caller.team_id, idempotency_key),
+                (actor.team_id, idempotency_key),
             )
         ).fetchone()
     return row[0] if row is not None else None
@@ -51,7 +51,7 @@ async def copy_files(source: str, target: str) -> None:
 
 
 async def take_path(
-    conn: Connection, *, caller: Caller, idempotency_key: str, address: CheckpointPath
+    conn: Connection, *, actor: Actor, idempotency_key: str, address: CheckpointPath
 ) -> bool:
     """Note where the copy of a request goes; False when the same request was faster."""
     first = await conn.execute(
@@ -59,7 +59,7 @@ async def take_path(
         INSERT INTO checkpoints_copy (team_id, idempotency_key, path) VALUES (%s, %s, %s)
         ON CONFLICT DO NOTHING
         """,
-        (caller.team_id, idempotency_key, str(address)),
+        (actor.team_id, idempotency_key, str(address)),
     )
     return bool(first.rowcount)
 
@@ -67,7 +67,7 @@ async def take_path(
 async def enter(
     conn: Connection,
     *,
-    caller: Caller,
+    actor: Actor,
     source: CheckpointInfo,
     address: CheckpointPath,
     key: str,
@@ -84,7 +84,7 @@ async def enter(
         """,
         {
             "run": address.run_id,
-            "team": caller.team_id,
+            "team": actor.team_id,
             "segment": address.segment,
             "name": address.name,
             "key": key,

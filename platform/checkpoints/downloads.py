@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from accounts.keys import Caller
+from accounts.actors import Actor
 from audit import services as audit
 from checkpoints import store
 from checkpoints.encryption import SUFFIX
@@ -72,21 +72,21 @@ class Download:
             start, end = start - size, end - size
 
 
-async def link_files(*, caller: Caller, found: CheckpointInfo) -> Links:
-    """A signed address for each file of a checkpoint that the caller may read."""
-    return await _link(caller, found, dict.fromkeys(_names(encrypted=found.encrypted), "file"))
+async def link_files(*, actor: Actor, found: CheckpointInfo) -> Links:
+    """A signed address for each file of a checkpoint that the actor may read."""
+    return await _link(actor, found, dict.fromkeys(_names(encrypted=found.encrypted), "file"))
 
 
-async def link_archive(*, caller: Caller, found: CheckpointInfo) -> Links:
+async def link_archive(*, actor: Actor, found: CheckpointInfo) -> Links:
     """A signed address for the checkpoint as a tar archive."""
-    return await _link(caller, found, {ARCHIVE: "archive"})
+    return await _link(actor, found, {ARCHIVE: "archive"})
 
 
-async def _link(caller: Caller, found: CheckpointInfo, wanted: dict[str, str]) -> Links:
+async def _link(actor: Actor, found: CheckpointInfo, wanted: dict[str, str]) -> Links:
     _existing(store.path(found.key), _names(encrypted=found.encrypted))
     expires = links.expiry(found.expires_at)
     async with database.transaction() as conn:
-        await audit.record(conn, caller, "checkpoint.read", found.path, purpose="download")
+        await audit.record(conn, actor, "checkpoint.read", found.path, purpose="download")
     signed = {
         name: links.sign(expires, kind=kind, checkpoint=found.id, name=name)
         for name, kind in wanted.items()

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from accounts.models import Team, TeamQuerySet
+
+
+class CheckpointQuerySet(TeamQuerySet):
+    """Reads of checkpoints, for what is synchronous; `checkpoints.services` has them in raw SQL."""
+
+    def live(self) -> Self:
+        """Those that are not past their time, whether or not the sweep has been there."""
+        return self.filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
+
+    def readable_by(self, team: Team) -> Self:
+        """The team's own, and those that others have published."""
+        return self.live().filter(Q(team=team) | Q(public=True))
 
 
 class Checkpoint(models.Model):
@@ -36,7 +50,7 @@ class Checkpoint(models.Model):
     created_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField(null=True, blank=True)
 
-    objects = TeamQuerySet.as_manager()
+    objects = CheckpointQuerySet.as_manager()
 
     class Meta:
         constraints = [

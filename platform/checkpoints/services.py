@@ -11,7 +11,8 @@ from psycopg import Connection
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from accounts.keys import Caller, authenticate
+from accounts.actors import Actor
+from accounts.keys import authenticate
 from accounts.models import Scope
 from audit import services as audit
 from checkpoints import leftovers
@@ -75,12 +76,12 @@ _BY_ADDRESS = f"""{_SELECT} AND c.run_id = %s AND c.segment = %s AND c.name = %s
 
 
 async def find_readable(
-    *, caller: Caller, path: str, weights_access_token: str | None = None
+    *, actor: Actor, path: str, weights_access_token: str | None = None
 ) -> CheckpointInfo:
     """The checkpoint at `path`: the team's own, a public one, or one the access token opens.
 
     Raises:
-        NotFound: there is none that the caller may read. BadRequest: the access token is no good.
+        NotFound: there is none that the actor may read. BadRequest: the access token is no good.
     """
     address = ids.parse_checkpoint_path(path)
     if address is None:
@@ -88,32 +89,32 @@ async def find_readable(
             f"{path!r} is no checkpoint address; they look like tinker://<run>/weights/<name>"
         )
     lender = await lender_of(weights_access_token) if weights_access_token is not None else None
-    teams = [caller.team_id] if lender is None else [caller.team_id, lender.team_id]
+    teams = [actor.team_id] if lender is None else [actor.team_id, lender.team_id]
     async with database.transaction() as conn:
         async with conn.cursor(row_factory=class_row(CheckpointInfo)) as cursor:
             await cursor.execute(_BY_ADDRESS, (*address, teams))
             found = await cursor.fetchone()
         if found is None:
-            names = await _addresses(conn, caller, address[0])
+            names = await _addresses(conn, actor, address[0])
             raise NotFound(f"there is no checkpoint {path}{did_you_mean(path, names)}")
-        if lender is not None and found.team_id == lender.team_id != caller.team_id:
-            await audit.record(conn, lender, "checkpoint.read", path, by_team=caller.team_name)
+        if lender is not None and found.team_id == lender.team_id != actor.team_id:
+            await audit.record(conn, lender, "checkpoint.read", path, by_team=actor.team_name)
     return found
 
 
-async def _addresses(conn: database.Connection, caller: Caller, run_id: str) -> list[str]:
+async def _addresses(conn: database.Connection, actor: Actor, run_id: str) -> list[str]:
     """The newest checkpoints of a run of the team's, for who has misspelt one."""
     cursor = await conn.execute(
         f"""
         SELECT c.segment, c.name FROM checkpoints_checkpoint c
         WHERE {LIVE} AND c.run_id = %s AND c.team_id = %s ORDER BY c.id DESC LIMIT {NEAREST_OF}
         """,
-        (run_id, caller.team_id),
+        (run_id, actor.team_id),
     )
     return [str(ids.CheckpointPath(run_id, *row)) for row in await cursor.fetchall()]
 
 
-async def lender_of(weights_access_token: str) -> Caller:
+async def lender_of(weights_access_token: str) -> Actor:
     """Whose checkpoints a weights access token (an API key that may train) opens.
 
     Raises:
@@ -128,28 +129,28 @@ async def lender_of(weights_access_token: str) -> Caller:
 
 
 async def list_of_team(
-    *, caller: Caller, segments: Sequence[str] = ids.SEGMENTS, limit: int, offset: int
+    *, actor: Actor, segments: Sequence[str] = ids.SEGMENTS, limit: int, offset: int
 ) -> tuple[list[CheckpointInfo], int]:
     """A page of the team's checkpoints, newest first, and how many there are in all."""
     scope = "AND c.team_id = %(team)s AND c.segment = ANY(%(segments)s)"
-    values = {"team": caller.team_id, "segments": list(segments)}
+    values = {"team": actor.team_id, "segments": list(segments)}
     return await _page(scope, values, limit, offset)
 
 
 async def list_of_run(
-    *, caller: Caller, run_id: str, segments: list[str], limit: int = MAX_OF_RUN, offset: int = 0
+    *, actor: Actor, run_id: str, segments: list[str], limit: int = MAX_OF_RUN, offset: int = 0
 ) -> tuple[list[CheckpointInfo], int]:
     """A run's checkpoints, newest first: all for its own team, for others the public ones.
 
     Raises:
-        NotFound: no such run in the caller's team, nor one with a public checkpoint.
+        NotFound: no such run in the actor's team, nor one with a public checkpoint.
     """
     scope = """AND c.run_id = %(run)s AND c.segment = ANY(%(segments)s)
                AND (c.team_id = %(team)s OR c.public)"""
-    values = {"team": caller.team_id, "run": run_id, "segments": segments}
+    values = {"team": actor.team_id, "run": run_id, "segments": segments}
     found, total = await _page(scope, values, limit, offset)
     if not total:
-        await _require_run(caller, run_id)
+        await _require_run(actor, run_id)
     return found, total
 
 
@@ -174,12 +175,12 @@ async def _page(
     return found, row[0]
 
 
-async def _require_run(caller: Caller, run_id: str) -> None:
+async def _require_run(actor: Actor, run_id: str) -> None:
     async with database.connection() as conn:
         row = await (
             await conn.execute(
                 "SELECT FROM runs_trainingrun WHERE id = %s AND team_id = %s",
-                (run_id, caller.team_id),
+                (run_id, actor.team_id),
             )
         ).fetchone()
     if row is None:

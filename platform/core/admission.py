@@ -46,7 +46,7 @@ class Budget:
         self._alone: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
     async def take(self, team: int, size: int) -> Turn:
-        """Wait for `size` bytes, which are the caller's to `give_back`.
+        """Wait for `size` bytes, which are the actor's to `give_back`.
 
         Raises:
             TooManyRequests: too many of the team's bodies wait already.

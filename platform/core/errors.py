@@ -7,7 +7,7 @@ from typing import ClassVar
 
 
 class ApiError(Exception):
-    """A refusal to show to the caller: `status` is the HTTP status, `detail` says what to do."""
+    """A refusal to show to the actor: `status` is the HTTP status, `detail` says what to do."""
 
     status = 400
     headers: ClassVar[Mapping[str, str]] = {}

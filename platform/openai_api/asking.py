@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import msgspec
 import psycopg
 
-from accounts.keys import Caller
+from accounts.actors import Actor
 from core import hub, ids
 from core.endpoint import Broken, Unavailable
 from core.errors import ApiError, NotFound, SessionEnded
@@ -93,7 +93,7 @@ Event = list[Progress] | Sampled | Silence
 
 
 async def ask(
-    caller: Caller, chosen: Chosen, question: Question, *, live: bool
+    actor: Actor, chosen: Chosen, question: Question, *, live: bool
 ) -> AsyncGenerator[tuple[int, Event]]:
     """(index of the prompt, what has come): tokens if `live`, and last of each prompt its answer.
 
@@ -104,7 +104,7 @@ async def ask(
     """
     events: asyncio.Queue[tuple[int, Event | Exception]] = asyncio.Queue()
     tasks = [
-        asyncio.create_task(_ask_one(caller, chosen, question, index, live, events))
+        asyncio.create_task(_ask_one(actor, chosen, question, index, live, events))
         for index in range(len(question.prompts))
     ]
     try:
@@ -125,7 +125,7 @@ async def ask(
 
 
 async def _ask_one(
-    caller: Caller,
+    actor: Actor,
     chosen: Chosen,
     question: Question,
     index: int,
@@ -140,15 +140,15 @@ async def _ask_one(
     question = question.seeded()
     try:
         try:
-            await _ask_in_session(caller, chosen, question, index, live, events)
+            await _ask_in_session(actor, chosen, question, index, live, events)
         except (SessionEnded, NotFound):
-            await _ask_in_session(caller, chosen, question, index, live, events)
+            await _ask_in_session(actor, chosen, question, index, live, events)
     except Exception as error:
         events.put_nowait((index, error))
 
 
 async def _ask_in_session(
-    caller: Caller,
+    actor: Actor,
     chosen: Chosen,
     question: Question,
     index: int,
@@ -160,19 +160,19 @@ async def _ask_in_session(
     Raises:
         SessionEnded, NotFound: the session has ended, or was deleted.
     """
-    door = doors.of(caller)
-    sampler_id = await door.sampler(caller, chosen)
+    door = doors.of(actor)
+    sampler_id = await door.sampler(actor, chosen)
     try:
         with contextlib.ExitStack() as listening:
-            request_id, queue = await _submit(listening, caller, sampler_id, question, index, live)
+            request_id, queue = await _submit(listening, actor, sampler_id, question, index, live)
             try:
                 async with contextlib.aclosing(
-                    _follow(caller, door, request_id, queue, question)
+                    _follow(actor, door, request_id, queue, question)
                 ) as following:
                     async for event in following:
                         events.put_nowait((index, event))
             except BaseException:
-                await _give_up(caller, request_id)
+                await _give_up(actor, request_id)
                 raise
     except (SessionEnded, NotFound):
         door.forget(sampler_id)
@@ -181,7 +181,7 @@ async def _ask_in_session(
 
 async def _submit(
     listening: contextlib.ExitStack,
-    caller: Caller,
+    actor: Actor,
     sampler_id: str,
     question: Question,
     index: int,
@@ -196,7 +196,7 @@ async def _submit(
         await hub.current().listening()
     try:
         await operations.submit_to_sampler(
-            caller=caller,
+            actor=actor,
             sampler_id=sampler_id,
             seq=number,
             body=question.body(question.prompts[index], sampler_id, number, live),
@@ -205,13 +205,13 @@ async def _submit(
         raise
     except BaseException:
         # cut off in the middle: it may be in the log all the same
-        await _give_up(caller, request_id)
+        await _give_up(actor, request_id)
         raise
     return request_id, queue
 
 
 async def _follow(
-    caller: Caller,
+    actor: Actor,
     door: Door,
     request_id: str,
     queue: asyncio.Queue[str | None],
@@ -220,11 +220,11 @@ async def _follow(
     """What comes of a submitted request, until its answer."""
     started = served = time.monotonic()
     async with contextlib.aclosing(
-        partial.follow(queue, caller=caller, request_id=request_id)
+        partial.follow(queue, actor=actor, request_id=request_id)
     ) as outcomes:
         async for outcome in outcomes:
             now = time.monotonic()
-            await door.keep_open(caller)
+            await door.keep_open(actor)
             if isinstance(outcome, list):
                 served = now
                 yield outcome
@@ -257,10 +257,10 @@ def _failure(failed: Failed, question: Question) -> ApiError:
     return Refused(failed.message)
 
 
-async def _give_up(caller: Caller, request_id: str) -> None:
+async def _give_up(actor: Actor, request_id: str) -> None:
     """Cancel a request of whose answer nobody will hear; one that never got far is no request."""
     try:
         with contextlib.suppress(NotFound):
-            await operations.cancel(caller=caller, request_id=request_id)
+            await operations.cancel(actor=actor, request_id=request_id)
     except (ApiError, psycopg.Error) as error:
         log.warning("%s could not be cancelled: %s", request_id, error)

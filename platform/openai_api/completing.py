@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from django.http import HttpResponse
 
-from accounts.keys import Caller
+from accounts.actors import Actor
 from core.endpoint import Broken, as_api_error, reply
 from core.lane import EventStream
 from openai_api.answers import Choice, Contradicted, Heading, Shape, Usage
@@ -33,7 +33,7 @@ STILL_THERE = b": waiting\n\n"
 class Task:
     """A request that was understood."""
 
-    caller: Caller
+    actor: Actor
     chosen: Chosen
     vocabulary: Vocabulary
     question: Question
@@ -60,7 +60,7 @@ async def complete(task: Task) -> HttpResponse:
     Raises:
         ApiError: it failed; once a stream has begun, the stream says so.
     """
-    asked = ask(task.caller, task.chosen, task.question, live=_is_live(task))
+    asked = ask(task.actor, task.chosen, task.question, live=_is_live(task))
     if not task.stream:
         async with contextlib.aclosing(asked):
             return await _whole(task, asked)

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
-from accounts.keys import Caller
+from accounts.actors import Actor
 from catalog import services as catalog
 from catalog.services import OfferedModel
 from checkpoints import services as checkpoints
@@ -38,17 +38,17 @@ class Chosen:
     weights_key: str | None = None
 
 
-async def choose(caller: Caller, name: str) -> Chosen:
+async def choose(actor: Actor, name: str) -> Chosen:
     """What `model` means.
 
     Raises:
-        ModelNotFound: nothing that the caller may sample from. BadRequest: an encrypted checkpoint.
+        ModelNotFound: nothing that the actor may sample from. BadRequest: an encrypted checkpoint.
     """
     path = key = None
     base_name = name
     if name.startswith(CHECKPOINT_PREFIX):
         try:
-            checkpoint = await checkpoints.find_readable(caller=caller, path=name)
+            checkpoint = await checkpoints.find_readable(actor=actor, path=name)
         except NotFound as error:
             raise ModelNotFound(error.detail) from None
         require_plain(checkpoint)
@@ -77,26 +77,26 @@ class Door:
     samplers: dict[tuple[str, str | None], str] = field(default_factory=dict)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def sampler(self, caller: Caller, chosen: Chosen) -> str:
+    async def sampler(self, actor: Actor, chosen: Chosen) -> str:
         """A sampler in the session; a new one needs it to be open still, or it is replaced.
 
         Whether a known one's session is still open shows when something is asked of it.
         """
         async with self.lock:
-            await self._hold_open(caller)
+            await self._hold_open(actor)
             try:
-                return await self._sampler(caller, chosen)
+                return await self._sampler(actor, chosen)
             except (SessionEnded, NoSuchSession):
                 self.session_id = None
-                await self._hold_open(caller)
-                return await self._sampler(caller, chosen)
+                await self._hold_open(actor)
+                return await self._sampler(actor, chosen)
 
-    async def _sampler(self, caller: Caller, chosen: Chosen) -> str:
+    async def _sampler(self, actor: Actor, chosen: Chosen) -> str:
         assert self.session_id is not None
         which = (chosen.base.name, chosen.weights_key)
         if which not in self.samplers:
             self.samplers[which] = await runs.create_sampler(
-                caller=caller,
+                actor=actor,
                 session_id=self.session_id,
                 number=len(self.samplers),
                 model_path=chosen.path,
@@ -104,11 +104,11 @@ class Door:
             )
         return self.samplers[which]
 
-    async def keep_open(self, caller: Caller) -> None:
+    async def keep_open(self, actor: Actor) -> None:
         """Keep the session alive while something is under way in it."""
         if self._is_silent():
             async with self.lock:
-                await self._hold_open(caller)
+                await self._hold_open(actor)
 
     def forget(self, sampler_id: str) -> None:
         """Take a new session next time: this sampler's has ended."""
@@ -118,16 +118,16 @@ class Door:
     def _is_silent(self) -> bool:
         return time.monotonic() - self.heard_at >= HEARTBEAT_EVERY_S
 
-    async def _hold_open(self, caller: Caller) -> None:
+    async def _hold_open(self, actor: Actor) -> None:
         if self.session_id is not None and self._is_silent():
             try:
-                await runs.heartbeat(caller=caller, session_id=self.session_id)
+                await runs.heartbeat(actor=actor, session_id=self.session_id)
             except (Gone, NotFound):
                 self.session_id = None
         if self.session_id is None:
             self.samplers.clear()
             self.session_id = await runs.create_session(
-                caller=caller,
+                actor=actor,
                 tags=["openai"],
                 user_metadata={},
                 sdk_version="",
@@ -138,16 +138,19 @@ class Door:
             self.heard_at = time.monotonic()
 
 
-_doors: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, Door]] = WeakKeyDictionary()
+# a team's keys and members, each with a door of its own
+_Who = tuple[int, int | None, int | None]
+_doors: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[_Who, Door]] = WeakKeyDictionary()
 _numbers = itertools.count()
 
 
-def of(caller: Caller) -> Door:
-    """The door of the caller's key."""
+def of(actor: Actor) -> Door:
+    """The door of the actor's key, or of the person."""
     doors = _doors.setdefault(asyncio.get_running_loop(), {})
-    if caller.key_id not in doors and len(doors) >= MOST_DOORS:
+    who = (actor.team_id, actor.key_id, actor.user_id)
+    if who not in doors and len(doors) >= MOST_DOORS:
         doors.pop(next(iter(doors)))
-    return doors.setdefault(caller.key_id, Door())
+    return doors.setdefault(who, Door())
 
 
 def next_number() -> int:

@@ -7,7 +7,8 @@ from typing import TypeVar
 
 from django.http import HttpRequest
 
-from accounts.keys import Caller, authenticate
+from accounts.actors import Actor
+from accounts.keys import authenticate
 from core.bodies import Scope, header
 from core.endpoint import Handler, Manners, View, make_view
 from core.errors import Unauthorized
@@ -22,7 +23,7 @@ _MISSING = "Missing API key: send it as `Authorization: Bearer tml-…` (or in X
 class Call:
     """One request: who asks, and what came."""
 
-    caller: Caller
+    actor: Actor
     request: HttpRequest
 
     def json(self, schema: type[T]) -> T:
@@ -30,7 +31,7 @@ class Call:
         return decode(self.request.body, schema, nul_allowed=True)
 
 
-async def _caller(authorization: str, api_key: str) -> Caller:
+async def _actor(authorization: str, api_key: str) -> Actor:
     scheme, _, key = authorization.partition(" ")
     if scheme.lower() != "bearer" or not key.strip():
         key = api_key
@@ -41,18 +42,18 @@ async def _caller(authorization: str, api_key: str) -> Caller:
 
 async def who_asks(scope: Scope) -> int:
     """The team whose key a request's headers hold. Raises Unauthorized."""
-    caller = await _caller(header(scope, b"authorization"), header(scope, b"x-api-key"))
-    return caller.team_id
+    actor = await _actor(header(scope, b"authorization"), header(scope, b"x-api-key"))
+    return actor.team_id
 
 
 async def _admit(request: HttpRequest, open_to_all: bool) -> Call:
     headers = request.headers
-    caller = await _caller(headers.get("Authorization", ""), headers.get("X-API-Key", ""))
-    return Call(caller, request)
+    actor = await _actor(headers.get("Authorization", ""), headers.get("X-API-Key", ""))
+    return Call(actor, request)
 
 
 def _require(call: Call, scope: str) -> None:
-    call.caller.require(scope)
+    call.actor.require(scope)
 
 
 _MANNERS = Manners(_admit, _require, refuse)

@@ -27,7 +27,7 @@ class Refused(BadRequest):
 
 
 class ModelNotFound(NotFound):
-    """There is no such model for the caller."""
+    """There is no such model for the actor."""
 
     param, code = "model", "model_not_found"
 

@@ -31,19 +31,19 @@ async def list_models(call: Call) -> HttpResponse:
     """Base models, and the team's sampler checkpoints, newest first."""
     models = [_base_model(model) for model in await doors.sampleable_models()]
     saved, _ = await checkpoints.list_of_team(
-        caller=call.caller, segments=["sampler_weights"], limit=MOST_LISTED, offset=0
+        actor=call.actor, segments=["sampler_weights"], limit=MOST_LISTED, offset=0
     )
-    models += [_checkpoint(item, call.caller.team_name) for item in saved]
+    models += [_checkpoint(item, call.actor.team_name) for item in saved]
     return reply({"object": "list", "data": models})
 
 
 async def show_model(call: Call, name: str) -> HttpResponse:
     """One model."""
-    chosen = await doors.choose(call.caller, name)
+    chosen = await doors.choose(call.actor, name)
     if chosen.path is None:
         return reply(_base_model(chosen.base))
-    found = await checkpoints.find_readable(caller=call.caller, path=chosen.path)
-    return reply(_checkpoint(found, call.caller.team_name))
+    found = await checkpoints.find_readable(actor=call.actor, path=chosen.path)
+    return reply(_checkpoint(found, call.actor.team_name))
 
 
 def _base_model(model: Any) -> dict[str, Any]:
@@ -70,7 +70,7 @@ async def completions(call: Call) -> HttpResponse:
     """Continue prompts."""
     wanted = call.json(schemas.Completion)
     schemas.check(wanted)
-    chosen = await doors.choose(call.caller, wanted.model)
+    chosen = await doors.choose(call.actor, wanted.model)
     words = await vocabulary.of_model(chosen.base)
     prompts = [
         await vocabulary.encode(words, prompt, special=True) if isinstance(prompt, str) else prompt
@@ -93,7 +93,7 @@ async def chat_completions(call: Call) -> HttpResponse:
     """Answer the last message of a chat."""
     wanted = call.json(schemas.Chat)
     schemas.check(wanted)
-    chosen = await doors.choose(call.caller, wanted.model)
+    chosen = await doors.choose(call.actor, wanted.model)
     words = await vocabulary.of_model(chosen.base)
     if len(call.request.body) > LARGE_CHAT_BYTES:
         prompt = await asyncio.to_thread(chats.prompt_of, words, wanted)
@@ -187,7 +187,7 @@ async def _answer(
     options = wanted.stream_options
     return await complete(
         Task(
-            caller=call.caller,
+            actor=call.actor,
             chosen=chosen,
             vocabulary=words,
             question=question,

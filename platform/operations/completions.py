@@ -20,7 +20,7 @@ from operations import workers
 from operations.announcements import DONE
 
 if TYPE_CHECKING:
-    from accounts.keys import Caller
+    from accounts.actors import Actor
 
 # a client that samples from a shared sampler has a block of so many numbers of its own
 CLONE_BLOCK = 1_000_000_000
@@ -94,22 +94,20 @@ def number(conn: Connection, samples: list[tuple[int, str]]) -> None:
         conn.execute(NUMBER, {"ids": list(ids), "targets": list(set(targets))})
 
 
-async def wait(
-    *, caller: Caller, sampler_id: str, clone: int, after: int, timeout_s: float
-) -> News:
+async def wait(*, actor: Actor, sampler_id: str, clone: int, after: int, timeout_s: float) -> News:
     """Samples of one client that were finished after the cursor.
 
     Waits until there is one, up to `timeout_s` seconds; without a worker up to `NO_WORKER_AFTER_S`.
 
     Raises:
-        NotFound: no such sampler in the caller's team.
+        NotFound: no such sampler in the actor's team.
     """
     started = time.monotonic()
     news = News([], after)
     with hub.current().waiter(DONE, sampler_id) as changed:
         while True:
             changed.clear()
-            before, news = news.cursor, await _look(caller, sampler_id, clone, news.cursor)
+            before, news = news.cursor, await _look(actor, sampler_id, clone, news.cursor)
             patience = min(timeout_s, NO_WORKER_AFTER_S) if news.unserved else timeout_s
             remaining = started + patience - time.monotonic()
             if news.found or remaining <= 0:
@@ -122,9 +120,9 @@ async def wait(
                 continue
 
 
-async def _look(caller: Caller, sampler_id: str, clone: int, after: int) -> News:
+async def _look(actor: Actor, sampler_id: str, clone: int, after: int) -> News:
     async with database.connection() as conn:
-        unserved = await _require_sampler(conn, caller, sampler_id)
+        unserved = await _require_sampler(conn, actor, sampler_id)
         rows = await (await conn.execute(_FINISHED, (sampler_id, after, MOST_AT_ONCE))).fetchall()
     found = [
         Completion(request_id, size if state == "done" else None)
@@ -134,11 +132,11 @@ async def _look(caller: Caller, sampler_id: str, clone: int, after: int) -> News
     return News(found, rows[-1][2] if rows else after, unserved)
 
 
-async def forget(*, caller: Caller, sampler_id: str, request_ids: list[str]) -> None:
+async def forget(*, actor: Actor, sampler_id: str, request_ids: list[str]) -> None:
     """Delete the results of samples that their client says it has.
 
     Raises:
-        NotFound: no such sampler in the caller's team. BadRequest: a sample of another sampler.
+        NotFound: no such sampler in the actor's team. BadRequest: a sample of another sampler.
     """
     seqs = []
     for request_id in request_ids:
@@ -147,15 +145,15 @@ async def forget(*, caller: Caller, sampler_id: str, request_ids: list[str]) -> 
             raise BadRequest(f"{request_id!r} is no request to the sampler {sampler_id}")
         seqs.append(address[1])
     async with database.connection() as conn:
-        await _require_sampler(conn, caller, sampler_id)
+        await _require_sampler(conn, actor, sampler_id)
         await conn.execute(_FORGET, (sampler_id, seqs))
 
 
-async def join(*, caller: Caller, sampler_id: str) -> int:
+async def join(*, actor: Actor, sampler_id: str) -> int:
     """A number for one more client of a sampler, from 1 on, which no other gets.
 
     Raises:
-        NotFound: no such sampler in the caller's team.
+        NotFound: no such sampler in the actor's team.
     """
     async with database.connection() as conn:
         row = await (
@@ -165,7 +163,7 @@ async def join(*, caller: Caller, sampler_id: str) -> int:
                 WHERE target = %s AND team_id = %s AND NOT ordered
                 RETURNING joined
                 """,
-                (sampler_id, caller.team_id),
+                (sampler_id, actor.team_id),
             )
         ).fetchone()
     if row is None:
@@ -173,11 +171,9 @@ async def join(*, caller: Caller, sampler_id: str) -> int:
     return int(row[0])
 
 
-async def _require_sampler(
-    conn: database.Connection, caller: Caller, sampler_id: str
-) -> str | None:
+async def _require_sampler(conn: database.Connection, actor: Actor, sampler_id: str) -> str | None:
     """What no worker is there for, if any; raises NotFound for another team's sampler."""
-    row = await (await conn.execute(_SAMPLER, (sampler_id, caller.team_id))).fetchone()
+    row = await (await conn.execute(_SAMPLER, (sampler_id, actor.team_id))).fetchone()
     if row is None:
         raise NotFound(f"there is no sampler {sampler_id}")
     unserved: str | None = row[0]

@@ -20,7 +20,7 @@ from operations.models import Operation
 from operations.services import JSON
 
 if TYPE_CHECKING:
-    from accounts.keys import Caller
+    from accounts.actors import Actor
 
 HEADER = "X-Tinsmith-Sequence"
 MOST_AT_ONCE = 1024
@@ -87,33 +87,33 @@ ORDER BY seq
 
 
 async def place_of_refused(
-    *, caller: Caller | None, request: Numbered | None, refusal: ApiError
+    *, actor: Actor | None, request: Numbered | None, refusal: ApiError
 ) -> Place | None:
     """Hold the place of a refused request if that can be done; which place it has.
 
     None where nobody can tell: the server failed, and the request has to be sent again.
 
     Args:
-        caller: who asks; None if that was not found out.
+        actor: who asks; None if that was not found out.
         request: None if run and number could not be read.
 
     Raises:
-        NotFound: no such run in the caller's team; the number is free then, too.
+        NotFound: no such run in the actor's team; the number is free then, too.
     """
     if refusal.status >= _OUR_FAULT:
         return None
     if isinstance(refusal, services.TooLate):
         return Place.HELD
-    if caller is None or request is None or refusal.status in _NOT_STORED:
+    if actor is None or request is None or refusal.status in _NOT_STORED:
         return Place.FREE
     try:
-        await hold(caller=caller, request=request, words=refusal.detail)
+        await hold(actor=actor, request=request, words=refusal.detail)
     except BadRequest:
         return Place.FREE
     return Place.HELD
 
 
-async def hold(*, caller: Caller, request: Numbered, words: str) -> None:
+async def hold(*, actor: Actor, request: Numbered, words: str) -> None:
     """Store a refusal in the place of a request, unless the place is taken.
 
     Clients send the first part of a batch last, and nothing else before they have its answer. So
@@ -121,16 +121,16 @@ async def hold(*, caller: Caller, request: Numbered, words: str) -> None:
     and no half of it is ever learned from.
 
     Raises:
-        NotFound: no such run in the caller's team. SessionEnded: its session has. BadRequest: the
+        NotFound: no such run in the actor's team. SessionEnded: its session has. BadRequest: the
             number is none.
     """
     number = request.seq
     _check(number)
     along = [Operation.Kind.FORWARD_BACKWARD] if request.is_pass else []
-    await _fill(caller, request.run_id, number, number, words, along, up_to=2**63 - 1)
+    await _fill(actor, request.run_id, number, number, words, along, up_to=2**63 - 1)
 
 
-async def withdraw(*, caller: Caller, run_id: str, first: int, last: int, words: str) -> list[int]:
+async def withdraw(*, actor: Actor, run_id: str, first: int, last: int, words: str) -> list[int]:
     """Give up a client's own numbers `first` to `last`; returns those that may have been begun.
 
     Numbers that are missing are filled with refusals. If the first was missing, the others cannot
@@ -138,7 +138,7 @@ async def withdraw(*, caller: Caller, run_id: str, first: int, last: int, words:
     either all parts are done or none.
 
     Raises:
-        NotFound: no such run in the caller's team. SessionEnded: its session has. BadRequest: the
+        NotFound: no such run in the actor's team. SessionEnded: its session has. BadRequest: the
             numbers are none.
     """
     _check(first)
@@ -146,9 +146,9 @@ async def withdraw(*, caller: Caller, run_id: str, first: int, last: int, words:
     if not first <= last < first + MOST_AT_ONCE:
         raise BadRequest(f"last must be from first to first + {MOST_AT_ONCE - 1}, it is {last}")
     kinds = [kind for kind in Operation.Kind if kind not in (_REFUSED, _MISSING)]
-    await _fill(caller, run_id, first, last, words, kinds, up_to=last)
+    await _fill(actor, run_id, first, last, words, kinds, up_to=last)
     async with database.connection() as conn:
-        standing = await conn.execute(_STANDING, (run_id, first, last, caller.team_id))
+        standing = await conn.execute(_STANDING, (run_id, first, last, actor.team_id))
         return [number for (number,) in await standing.fetchall()]
 
 
@@ -158,7 +158,7 @@ def _check(seq: int) -> None:
 
 
 async def _fill(
-    caller: Caller,
+    actor: Actor,
     run_id: str,
     first: int,
     last: int,
@@ -173,7 +173,7 @@ async def _fill(
     values: dict[str, Any] = {
         "target": run_id,
         "ordered": True,
-        "team": caller.team_id,
+        "team": actor.team_id,
         "first": first,
         "last": last,
         "words": _stored(words),

@@ -21,7 +21,7 @@ from operations.announcements import TOKENS
 from operations.services import Outcome, Pending
 
 if TYPE_CHECKING:
-    from accounts.keys import Caller
+    from accounts.actors import Actor
 
 # one announcement holds at most so many tokens: 8 bytes each, a third more as text
 MOST_TOKENS = 600
@@ -97,7 +97,7 @@ def announce(conn: Connection, announcements: list[str]) -> None:
 
 
 async def follow(
-    queue: asyncio.Queue[str | None], *, caller: Caller, request_id: str
+    queue: asyncio.Queue[str | None], *, actor: Actor, request_id: str
 ) -> AsyncGenerator[list[Progress] | Outcome]:
     """Tokens as they are announced, `Pending` after a silence, the outcome last.
 
@@ -105,16 +105,16 @@ async def follow(
         queue: from `hub.queue(TOKENS, request_id)`, entered before the request was submitted.
 
     Raises:
-        NotFound: no such request in the caller's team.
+        NotFound: no such request in the actor's team.
     """
-    waiting = asyncio.create_task(_finished(caller, request_id))
+    waiting = asyncio.create_task(_finished(actor, request_id))
     waiting.add_done_callback(lambda _: queue.put_nowait(None))
     try:
         while True:
             try:
                 news = await asyncio.wait_for(queue.get(), SILENCE_S)
             except TimeoutError:
-                yield await services.wait_result(caller=caller, request_id=request_id, timeout_s=0)
+                yield await services.wait_result(actor=actor, request_id=request_id, timeout_s=0)
                 continue
             if news is None:
                 yield waiting.result()
@@ -124,10 +124,10 @@ async def follow(
         waiting.cancel()
 
 
-async def _finished(caller: Caller, request_id: str) -> Outcome:
+async def _finished(actor: Actor, request_id: str) -> Outcome:
     outcome: Outcome = Pending("active", "")
     while isinstance(outcome, Pending):
         outcome = await services.wait_result(
-            caller=caller, request_id=request_id, timeout_s=services.RECHECK_S * 6
+            actor=actor, request_id=request_id, timeout_s=services.RECHECK_S * 6
         )
     return outcome

@@ -15,7 +15,7 @@ from core import database
 from core.errors import TooManyRequests
 
 if TYPE_CHECKING:
-    from accounts.keys import Caller
+    from accounts.actors import Actor
 
 COUNT_EVERY_S = 0.5
 
@@ -48,14 +48,14 @@ class _Open:
 _open = _Open()
 
 
-async def admit_sample(*, caller: Caller) -> None:
-    """Make room for one more sample of the caller's team.
+async def admit_sample(*, actor: Actor) -> None:
+    """Make room for one more sample of the actor's team.
 
     Raises:
         TooManyRequests: there is none; the client tries again.
     """
     await _open.refresh()
-    own = _open.by_team.get(caller.team_id, 0)
+    own = _open.by_team.get(actor.team_id, 0)
     if own >= settings.MAX_OPEN_SAMPLES_PER_TEAM:
         raise TooManyRequests(
             f"the team has {own} samples waiting or under way, "
@@ -63,5 +63,5 @@ async def admit_sample(*, caller: Caller) -> None:
         )
     if _open.total >= settings.MAX_OPEN_SAMPLES:
         raise TooManyRequests("the server has more samples waiting than it takes; try again soon")
-    _open.by_team[caller.team_id] = own + 1
+    _open.by_team[actor.team_id] = own + 1
     _open.total += 1

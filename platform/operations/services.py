@@ -21,7 +21,7 @@ from operations.announcements import CANCEL_CHANNEL, DONE, WORK_CHANNEL, Announc
 from operations.models import Operation
 
 if TYPE_CHECKING:
-    from accounts.keys import Caller
+    from accounts.actors import Actor
 
 RECHECK_S = hub.RECHECK_S
 
@@ -136,7 +136,7 @@ WHERE o.target = %s AND o.seq = %s AND o.team_id = %s
 
 async def submit_to_run(
     *,
-    caller: Caller,
+    actor: Actor,
     run_id: str,
     seq: int,
     kind: str,
@@ -151,34 +151,34 @@ async def submit_to_run(
             its body is the message to fail with.
 
     Raises:
-        NotFound: no such run in the caller's team.
+        NotFound: no such run in the actor's team.
         SessionEnded: the run's session has.
         BadRequest: seq is not a positive 63-bit number.
     """
     if not 1 <= seq < 2**63:
         raise BadRequest(f"seq_id must be a positive number, not {seq}")
-    return await _submit("training run", caller, run_id, seq, kind, body, content_type)
+    return await _submit("training run", actor, run_id, seq, kind, body, content_type)
 
 
 async def submit_to_sampler(
-    *, caller: Caller, sampler_id: str, seq: int, body: bytes, content_type: str = JSON
+    *, actor: Actor, sampler_id: str, seq: int, body: bytes, content_type: str = JSON
 ) -> Submitted:
     """Append a sample request to a sampler; seq only names it, there is no order.
 
     Raises:
-        NotFound: no such sampler in the caller's team.
+        NotFound: no such sampler in the actor's team.
         SessionEnded: the sampler's session has.
         BadRequest: seq is not a 63-bit number.
     """
     if not 0 <= seq < 2**63:
         raise BadRequest(f"seq_id must not be negative, it is {seq}")
     kind = Operation.Kind.SAMPLE
-    return await _submit("sampler", caller, sampler_id, seq, kind, body, content_type)
+    return await _submit("sampler", actor, sampler_id, seq, kind, body, content_type)
 
 
 async def _submit(
     what: str,
-    caller: Caller,
+    actor: Actor,
     target: str,
     seq: int,
     kind: str,
@@ -188,7 +188,7 @@ async def _submit(
     values = {
         "target": target,
         "ordered": kind != Operation.Kind.SAMPLE,
-        "team": caller.team_id,
+        "team": actor.team_id,
         "seq": seq,
         "kind": str(kind),
         "cost": len(body),
@@ -230,20 +230,20 @@ def ended(what: str, target: str) -> str:
     return f"the session of {what} {target} has ended; start a new one"
 
 
-async def cancel(*, caller: Caller, request_id: str) -> bool:
+async def cancel(*, actor: Actor, request_id: str) -> bool:
     """Give up a sample that is not finished; whether there was one to give up.
 
     It fails at once; the worker that may have it stops as soon as it hears of it.
 
     Raises:
-        NotFound: no such request in the caller's team.
+        NotFound: no such request in the actor's team.
     """
     address = split_request_id(request_id)
     if address is None:
         raise NotFound(f"there is no request {request_id}")
     async with database.connection() as conn:
         async with conn.transaction():
-            cursor = await conn.execute(_CANCEL, (*address, caller.team_id, CANCELLED_MESSAGE))
+            cursor = await conn.execute(_CANCEL, (*address, actor.team_id, CANCELLED_MESSAGE))
             row = await cursor.fetchone()
             if row is None:
                 raise NotFound(f"there is no request {request_id}")
@@ -298,27 +298,27 @@ async def announce_work(conn: database.Connection, pool: str, worker_id: uuid.UU
     await announce(conn, pool, change, worker_id)
 
 
-async def wait_result(*, caller: Caller, request_id: str, timeout_s: float) -> Outcome:
+async def wait_result(*, actor: Actor, request_id: str, timeout_s: float) -> Outcome:
     """The outcome of an operation, waited for up to `timeout_s` seconds.
 
     When no worker is there to do it, the wait ends after 3 s: whoever waits should
     hear of that.
 
     Raises:
-        NotFound: no such request in the caller's team.
+        NotFound: no such request in the actor's team.
     """
-    outcome = await wait_sized(caller=caller, request_id=request_id, timeout_s=timeout_s)
+    outcome = await wait_sized(actor=actor, request_id=request_id, timeout_s=timeout_s)
     assert not isinstance(outcome, Sized)
     return outcome
 
 
 async def wait_sized(
-    *, caller: Caller, request_id: str, timeout_s: float, at_most: int = 2**31 - 1
+    *, actor: Actor, request_id: str, timeout_s: float, at_most: int = 2**31 - 1
 ) -> Outcome | Sized:
     """As `wait_result`, but of a result above `at_most` bytes only the size.
 
     Raises:
-        NotFound: no such request in the caller's team.
+        NotFound: no such request in the actor's team.
     """
     address = split_request_id(request_id)
     if address is None:
@@ -327,7 +327,7 @@ async def wait_sized(
     with hub.current().waiter(DONE, request_id) as changed:
         while True:
             changed.clear()
-            outcome = await _look(request_id, (at_most, *address, caller.team_id))
+            outcome = await _look(request_id, (at_most, *address, actor.team_id))
             patience = timeout_s
             if isinstance(outcome, Pending) and outcome.reason:
                 patience = min(timeout_s, completions.NO_WORKER_AFTER_S)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from accounts.keys import Caller
+from accounts.actors import Actor
 from audit import services as audit
 from checkpoints import copying, store
 from checkpoints import services as checkpoints
@@ -16,26 +16,26 @@ from operations import lanes
 
 async def copy_checkpoint(
     *,
-    caller: Caller,
+    actor: Actor,
     source_path: str,
     project_id: str,
     ttl_seconds: int | None,
     weights_access_token: str | None,
     idempotency_key: str,
 ) -> str:
-    """Copy a checkpoint that the caller may read into one of the team's projects; its new path.
+    """Copy a checkpoint that the actor may read into one of the team's projects; its new path.
 
     Asking again with the same idempotency key gives the same path and copies nothing.
 
     Raises:
-        NotFound: there is none that the caller may read. BadRequest: bad ttl or access token.
+        NotFound: there is none that the actor may read. BadRequest: bad ttl or access token.
     """
     check_ttl(ttl_seconds)
-    path = await copying.find_path(caller=caller, idempotency_key=idempotency_key)
+    path = await copying.find_path(actor=actor, idempotency_key=idempotency_key)
     if path is not None:
         return path
     source = await checkpoints.find_readable(
-        caller=caller, path=source_path, weights_access_token=weights_access_token
+        actor=actor, path=source_path, weights_access_token=weights_access_token
     )
     session_id = ids.new_session_id()
     address = CheckpointPath(ids.run_id(session_id, 0), source.segment, source.name)
@@ -43,29 +43,29 @@ async def copy_checkpoint(
     await copying.copy_files(source.key, key)
     async with database.transaction() as conn:
         if await copying.take_path(
-            conn, caller=caller, idempotency_key=idempotency_key, address=address
+            conn, actor=actor, idempotency_key=idempotency_key, address=address
         ):
-            await _make_run(conn, caller, source, session_id, address.run_id, project_id)
+            await _make_run(conn, actor, source, session_id, address.run_id, project_id)
             await copying.enter(
                 conn,
-                caller=caller,
+                actor=actor,
                 source=source,
                 address=address,
                 key=key,
                 ttl_seconds=ttl_seconds,
             )
-            await audit.record(conn, caller, "checkpoint.read", source.path, purpose="copy")
+            await audit.record(conn, actor, "checkpoint.read", source.path, purpose="copy")
             told = {"source": source.path, "project_id": project_id}
-            await audit.record(conn, caller, "checkpoint.copied", str(address), **told)
+            await audit.record(conn, actor, "checkpoint.copied", str(address), **told)
             return str(address)
     # the same request, sent again meanwhile, was faster: our files are left to the sweep
-    found = await copying.find_path(caller=caller, idempotency_key=idempotency_key)
+    found = await copying.find_path(actor=actor, idempotency_key=idempotency_key)
     return found or str(address)
 
 
 async def _make_run(
     conn: Connection,
-    caller: Caller,
+    actor: Actor,
     source: CheckpointInfo,
     session_id: str,
     run_id: str,
@@ -78,7 +78,7 @@ async def _make_run(
                                   released_at)
         VALUES (%s, %s, %s, %s, now(), 'success', now())
         """,
-        (session_id, caller.team_id, f"copy of {source.path}", project_id),
+        (session_id, actor.team_id, f"copy of {source.path}", project_id),
     )
     await conn.execute(
         f"""
@@ -93,5 +93,5 @@ async def _make_run(
         ), {lanes.OPEN_FOR_RUN}
         SELECT
         """,
-        (run_id, session_id, caller.team_id, source.path, source.run_id),
+        (run_id, session_id, actor.team_id, source.path, source.run_id),
     )

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from psycopg.rows import dict_row
 
-from accounts.keys import Caller
+from accounts.actors import Actor
 from checkpoints.services import LIVE, Saved
 from core import database
 from core.errors import NotFound
@@ -32,7 +32,7 @@ class RunListing:
 
 
 def _newest(segment: str) -> str:
-    """The newest checkpoint of a run as JSON, among those that the caller may read."""
+    """The newest checkpoint of a run as JSON, among those that the actor may read."""
     return f"""
         LEFT JOIN LATERAL (
             SELECT to_jsonb(newest) AS saved FROM (
@@ -71,7 +71,7 @@ def _scope(accessible: bool) -> str:
 
 
 async def list_runs(
-    *, caller: Caller, limit: int, offset: int, accessible: bool, project_id: str | None
+    *, actor: Actor, limit: int, offset: int, accessible: bool, project_id: str | None
 ) -> tuple[list[RunListing], int]:
     """A page of runs, newest first, and how many there are in all.
 
@@ -82,7 +82,7 @@ async def list_runs(
     scope = _scope(accessible and project_id is None)
     if project_id is not None:
         scope += " AND coalesce(s.project_id, %(default)s) = %(project)s"
-    values = {"team": caller.team_id, "project": project_id, "default": DEFAULT_PROJECT}
+    values = {"team": actor.team_id, "project": project_id, "default": DEFAULT_PROJECT}
     page = f"{_SELECT} WHERE {scope} ORDER BY r.created_at DESC, r.id LIMIT %(limit)s OFFSET %(at)s"
     found = await _fetch(page, values | {"limit": limit, "at": offset})
     async with database.connection() as conn:
@@ -99,13 +99,13 @@ async def list_runs(
     return found, row[0]
 
 
-async def find_run(*, caller: Caller, run_id: str, accessible: bool) -> RunListing:
+async def find_run(*, actor: Actor, run_id: str, accessible: bool) -> RunListing:
     """One run: the team's own, or if `accessible` one with public checkpoints.
 
     Raises:
         NotFound: there is none.
     """
-    values = {"team": caller.team_id, "run": run_id}
+    values = {"team": actor.team_id, "run": run_id}
     found = await _fetch(f"{_SELECT} WHERE r.id = %(run)s AND {_scope(accessible)}", values)
     if not found:
         raise NotFound(f"there is no training run {run_id}")

@@ -6,6 +6,8 @@ database.
 
 from __future__ import annotations
 
+from typing import Self
+
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
@@ -13,6 +15,8 @@ from django.db.models.functions import Now
 
 from accounts.models import Team, TeamQuerySet
 from catalog.models import BaseModel
+from checkpoints.models import Checkpoint
+from core.ids import DEFAULT_PROJECT
 
 
 class Listening(models.Model):
@@ -32,6 +36,41 @@ class Listening(models.Model):
 
     def __str__(self) -> str:
         return f"{self.seconds:.0f} s"
+
+
+class SessionQuerySet(TeamQuerySet):
+    """Reads of sessions, for what is synchronous; `runs.sessions` has them in raw SQL."""
+
+    def open(self) -> Self:
+        """Those that have not ended."""
+        return self.filter(ended_at=None)
+
+    def in_project(self, project_id: str) -> Self:
+        """Those of a project; sessions without one count as the default's."""
+        return self.filter(_in_project(project_id))
+
+
+class TrainingRunQuerySet(TeamQuerySet):
+    """Reads of training runs, for what is synchronous; `runs.listings` has them in raw SQL."""
+
+    def accessible_to(self, team: Team) -> Self:
+        """The team's own, and those of others that have published a checkpoint."""
+        return self.filter(Q(team=team) | Q(pk__in=_published()))
+
+    def in_project(self, project_id: str) -> Self:
+        """Those whose sessions are a project's."""
+        return self.filter(_in_project(project_id, "session__"))
+
+
+def _in_project(project_id: str, to_session: str = "") -> Q:
+    found = Q(**{f"{to_session}project_id": project_id})
+    if project_id == DEFAULT_PROJECT:
+        found |= Q(**{f"{to_session}project_id": None})
+    return found
+
+
+def _published() -> models.QuerySet:
+    return Checkpoint.objects.live().filter(public=True).values("run")
 
 
 class Session(models.Model):
@@ -78,7 +117,7 @@ class Session(models.Model):
         null=True, blank=True, help_text="When the results of its operations had been deleted."
     )
 
-    objects = TeamQuerySet.as_manager()
+    objects = SessionQuerySet.as_manager()
 
     class Meta:
         indexes = [
@@ -126,7 +165,7 @@ class TrainingRun(models.Model):
     loaded_from = models.TextField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
 
-    objects = TeamQuerySet.as_manager()
+    objects = TrainingRunQuerySet.as_manager()
 
     class Meta:
         constraints = [

@@ -20,7 +20,7 @@ from core import database
 from core.errors import BadRequest, NotFound
 
 if TYPE_CHECKING:
-    from accounts.keys import Caller
+    from accounts.actors import Actor
 
 
 MAX_KEY = 200
@@ -97,11 +97,11 @@ ON CONFLICT (run_id, step, "group", index) DO UPDATE SET
 """
 
 
-async def record_metrics(*, caller: Caller, run_id: str, values: Sequence[MetricValue]) -> Kept:
+async def record_metrics(*, actor: Actor, run_id: str, values: Sequence[MetricValue]) -> Kept:
     """Keep numbers of one of the team's runs.
 
     Raises:
-        NotFound: no such run in the caller's team. BadRequest: a name is too long with its NUL
+        NotFound: no such run in the actor's team. BadRequest: a name is too long with its NUL
             characters escaped.
     """
     # One statement may touch a row once; the same order everywhere keeps writers from deadlocks
@@ -113,12 +113,12 @@ async def record_metrics(*, caller: Caller, run_id: str, values: Sequence[Metric
         )
     names = sorted(latest)
     async with database.transaction() as conn:
-        await _require_run(conn, caller, run_id)
+        await _require_run(conn, actor, run_id)
         await conn.execute(
             _ADD_METRICS,
             (
                 run_id,
-                caller.team_id,
+                actor.team_id,
                 [key for key, _ in names],
                 [step for _, step in names],
                 [latest[name] for name in names],
@@ -127,11 +127,11 @@ async def record_metrics(*, caller: Caller, run_id: str, values: Sequence[Metric
     return Kept(len(names), [place for place, value in enumerate(values) if "\0" in value.key])
 
 
-async def record_rollouts(*, caller: Caller, run_id: str, values: Sequence[RolloutValue]) -> Kept:
+async def record_rollouts(*, actor: Actor, run_id: str, values: Sequence[RolloutValue]) -> Kept:
     """Keep episodes of one of the team's runs.
 
     Raises:
-        NotFound: no such run in the caller's team.
+        NotFound: no such run in the actor's team.
         BadRequest: `data` is nested too deeply, or holds a number too large for the database.
     """
     given = [_as_json(value) for value in values]
@@ -144,9 +144,9 @@ async def record_rollouts(*, caller: Caller, run_id: str, values: Sequence[Rollo
     rows = [latest[name] for name in sorted(latest)]
     try:
         async with database.transaction() as conn:
-            await _require_run(conn, caller, run_id)
+            await _require_run(conn, actor, run_id)
             await conn.execute(
-                _ADD_ROLLOUTS, (run_id, caller.team_id, msgspec.json.encode(rows).decode())
+                _ADD_ROLLOUTS, (run_id, actor.team_id, msgspec.json.encode(rows).decode())
             )
     except psycopg.DataError as error:
         raise BadRequest(f"the rollouts cannot be kept: {error.diag.message_primary}") from None
@@ -154,18 +154,18 @@ async def record_rollouts(*, caller: Caller, run_id: str, values: Sequence[Rollo
 
 
 async def list_metrics(
-    *, caller: Caller, run_id: str, keys: Sequence[str], after: int, limit: int
+    *, actor: Actor, run_id: str, keys: Sequence[str], after: int, limit: int
 ) -> list[RecordedMetric]:
     """Numbers that arrived after the one with id `after`, oldest first; no keys means all.
 
     Raises:
-        NotFound: no such run in the caller's team.
+        NotFound: no such run in the actor's team.
     """
     async with (
         database.connection() as conn,
         conn.cursor(row_factory=class_row(RecordedMetric)) as cursor,
     ):
-        await _require_run(conn, caller, run_id)
+        await _require_run(conn, actor, run_id)
         await cursor.execute(
             """
             SELECT id, key, step, value, time FROM runs_metric
@@ -179,19 +179,19 @@ async def list_metrics(
 
 
 async def list_rollouts(
-    *, caller: Caller, run_id: str, step: int | None, limit: int, offset: int
+    *, actor: Actor, run_id: str, step: int | None, limit: int, offset: int
 ) -> tuple[list[RecordedRollout], int]:
     """A page of a run's episodes by step, group and index, and how many there are in all.
 
     Raises:
-        NotFound: no such run in the caller's team.
+        NotFound: no such run in the actor's team.
     """
     chosen = "run_id = %s AND (%s::bigint IS NULL OR step = %s)"
     async with (
         database.connection() as conn,
         conn.cursor(row_factory=class_row(RecordedRollout)) as cursor,
     ):
-        await _require_run(conn, caller, run_id)
+        await _require_run(conn, actor, run_id)
         await cursor.execute(
             'SELECT step, "group", index, prompt, completion, prompt_tokens, completion_tokens,'
             f" reward, data, time FROM runs_rollout WHERE {chosen}"
@@ -207,9 +207,9 @@ async def list_rollouts(
     return rollouts, row[0]
 
 
-async def _require_run(conn: database.Connection, caller: Caller, run_id: str) -> None:
+async def _require_run(conn: database.Connection, actor: Actor, run_id: str) -> None:
     found = await conn.execute(
-        "SELECT 1 FROM runs_trainingrun WHERE id = %s AND team_id = %s", (run_id, caller.team_id)
+        "SELECT 1 FROM runs_trainingrun WHERE id = %s AND team_id = %s", (run_id, actor.team_id)
     )
     if await found.fetchone() is None:
         raise NotFound(f"there is no training run {run_id}")

@@ -25,7 +25,7 @@ from runs import listening
 from runs.sessions import CLIENT_REASONS
 
 if TYPE_CHECKING:
-    from accounts.keys import Caller
+    from accounts.actors import Actor
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +65,14 @@ class SamplerInfo:
 
 async def create_session(
     *,
-    caller: Caller,
+    actor: Actor,
     tags: list[str],
     user_metadata: dict[str, Any],
     sdk_version: str,
     project_id: str | None = None,
     display_name: str | None = None,
 ) -> str:
-    """Open a session for the caller's team; returns its id."""
+    """Open a session for the actor's team; returns its id."""
     session_id = ids.new_session_id()
     async with database.connection() as conn:
         await conn.execute(
@@ -84,7 +84,7 @@ async def create_session(
             """,
             (
                 session_id,
-                caller.team_id,
+                actor.team_id,
                 sorted(tags),
                 Jsonb(as_text(user_metadata)),
                 sdk_version,
@@ -95,11 +95,11 @@ async def create_session(
     return session_id
 
 
-async def heartbeat(*, caller: Caller, session_id: str) -> None:
+async def heartbeat(*, actor: Actor, session_id: str) -> None:
     """Keep a session alive.
 
     Raises:
-        NotFound: no such session in the caller's team. Gone: it has ended.
+        NotFound: no such session in the actor's team. Gone: it has ended.
     """
     async with database.connection() as conn:
         row = await (
@@ -108,7 +108,7 @@ async def heartbeat(*, caller: Caller, session_id: str) -> None:
                 UPDATE runs_session SET heartbeat_at = now(), heard_at_s = {listening.NOW}
                 WHERE id = %s AND team_id = %s RETURNING ended_at
                 """,
-                (session_id, caller.team_id),
+                (session_id, actor.team_id),
             )
         ).fetchone()
     if row is None:
@@ -117,13 +117,11 @@ async def heartbeat(*, caller: Caller, session_id: str) -> None:
         raise Gone(f"the session {session_id} has ended")
 
 
-async def finish_session(
-    *, caller: Caller, session_id: str, reason: str, detail: str | None
-) -> None:
+async def finish_session(*, actor: Actor, session_id: str, reason: str, detail: str | None) -> None:
     """End a session: its waiting operations fail, its slots are freed. The first reason stands.
 
     Raises:
-        NotFound: no such session in the caller's team. BadRequest: unknown reason.
+        NotFound: no such session in the actor's team. BadRequest: unknown reason.
     """
     if reason not in CLIENT_REASONS:
         raise BadRequest(f"unknown reason {reason!r}; allowed: {', '.join(CLIENT_REASONS)}")
@@ -137,7 +135,7 @@ async def finish_session(
                 WHERE id = %s AND team_id = %s
                 RETURNING id
                 """,
-                (reason, detail, session_id, caller.team_id),
+                (reason, detail, session_id, actor.team_id),
             )
         ).fetchone()
         if row is None:
@@ -148,12 +146,12 @@ async def finish_session(
             await operations.announce(conn, pool, Announcement.CHANGE)
 
 
-async def create_run(*, caller: Caller, body: bytes, request: CreateRunRequest) -> Submitted:
+async def create_run(*, actor: Actor, body: bytes, request: CreateRunRequest) -> Submitted:
     """Make a training run; a re-send for the same (session, number) gets the same one.
 
     Raises:
         BadRequest: unknown base model, rank outside its limits, nothing to train; the message
-            names what is allowed. NotFound: no such session in the caller's team.
+            names what is allowed. NotFound: no such session in the actor's team.
     """
     model = await _trainable(request.base_model)
     if not 1 <= request.rank <= model.max_lora_rank:
@@ -163,12 +161,12 @@ async def create_run(*, caller: Caller, body: bytes, request: CreateRunRequest) 
     if not (request.train_attn or request.train_mlp or request.train_unembed):
         raise BadRequest("nothing to train: set train_attn, train_mlp or train_unembed")
     kind = Operation.Kind.CREATE_RUN
-    return await _insert_run(caller, kind, body, request, model.id, model.pool)
+    return await _insert_run(actor, kind, body, request, model.id, model.pool)
 
 
 async def create_run_from_checkpoint(
     *,
-    caller: Caller,
+    actor: Actor,
     body: bytes,
     session_id: str,
     number: int,
@@ -183,12 +181,12 @@ async def create_run_from_checkpoint(
         weights_access_token: another team's key that opens that team's checkpoints.
 
     Raises:
-        NotFound: no such checkpoint or session for the caller. BadRequest: the checkpoint was
+        NotFound: no such checkpoint or session for the actor. BadRequest: the checkpoint was
             trained on another base model than the one asked for or is encrypted, the model is not
             offered, or the access token is no good.
     """
     checkpoint = await checkpoints.find_readable(
-        caller=caller, path=path, weights_access_token=weights_access_token
+        actor=actor, path=path, weights_access_token=weights_access_token
     )
     require_plain(checkpoint)
     if base_model is not None and base_model != checkpoint.base_model:
@@ -205,14 +203,14 @@ async def create_run_from_checkpoint(
         user_metadata=user_metadata,
     )
     kind = Operation.Kind.CREATE_RUN_FROM_CHECKPOINT
-    return await _insert_run(caller, kind, body, request, model.id, model.pool, loaded_from=path)
+    return await _insert_run(actor, kind, body, request, model.id, model.pool, loaded_from=path)
 
 
-async def run_info(*, caller: Caller, run_id: str) -> RunInfo:
+async def run_info(*, actor: Actor, run_id: str) -> RunInfo:
     """What a client asks once after creating a run.
 
     Raises:
-        NotFound: no such run in the caller's team.
+        NotFound: no such run in the actor's team.
     """
     async with database.connection() as conn, conn.cursor(row_factory=class_row(RunInfo)) as cursor:
         await cursor.execute(
@@ -221,7 +219,7 @@ async def run_info(*, caller: Caller, run_id: str) -> RunInfo:
             FROM runs_trainingrun r JOIN catalog_basemodel b ON b.id = r.base_model_id
             WHERE r.id = %s AND r.team_id = %s
             """,
-            (run_id, caller.team_id),
+            (run_id, actor.team_id),
         )
         info = await cursor.fetchone()
     if info is None:
@@ -231,7 +229,7 @@ async def run_info(*, caller: Caller, run_id: str) -> RunInfo:
 
 async def create_sampler(
     *,
-    caller: Caller,
+    actor: Actor,
     session_id: str,
     number: int,
     model_path: str | None,
@@ -242,11 +240,11 @@ async def create_sampler(
     Raises:
         BadRequest: neither or an unknown model, or a checkpoint that is of another base model or
             encrypted.
-        NotFound: no such session or checkpoint for the caller.
+        NotFound: no such session or checkpoint for the actor.
     """
     weights_key = run_id = None
     if model_path is not None:
-        checkpoint = await checkpoints.find_readable(caller=caller, path=model_path)
+        checkpoint = await checkpoints.find_readable(actor=actor, path=model_path)
         require_plain(checkpoint)
         if base_model is not None and base_model != checkpoint.base_model:
             raise BadRequest(
@@ -260,7 +258,7 @@ async def create_sampler(
     if not model.sampleable:
         raise BadRequest(f"{base_model} is not offered for sampling")
     async with database.transaction() as conn:
-        await _require_open_session(conn, caller, session_id)
+        await _require_open_session(conn, actor, session_id)
         await conn.execute(
             f"""
             WITH made AS (
@@ -274,7 +272,7 @@ async def create_sampler(
             (
                 ids.sampler_id(session_id, number),
                 session_id,
-                caller.team_id,
+                actor.team_id,
                 number,
                 model.id,
                 run_id,
@@ -285,11 +283,11 @@ async def create_sampler(
     return ids.sampler_id(session_id, number)
 
 
-async def sampler_info(*, caller: Caller, sampler_id: str) -> SamplerInfo:
+async def sampler_info(*, actor: Actor, sampler_id: str) -> SamplerInfo:
     """A sampler's base model and, if it has one, checkpoint.
 
     Raises:
-        NotFound: no such sampler in the caller's team.
+        NotFound: no such sampler in the actor's team.
     """
     async with (
         database.connection() as conn,
@@ -301,7 +299,7 @@ async def sampler_info(*, caller: Caller, sampler_id: str) -> SamplerInfo:
             FROM runs_sampler s JOIN catalog_basemodel b ON b.id = s.base_model_id
             WHERE s.id = %s AND s.team_id = %s
             """,
-            (sampler_id, caller.team_id),
+            (sampler_id, actor.team_id),
         )
         info = await cursor.fetchone()
     if info is None:
@@ -327,11 +325,11 @@ async def _trainable(name: str) -> catalog.OfferedModel:
     return model
 
 
-async def _require_open_session(conn: database.Connection, caller: Caller, session_id: str) -> None:
+async def _require_open_session(conn: database.Connection, actor: Actor, session_id: str) -> None:
     row = await (
         await conn.execute(
             "SELECT ended_at FROM runs_session WHERE id = %s AND team_id = %s FOR SHARE",
-            (session_id, caller.team_id),
+            (session_id, actor.team_id),
         )
     ).fetchone()
     if row is None:
@@ -341,7 +339,7 @@ async def _require_open_session(conn: database.Connection, caller: Caller, sessi
 
 
 async def _insert_run(
-    caller: Caller,
+    actor: Actor,
     kind: str,
     body: bytes,
     request: CreateRunRequest,
@@ -352,7 +350,7 @@ async def _insert_run(
     run_id = ids.run_id(request.session_id, request.number)
     seed = request.seed if request.seed is not None else secrets.randbits(31)
     async with database.transaction() as conn:
-        await _require_open_session(conn, caller, request.session_id)
+        await _require_open_session(conn, actor, request.session_id)
         made = await conn.execute(
             f"""
             WITH made AS (
@@ -368,7 +366,7 @@ async def _insert_run(
             (
                 run_id,
                 request.session_id,
-                caller.team_id,
+                actor.team_id,
                 request.number,
                 base_model_id,
                 request.rank,

@@ -8,7 +8,7 @@ from datetime import datetime
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from accounts.keys import Caller
+from accounts.actors import Actor
 from audit import services as audit
 from checkpoints.services import LIVE
 from core import database
@@ -73,7 +73,7 @@ class Search:
     after: tuple[datetime, str] | None = None
 
 
-async def list_sessions(*, caller: Caller, limit: int, offset: int) -> list[str]:
+async def list_sessions(*, actor: Actor, limit: int, offset: int) -> list[str]:
     """A page of the ids of the team's sessions, newest first."""
     async with database.connection() as conn:
         rows = await (
@@ -82,17 +82,17 @@ async def list_sessions(*, caller: Caller, limit: int, offset: int) -> list[str]
                 SELECT id FROM runs_session WHERE team_id = %s
                 ORDER BY created_at DESC, id DESC LIMIT %s OFFSET %s
                 """,
-                (caller.team_id, limit, offset),
+                (actor.team_id, limit, offset),
             )
         ).fetchall()
     return [session_id for (session_id,) in rows]
 
 
-async def find_session(*, caller: Caller, session_id: str) -> SessionMembers:
+async def find_session(*, actor: Actor, session_id: str) -> SessionMembers:
     """A session's runs and samplers, at most the first `MAX_MEMBERS` of each.
 
     Raises:
-        NotFound: no such session in the caller's team.
+        NotFound: no such session in the actor's team.
     """
     async with (
         database.connection() as conn,
@@ -107,7 +107,7 @@ async def find_session(*, caller: Caller, session_id: str) -> SessionMembers:
                    s.user_metadata, s.display_name
             FROM runs_session s WHERE s.id = %(id)s AND s.team_id = %(team)s
             """,
-            {"id": session_id, "team": caller.team_id, "limit": MAX_MEMBERS},
+            {"id": session_id, "team": actor.team_id, "limit": MAX_MEMBERS},
         )
         found = await cursor.fetchone()
     if found is None:
@@ -124,15 +124,15 @@ RETURNING before.project_id
 """
 
 
-async def assign_project(*, caller: Caller, session_id: str, project_id: str) -> None:
+async def assign_project(*, actor: Actor, session_id: str, project_id: str) -> None:
     """Move a session, with all that is in it, to a project. Doing so twice is fine.
 
     Raises:
-        NotFound: no such session in the caller's team.
+        NotFound: no such session in the actor's team.
     """
     async with database.transaction() as conn:
         row = await (
-            await conn.execute(_ASSIGN_PROJECT, (session_id, caller.team_id, project_id))
+            await conn.execute(_ASSIGN_PROJECT, (session_id, actor.team_id, project_id))
         ).fetchone()
         if row is None:
             raise NotFound(f"there is no session {session_id}")
@@ -140,7 +140,7 @@ async def assign_project(*, caller: Caller, session_id: str, project_id: str) ->
         if before != project_id:
             await audit.record(
                 conn,
-                caller,
+                actor,
                 "project.session_assigned",
                 session_id,
                 project_id=project_id,
@@ -183,7 +183,7 @@ ORDER BY s.created_at DESC, s.id DESC
 """
 
 
-async def search(*, caller: Caller, wanted: Search) -> tuple[list[SessionSummary], bool]:
+async def search(*, actor: Actor, wanted: Search) -> tuple[list[SessionSummary], bool]:
     """A page of the team's sessions, newest first, and whether there are more.
 
     A session matches the id or the display name (all words in it), and everything else asked for.
@@ -197,7 +197,7 @@ async def search(*, caller: Caller, wanted: Search) -> tuple[list[SessionSummary
         await cursor.execute(
             _SEARCH,
             {
-                "team": caller.team_id,
+                "team": actor.team_id,
                 "default": DEFAULT_PROJECT,
                 "silent": SILENT_AFTER_S,
                 "id": wanted.session_id,

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from accounts.keys import Caller
+from accounts.actors import Actor
 from core import database, links
 from runs.sessions import find_session
 
@@ -28,23 +28,23 @@ ORDER BY o.seq LIMIT %s
 """
 
 
-async def link_trace(*, caller: Caller, session_id: str) -> tuple[str, str]:
+async def link_trace(*, actor: Actor, session_id: str) -> tuple[str, str]:
     """(signed part, file name) of the address that gives a session's trace.
 
     Raises:
-        NotFound: no such session in the caller's team.
+        NotFound: no such session in the actor's team.
     """
-    await find_session(caller=caller, session_id=session_id)
+    await find_session(actor=actor, session_id=session_id)
     name = f"{session_id}.pftrace"
     signed = links.sign(
-        links.expiry(), kind="trace", session=session_id, team=caller.team_id, name=name
+        links.expiry(), kind="trace", session=session_id, team=actor.team_id, name=name
     )
     return signed, name
 
 
 async def write_trace(*, session_id: str, team_id: int) -> AsyncGenerator[bytes]:
     """The trace, piece by piece; a session's length does not matter to memory."""
-    members = await find_session(caller=Caller(team_id, 0, ""), session_id=session_id)
+    members = await find_session(actor=Actor(team_id, ""), session_id=session_id)
     yield b'{"displayTimeUnit":"ms","traceEvents":['
     comma = b""
     for process, target in enumerate([*members.run_ids, *members.sampler_ids], 1):

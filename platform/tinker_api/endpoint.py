@@ -11,7 +11,8 @@ from typing import TypeVar
 
 from django.http import HttpRequest, HttpResponse
 
-from accounts.keys import Caller, authenticate
+from accounts.actors import Actor
+from accounts.keys import authenticate
 from core.bodies import Scope, header
 from core.endpoint import JSON, Handler, Manners, OnRefusal, View, make_view, raw_reply, reply
 from core.errors import ApiError
@@ -19,7 +20,7 @@ from core.json_bodies import decode
 
 __all__ = ["JSON", "NOBODY", "Call", "endpoint", "raw_reply", "refuse", "reply"]
 
-NOBODY = Caller(team_id=0, key_id=0, team_name="")
+NOBODY = Actor(team_id=0, team_name="")
 T = TypeVar("T")
 
 
@@ -27,7 +28,7 @@ T = TypeVar("T")
 class Call:
     """One request: who asks (NOBODY on a route that is open to all), and what came."""
 
-    caller: Caller
+    actor: Actor
     request: HttpRequest
 
     @property
@@ -54,12 +55,12 @@ async def who_asks(scope: Scope) -> int:
 
 
 async def _admit(request: HttpRequest, open_to_all: bool) -> Call:
-    caller = NOBODY if open_to_all else await authenticate(request.headers.get("X-API-Key", ""))
-    return Call(caller, request)
+    actor = NOBODY if open_to_all else await authenticate(request.headers.get("X-API-Key", ""))
+    return Call(actor, request)
 
 
 def _require(call: Call, scope: str) -> None:
-    call.caller.require(scope)
+    call.actor.require(scope)
 
 
 _MANNERS = Manners(_admit, _require, refuse)

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 from django.db import transaction
 
-from accounts.keys import Caller
+from accounts.actors import Actor
 from accounts.models import Team
 from catalog.models import BaseModel
 from operations import claims, workers
@@ -29,9 +29,9 @@ class Log:
         """A new team."""
         return Team.objects.create(name=name, slug=name)
 
-    def caller(self, team: Team) -> Caller:
-        """Somebody with a key of the team."""
-        return Caller(team_id=team.id, key_id=0, team_name=team.name)
+    def actor(self, team: Team) -> Actor:
+        """Somebody who acts for the team."""
+        return Actor(team_id=team.id, team_name=team.name)
 
     def session(self, team: Team) -> Session:
         """A new session of the team."""

@@ -19,6 +19,14 @@ SELECT p.id, p.session_id, p.team_id, p.base_model_id, false, p.completions, p.j
 FROM runs_sampler p JOIN runs_session s ON s.id = p.session_id;
 """
 
+# a submit that crossed the release of its session could be stored after it, and waited for ever
+FAIL_STRANDED = """
+UPDATE operations_operation o SET state = 'failed', error_category = 'user', finished_at = now(),
+    error = 'the session has ended before this was done'
+FROM operations_lane l JOIN runs_session s ON s.id = l.session_id
+WHERE o.target = l.target AND o.state IN ('queued', 'running') AND s.released_at IS NOT NULL;
+"""
+
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -157,4 +165,5 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.RunSQL(FILL, migrations.RunSQL.noop),
+        migrations.RunSQL(FAIL_STRANDED, migrations.RunSQL.noop),
     ]

@@ -32,7 +32,7 @@ async def list_run_checkpoints(call: Call, run_id: str) -> HttpResponse:
     paged = "limit" in call.request.GET or "offset" in call.request.GET
     limit, offset = queries.page(call) if paged else (checkpoints.MAX_OF_RUN, 0)
     found, total = await checkpoints.list_of_run(
-        caller=call.caller, run_id=run_id, segments=_segments(call), limit=limit, offset=offset
+        actor=call.actor, run_id=run_id, segments=_segments(call), limit=limit, offset=offset
     )
     shown: dict[str, Any] = {"checkpoints": [show_checkpoint(item) for item in found]}
     if paged or total > len(found):
@@ -44,7 +44,7 @@ async def list_checkpoints(call: Call) -> HttpResponse:
     """A page of the team's checkpoints, newest first."""
     limit, offset = queries.page(call)
     found, total = await checkpoints.list_of_team(
-        caller=call.caller, segments=_segments(call), limit=limit, offset=offset
+        actor=call.actor, segments=_segments(call), limit=limit, offset=offset
     )
     shown = [show_checkpoint(item) for item in found]
     return reply({"checkpoints": shown, "cursor": show_cursor(limit, offset, total)})
@@ -53,7 +53,7 @@ async def list_checkpoints(call: Call) -> HttpResponse:
 async def weights_info(call: Call) -> HttpResponse:
     """What a checkpoint holds, as far as a client needs it to make a run from it."""
     wanted = call.json(schemas.TinkerPath)
-    found = await checkpoints.find_readable(caller=call.caller, path=wanted.tinker_path)
+    found = await checkpoints.find_readable(actor=call.actor, path=wanted.tinker_path)
     return reply(
         {
             "base_model": found.base_model,
@@ -69,21 +69,21 @@ async def weights_info(call: Call) -> HttpResponse:
 
 async def delete(call: Call, run_id: str, segment: str, name: str) -> HttpResponse:
     """Delete a checkpoint and its files."""
-    await changes.delete(caller=call.caller, address=CheckpointPath(run_id, segment, name))
+    await changes.delete(actor=call.actor, address=CheckpointPath(run_id, segment, name))
     return reply({})
 
 
 async def publish(call: Call, run_id: str, segment: str, name: str) -> HttpResponse:
     """Let everybody read a checkpoint."""
     address = CheckpointPath(run_id, segment, name)
-    await changes.set_public(caller=call.caller, address=address, public=True)
+    await changes.set_public(actor=call.actor, address=address, public=True)
     return reply({})
 
 
 async def unpublish(call: Call, run_id: str, segment: str, name: str) -> HttpResponse:
     """Let only its own team read a checkpoint."""
     address = CheckpointPath(run_id, segment, name)
-    await changes.set_public(caller=call.caller, address=address, public=False)
+    await changes.set_public(actor=call.actor, address=address, public=False)
     return reply({})
 
 
@@ -91,7 +91,7 @@ async def set_ttl(call: Call, run_id: str, segment: str, name: str) -> HttpRespo
     """Say when a checkpoint expires, if ever."""
     wanted = call.json(schemas.CheckpointTtl)
     address = CheckpointPath(run_id, segment, name)
-    await changes.set_ttl(caller=call.caller, address=address, ttl_seconds=wanted.ttl_seconds)
+    await changes.set_ttl(actor=call.actor, address=address, ttl_seconds=wanted.ttl_seconds)
     return reply({})
 
 
@@ -103,7 +103,7 @@ async def copy(call: Call) -> HttpResponse:
     if len(key) > MAX_IDEMPOTENCY_KEY or "\0" in key:
         raise BadRequest(f"X-Idempotency-Key may have at most {MAX_IDEMPOTENCY_KEY} characters")
     path = await copies.copy_checkpoint(
-        caller=call.caller,
+        actor=call.actor,
         source_path=wanted.source_path,
         project_id=wanted.destination_project_id,
         ttl_seconds=wanted.ttl_seconds,
@@ -117,7 +117,7 @@ async def copy(call: Call) -> HttpResponse:
 async def external_weights_urls(call: Call, run_id: str, segment: str, name: str) -> HttpResponse:
     """An address for each file of a checkpoint that works without a key for a while."""
     found = await _readable(call, run_id, segment, name)
-    links = await downloads.link_files(caller=call.caller, found=found)
+    links = await downloads.link_files(actor=call.actor, found=found)
     urls = {file: url_of(call, signed, file) for file, signed in links.signed.items()}
     return reply({"urls": urls, "expires": links.expires})
 
@@ -125,14 +125,14 @@ async def external_weights_urls(call: Call, run_id: str, segment: str, name: str
 async def archive(call: Call, run_id: str, segment: str, name: str) -> HttpResponse:
     """An address that gives a checkpoint as one tar file; older clients download so."""
     found = await _readable(call, run_id, segment, name)
-    links = await downloads.link_archive(caller=call.caller, found=found)
+    links = await downloads.link_archive(actor=call.actor, found=found)
     ((file, signed),) = links.signed.items()
     return reply({"url": url_of(call, signed, file), "expires": links.expires})
 
 
 async def _readable(call: Call, run_id: str, segment: str, name: str) -> CheckpointInfo:
     path = str(CheckpointPath(run_id, segment, name))
-    return await checkpoints.find_readable(caller=call.caller, path=path)
+    return await checkpoints.find_readable(actor=call.actor, path=path)
 
 
 def _segments(call: Call) -> list[str]:

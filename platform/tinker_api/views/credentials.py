@@ -11,18 +11,18 @@ from tinker_api.endpoint import Call, reply
 async def exchange(call: Call) -> HttpResponse:
     """A short-lived token that stands for the key."""
     presented = call.request.headers["X-API-Key"]
-    return reply({"jwt": await keys.exchange(caller=call.caller, presented=presented)})
+    return reply({"jwt": await keys.exchange(actor=call.actor, presented=presented)})
 
 
 async def show_key(call: Call) -> HttpResponse:
     """What is known of the key. Keys belong to teams, hence no user's address."""
     return reply(
         {
-            "key_id": call.caller.key_id,
-            "name": await keys.key_name(caller=call.caller),
+            "key_id": call.actor.key_id,
+            "name": await keys.key_name(actor=call.actor),
             "note": "",
             "details": {
-                "org_details": {"name": call.caller.team_name},
+                "org_details": {"name": call.actor.team_name},
                 "user_details": {"email": ""},
             },
         }
@@ -31,5 +31,5 @@ async def show_key(call: Call) -> HttpResponse:
 
 async def revoke_key(call: Call) -> HttpResponse:
     """End the key, and with it the tokens it was exchanged for."""
-    await keys.revoke_own(caller=call.caller)
+    await keys.revoke_own(actor=call.actor)
     return reply({})

@@ -41,10 +41,10 @@ async def retrieve_future(call: Call) -> HttpResponse:
     wanted = call.json(schemas.RetrieveFuture)
     if wanted.request_id.endswith(UNLOADED):
         run_id = wanted.request_id.removesuffix(UNLOADED)
-        await runs.run_info(caller=call.caller, run_id=run_id)
+        await runs.run_info(actor=call.actor, run_id=run_id)
         return reply({"type": "unload_model", "model_id": run_id})
     outcome = await operations.wait_sized(
-        caller=call.caller,
+        actor=call.actor,
         request_id=wanted.request_id,
         timeout_s=HOLD_S if disk.trouble() is None else FULL_HOLD_S,
         at_most=LARGE_BYTES if wanted.allow_metadata_only else ANY_SIZE,
@@ -82,12 +82,12 @@ async def retrieve_futures(call: Call) -> HttpResponse:
         raise BadRequest(f"unknown type {target.type!r} of target; allowed: sampling_session")
     if wanted.retrieved_request_ids:
         await completions.forget(
-            caller=call.caller,
+            actor=call.actor,
             sampler_id=target.sampling_session_id,
             request_ids=wanted.retrieved_request_ids,
         )
     news = await completions.wait(
-        caller=call.caller,
+        actor=call.actor,
         sampler_id=target.sampling_session_id,
         clone=target.cloned_sampler_id or 0,
         after=wanted.prev_cursor or 0,
@@ -115,5 +115,5 @@ def _completion(item: Completion) -> dict[str, Any]:
 async def cancel_future(call: Call) -> HttpResponse:
     """Give up a sample; operations on runs go on, for those behind them count on them."""
     wanted = call.json(schemas.CancelFuture)
-    cancelled = await operations.cancel(caller=call.caller, request_id=wanted.request_id)
+    cancelled = await operations.cancel(actor=call.actor, request_id=wanted.request_id)
     return reply({"request_id": wanted.request_id, "cancelled": cancelled})

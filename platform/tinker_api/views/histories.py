@@ -18,14 +18,14 @@ async def list_sessions(call: Call) -> HttpResponse:
     """A page of the team's sessions, newest first; other teams' are never accessible."""
     limit, offset = queries.page(call)
     queries.accessible(call)
-    found = await sessions.list_sessions(caller=call.caller, limit=limit, offset=offset)
+    found = await sessions.list_sessions(actor=call.actor, limit=limit, offset=offset)
     return reply({"sessions": found})
 
 
 async def show_session(call: Call, session_id: str) -> HttpResponse:
     """What was made in a session."""
     queries.accessible(call)
-    found = await sessions.find_session(caller=call.caller, session_id=session_id)
+    found = await sessions.find_session(actor=call.actor, session_id=session_id)
     return reply(
         {
             "training_run_ids": found.run_ids,
@@ -40,7 +40,7 @@ async def assign_project(call: Call, session_id: str) -> HttpResponse:
     """Move a session to a project."""
     wanted = call.json(schemas.SessionProject)
     await sessions.assign_project(
-        caller=call.caller, session_id=session_id, project_id=wanted.project_id
+        actor=call.actor, session_id=session_id, project_id=wanted.project_id
     )
     return reply({})
 
@@ -51,7 +51,7 @@ async def search(call: Call) -> HttpResponse:
     found: list[SessionSummary] = []
     more = False
     if _owned_by(call, wanted.owner):
-        found, more = await sessions.search(caller=call.caller, wanted=_search(wanted))
+        found, more = await sessions.search(actor=call.actor, wanted=_search(wanted))
     shown: dict[str, Any] = {"sessions": [_show(item, call) for item in found]}
     if more:
         last = found[-1]
@@ -63,7 +63,7 @@ def _owned_by(call: Call, owner: schemas.SearchOwner | None) -> bool:
     """Whether the team is among the owners searched for: it owns all its sessions."""
     if owner is None or owner.type != "user":
         return True
-    return team_urn(call.caller.team_id) in (owner.owner_urns or [])
+    return team_urn(call.actor.team_id) in (owner.owner_urns or [])
 
 
 def _search(wanted: schemas.SearchSessions) -> Search:
@@ -93,7 +93,7 @@ def _show(item: SessionSummary, call: Call) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "session_id": item.id,
         "created_at": item.created_at,
-        "owner": team_urn(call.caller.team_id),
+        "owner": team_urn(call.actor.team_id),
         "project_id": item.project_id,
         "checkpoints_count": item.checkpoints_count,
         "checkpoint_storage_bytes": item.checkpoint_bytes,
@@ -121,5 +121,5 @@ def _status(item: SessionSummary) -> dict[str, Any] | None:
 
 async def trace_export(call: Call, session_id: str) -> HttpResponse:
     """Where to get a session's trace. It is written while it is downloaded: always ready."""
-    signed, name = await trace.link_trace(caller=call.caller, session_id=session_id)
+    signed, name = await trace.link_trace(actor=call.actor, session_id=session_id)
     return reply({"status": "ready", "url": url_of(call, signed, name)})

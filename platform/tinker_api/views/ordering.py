@@ -29,7 +29,7 @@ async def _say_place(call: Call | None, refusal: ApiError, *, is_pass: bool) -> 
     ids = ids_of_refused(call.body) if call is not None else None
     try:
         place = await order.place_of_refused(
-            caller=call.caller if call is not None else None,
+            actor=call.actor if call is not None else None,
             request=order.Numbered(ids.model_id, ids.seq_id, is_pass) if ids is not None else None,
             refusal=refusal,
         )
@@ -43,7 +43,7 @@ async def withdraw(call: Call, run_id: str) -> HttpResponse:
     """Give up numbers whose requests will not come, so that nobody waits for them."""
     wanted = call.json(schemas.Withdraw, nul_allowed=True)
     standing = await order.withdraw(
-        caller=call.caller,
+        actor=call.actor,
         run_id=run_id,
         first=wanted.first,
         last=wanted.last,

@@ -69,7 +69,7 @@ async def record_metrics(call: Call, run_id: str) -> HttpResponse:
         )
         for place, metric in enumerate(call.json(Metrics, nul_allowed=True).metrics)
     ]
-    kept = await recordings.record_metrics(caller=call.caller, run_id=run_id, values=values)
+    kept = await recordings.record_metrics(actor=call.actor, run_id=run_id, values=values)
     return reply(_told(kept))
 
 
@@ -91,7 +91,7 @@ async def list_metrics(call: Call, run_id: str) -> HttpResponse:
     limit = queries.number(call, "limit", 1000, 1, MAX_METRICS_PAGE)
     keys = call.request.GET.getlist("key")
     found = await recordings.list_metrics(
-        caller=call.caller, run_id=run_id, keys=keys, after=after, limit=limit
+        actor=call.actor, run_id=run_id, keys=keys, after=after, limit=limit
     )
     shown = [
         {
@@ -129,7 +129,7 @@ async def record_rollouts(call: Call, run_id: str) -> HttpResponse:
                 data=data,
             )
         )
-    kept = await recordings.record_rollouts(caller=call.caller, run_id=run_id, values=values)
+    kept = await recordings.record_rollouts(actor=call.actor, run_id=run_id, values=values)
     return reply(_told(kept))
 
 
@@ -138,7 +138,7 @@ async def list_rollouts(call: Call, run_id: str) -> HttpResponse:
     limit, offset = queries.page(call)
     step = queries.number(call, "step", -1, 0, 2**63 - 1)
     found, total = await recordings.list_rollouts(
-        caller=call.caller,
+        actor=call.actor,
         run_id=run_id,
         step=None if step < 0 else step,
         limit=limit,

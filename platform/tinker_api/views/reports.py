@@ -31,7 +31,7 @@ async def audit_log(call: Call) -> HttpResponse:
     """What happened to the team's things on one day."""
     group = queries.choice(call, "event_type", ("all", *audit.GROUPS), "all")
     found = await audit.list_day(
-        team_id=call.caller.team_id,
+        team_id=call.actor.team_id,
         day=queries.day(call, "day"),
         group=None if group == "all" else group,
     )
@@ -42,7 +42,12 @@ def _entry(item: Recorded) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "timestamp": item.created_at,
         "event": item.event.replace(".", "_"),
-        "event_details": {**item.details, "target": item.target, "key_id": item.key_id},
+        "event_details": {
+            **item.details,
+            "target": item.target,
+            "key_id": item.key_id,
+            "user_id": item.user_id,
+        },
     }
     if item.target.startswith(_CHECKPOINT_SCHEME):
         run_id = item.target.removeprefix(_CHECKPOINT_SCHEME).partition("/")[0]
@@ -59,8 +64,8 @@ async def usage_events(call: Call) -> HttpResponse:
         raise BadRequest("starting_on lies in the future")
     if not HOUR <= end - start <= LONGEST_WINDOW:
         raise BadRequest("ending_before must be from 1 hour to 14 days after starting_on")
-    found = await usage.hourly(team_id=call.caller.team_id, start=start, end=end)
-    stored = await storage.hourly(team_id=call.caller.team_id, start=start, end=end)
+    found = await usage.hourly(team_id=call.actor.team_id, start=start, end=end)
+    stored = await storage.hourly(team_id=call.actor.team_id, start=start, end=end)
     sessions = {item.session_id: {"user_metadata": item.user_metadata or None} for item in found}
     events = [*(_used(item, call) for item in found), *(_stored(item, call) for item in stored)]
     events.sort(key=itemgetter("bucket_start"))
@@ -72,8 +77,8 @@ def _event(item: Bucket | StoredHour, call: Call) -> dict[str, Any]:
         "bucket_start": item.start,
         "bucket_end": item.start + HOUR,
         "base_model": item.base_model,
-        "user_id": team_urn(call.caller.team_id),
-        "user_name": call.caller.team_name,
+        "user_id": team_urn(call.actor.team_id),
+        "user_name": call.actor.team_name,
         "session_id": None,
         "project_id": item.project_id,
         "estimated_cost_usd": None,
@@ -111,12 +116,12 @@ def _event_info(item: Bucket) -> dict[str, Any]:
 
 async def checkpoint_storage(call: Call) -> HttpResponse:
     """How much the team's checkpoints take now, by project."""
-    found = await storage.now(team_id=call.caller.team_id, project_id=queries.project(call))
+    found = await storage.now(team_id=call.actor.team_id, project_id=queries.project(call))
     data = [
         {
             "project_id": item.project_id,
-            "org_user_urn": team_urn(call.caller.team_id),
-            "user_name": call.caller.team_name,
+            "org_user_urn": team_urn(call.actor.team_id),
+            "user_name": call.actor.team_name,
             "checkpoint_count": item.checkpoint_count,
             "size_bytes": item.size_bytes,
             "size_gigabytes": item.size_bytes / BYTES_PER_GIGABYTE,

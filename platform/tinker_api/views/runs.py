@@ -17,7 +17,7 @@ async def list_runs(call: Call) -> HttpResponse:
     """A page of training runs, newest first."""
     limit, offset = queries.page(call)
     found, total = await listings.list_runs(
-        caller=call.caller,
+        actor=call.actor,
         limit=limit,
         offset=offset,
         accessible=queries.accessible(call),
@@ -30,7 +30,7 @@ async def list_runs(call: Call) -> HttpResponse:
 async def show_run(call: Call, run_id: str) -> HttpResponse:
     """One training run with its newest checkpoints."""
     run = await listings.find_run(
-        caller=call.caller, run_id=run_id, accessible=queries.accessible(call)
+        actor=call.actor, run_id=run_id, accessible=queries.accessible(call)
     )
     return reply(_show(run))
 

@@ -23,7 +23,7 @@ async def create_sampling_session(call: Call) -> HttpResponse:
     if wanted.model_path is None and wanted.base_model is None:
         raise BadRequest("model_path or base_model is needed, both are missing")
     sampler_id = await runs.create_sampler(
-        caller=call.caller,
+        actor=call.actor,
         session_id=wanted.session_id,
         number=wanted.sampling_session_seq_id,
         model_path=wanted.model_path,
@@ -34,7 +34,7 @@ async def create_sampling_session(call: Call) -> HttpResponse:
 
 async def sampler(call: Call, sampler_id: str) -> HttpResponse:
     """What a sampler samples from."""
-    info = await runs.sampler_info(caller=call.caller, sampler_id=sampler_id)
+    info = await runs.sampler_info(actor=call.actor, sampler_id=sampler_id)
     found = {"sampler_id": sampler_id, "base_model": info.base_model}
     if info.model_path is not None:
         found["model_path"] = info.model_path
@@ -45,9 +45,9 @@ async def asample(call: Call) -> HttpResponse:
     """Queue a sample; each sequence is named, so that training data can say where it came from."""
     # the rest goes into the log as bytes: there a NUL harms nobody
     ids = call.json(bodies.SampleIds, nul_allowed=True)
-    await pressure.admit_sample(caller=call.caller)
+    await pressure.admit_sample(actor=call.actor)
     submitted = await operations.submit_to_sampler(
-        caller=call.caller, sampler_id=ids.sampling_session_id, seq=ids.seq_id, body=call.body
+        actor=call.actor, sampler_id=ids.sampling_session_id, seq=ids.seq_id, body=call.body
     )
     request_id = submitted.request_id
     names = [f"{request_id}:{index}" for index in range(_count(ids.num_samples))]
@@ -57,7 +57,7 @@ async def asample(call: Call) -> HttpResponse:
 async def join_sampling_session(call: Call) -> HttpResponse:
     """A number of its own for a client that shares a sampler with others."""
     wanted = call.json(schemas.SamplingSessionId)
-    number = await completions.join(caller=call.caller, sampler_id=wanted.sampling_session_id)
+    number = await completions.join(actor=call.actor, sampler_id=wanted.sampling_session_id)
     return reply({"client_counter": number})
 
 

@@ -69,7 +69,7 @@ async def create_session(call: Call) -> HttpResponse:
     """Open a session for one client process."""
     wanted = call.json(schemas.CreateSession)
     session_id = await runs.create_session(
-        caller=call.caller,
+        actor=call.actor,
         tags=wanted.tags or [],
         user_metadata=wanted.user_metadata or {},
         sdk_version=wanted.sdk_version or "",
@@ -82,7 +82,7 @@ async def create_session(call: Call) -> HttpResponse:
 async def session_heartbeat(call: Call) -> HttpResponse:
     """Keep a session alive; 410 once it has ended, which stops the client's heartbeats."""
     wanted = call.json(schemas.SessionHeartbeat)
-    await runs.heartbeat(caller=call.caller, session_id=wanted.session_id)
+    await runs.heartbeat(actor=call.actor, session_id=wanted.session_id)
     return reply({"type": "session_heartbeat"})
 
 
@@ -91,7 +91,7 @@ async def finish_session(call: Call, session_id: str) -> HttpResponse:
     wanted = call.json(schemas.FinishSession)
     reason = wanted.reason.type if wanted.reason else "success"
     await runs.finish_session(
-        caller=call.caller, session_id=session_id, reason=reason, detail=wanted.detail
+        actor=call.actor, session_id=session_id, reason=reason, detail=wanted.detail
     )
     return reply({})
 

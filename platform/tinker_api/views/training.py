@@ -34,7 +34,7 @@ async def create_model(call: Call) -> HttpResponse:
         raise BadRequest("lora_config is missing: training is by LoRA only")
     _check_optimizer(wanted.optimizer_config)
     submitted = await runs.create_run(
-        caller=call.caller,
+        actor=call.actor,
         body=call.body,
         request=CreateRunRequest(
             session_id=wanted.session_id,
@@ -59,7 +59,7 @@ def _check_optimizer(config: bodies.OptimizerConfig | None) -> None:
 async def get_info(call: Call) -> HttpResponse:
     """What a training run is: its base model and its adapter."""
     wanted = call.json(schemas.ModelId)
-    info = await runs.run_info(caller=call.caller, run_id=wanted.model_id)
+    info = await runs.run_info(actor=call.actor, run_id=wanted.model_id)
     return reply(
         {
             "type": "get_info",
@@ -83,7 +83,7 @@ async def forward_backward(call: Call) -> HttpResponse:
     ids = _pass_ids(call, content_type)
     return future(
         await operations.submit_to_run(
-            caller=call.caller,
+            actor=call.actor,
             run_id=ids.model_id,
             seq=ids.seq_id,
             kind=Operation.Kind.FORWARD_BACKWARD,
@@ -118,7 +118,7 @@ async def forward(call: Call) -> HttpResponse:
 async def unload_model(call: Call) -> HttpResponse:
     """Answer old clients that are through with a run: idle ones give up their memory anyway."""
     wanted = call.json(schemas.ModelId)
-    await runs.run_info(caller=call.caller, run_id=wanted.model_id)
+    await runs.run_info(actor=call.actor, run_id=wanted.model_id)
     return reply({"request_id": wanted.model_id + UNLOADED, "model_id": wanted.model_id})
 
 
@@ -138,7 +138,7 @@ def operation_on_run(kind: Operation.Kind) -> Handler:
         ids = call.json(bodies.RunIds, nul_allowed=True)
         return future(
             await operations.submit_to_run(
-                caller=call.caller, run_id=ids.model_id, seq=ids.seq_id, kind=kind, body=call.body
+                actor=call.actor, run_id=ids.model_id, seq=ids.seq_id, kind=kind, body=call.body
             )
         )
 
@@ -170,7 +170,7 @@ async def load_weights(call: Call) -> HttpResponse:
     _check_optimizer(wanted.optimizer_config)
     body = await grants.without_key(call.json(dict[str, Any])) if borrows else call.body
     submitted = await runs.create_run_from_checkpoint(
-        caller=call.caller,
+        actor=call.actor,
         body=body,
         session_id=wanted.session_id,
         number=wanted.model_seq_id,
@@ -192,7 +192,7 @@ async def _load_borrowed(call: Call) -> HttpResponse:
         kind, refusal = Operation.Kind.REFUSED, error.detail
     return future(
         await operations.submit_to_run(
-            caller=call.caller,
+            actor=call.actor,
             run_id=ids.model_id,
             seq=ids.seq_id,
             kind=kind,

@@ -97,7 +97,7 @@ def test_drains_follow_each_other_without_a_broker(
 
     async def submit(seq: int) -> None:
         await services.submit_to_run(
-            caller=log.caller(team),
+            actor=log.actor(team),
             run_id=run.id,
             seq=seq,
             kind=Operation.Kind.OPTIM_STEP,

@@ -11,6 +11,7 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from accounts import keys, services
+from accounts.actors import Actor, Forbidden
 from accounts.models import ApiKey, Team
 from core import database
 from core.errors import Unauthorized
@@ -31,7 +32,7 @@ def _nothing_remembered() -> Iterator[None]:
     keys.forget()
 
 
-async def caller_of(text: str) -> keys.Caller:
+async def actor_of(text: str) -> Actor:
     """Authenticate on a pool that ends with the test's event loop."""
     try:
         return await keys.authenticate(text)
@@ -53,11 +54,11 @@ def test_a_key_is_kept_as_its_hash_alone(team: Team) -> None:
 
 async def test_a_key_names_its_team(team: Team) -> None:
     new = await sync_to_async(services.create_api_key)(team=team, name="ci", scopes=["sample"])
-    caller = await caller_of(new.text)
-    assert caller == keys.Caller(team.id, new.key.id, "Smiths", frozenset({"sample"}))
-    caller.require("sample")
-    with pytest.raises(keys.Forbidden, match="may not train; its scopes are: sample"):
-        caller.require("train")
+    actor = await actor_of(new.text)
+    assert actor == Actor(team.id, "Smiths", frozenset({"sample"}), key_id=new.key.id)
+    actor.require("sample")
+    with pytest.raises(Forbidden, match="may not train; its scopes are: sample"):
+        actor.require("train")
     await new.key.arefresh_from_db()
     assert new.key.last_used_at is not None
 
@@ -67,16 +68,16 @@ async def test_a_key_names_its_team(team: Team) -> None:
 )
 async def test_what_is_no_key_is_refused(text: str) -> None:
     with pytest.raises(Unauthorized):
-        await caller_of(text)
+        await actor_of(text)
 
 
 async def test_a_revoked_key_stops(team: Team) -> None:
     new = await sync_to_async(services.create_api_key)(team=team, name="ci")
-    await caller_of(new.text)
+    await actor_of(new.text)
     await sync_to_async(services.revoke_api_key)(key=new.key)
     keys.forget()
     with pytest.raises(Unauthorized):
-        await caller_of(new.text)
+        await actor_of(new.text)
     revoked_at = new.key.revoked_at
     await sync_to_async(services.revoke_api_key)(key=new.key)
     assert new.key.revoked_at == revoked_at
@@ -88,19 +89,19 @@ async def test_a_revoked_key_is_remembered_for_seconds_only(
     new = await sync_to_async(services.create_api_key)(team=team, name="ci")
     now = 1000.0
     monkeypatch.setattr(keys.time, "monotonic", lambda: now)
-    await caller_of(new.text)
+    await actor_of(new.text)
     await sync_to_async(services.revoke_api_key)(key=new.key)
-    await caller_of(new.text)
+    await actor_of(new.text)
     now += keys.REMEMBER_S
     with pytest.raises(Unauthorized):
-        await caller_of(new.text)
+        await actor_of(new.text)
 
 
 async def test_an_expired_key_stops(team: Team) -> None:
     soon = timezone.now() - timedelta(seconds=1)
     new = await sync_to_async(services.create_api_key)(team=team, name="ci", expires_at=soon)
     with pytest.raises(Unauthorized):
-        await caller_of(new.text)
+        await actor_of(new.text)
     assert new.key.state == "expired"
 
 

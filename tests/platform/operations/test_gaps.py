@@ -42,15 +42,15 @@ def found(log: Log) -> list[gaps.Gap]:
 
 
 async def submit(log: Log, run: TrainingRun, seq: int) -> services.Submitted:
-    caller = log.caller(await sync_to_async(lambda: run.team)())
+    actor = log.actor(await sync_to_async(lambda: run.team)())
     return await services.submit_to_run(
-        caller=caller, run_id=run.id, seq=seq, kind="optim_step", body=b"{}"
+        actor=actor, run_id=run.id, seq=seq, kind="optim_step", body=b"{}"
     )
 
 
 async def outcome(log: Log, run: TrainingRun, seq: int) -> services.Outcome:
-    caller = log.caller(await sync_to_async(lambda: run.team)())
-    return await services.wait_result(caller=caller, request_id=f"{run.id}:{seq}", timeout_s=0.05)
+    actor = log.actor(await sync_to_async(lambda: run.team)())
+    return await services.wait_result(actor=actor, request_id=f"{run.id}:{seq}", timeout_s=0.05)
 
 
 async def test_who_waits_hears_which_request_is_missing_and_since_when(
@@ -126,14 +126,14 @@ async def test_a_late_arrival_is_refused_by_name_and_holds_its_place(
     for _ in range(2):
         with pytest.raises(TooLate, match=r"request 2 of training run .* comes too late") as caught:
             await submit(log, run, 2)
-    caller = log.caller(await make(lambda: run.team)())
+    actor = log.actor(await make(lambda: run.team)())
     request = order.Numbered(run.id, 2)
-    place = await order.place_of_refused(caller=caller, request=request, refusal=caught.value)
+    place = await order.place_of_refused(actor=actor, request=request, refusal=caught.value)
     assert place == order.Place.HELD
     # what waited and is sent again is the same request, which fails
     assert (await submit(log, run, 3)).request_id == f"{run.id}:3"
     standing = await order.withdraw(
-        caller=caller, run_id=run.id, first=2, last=4, words="it gives up"
+        actor=actor, run_id=run.id, first=2, last=4, words="it gives up"
     )
     assert standing == []
     assert await Operation.objects.filter(target=run.id, kind="missing").acount() == 2

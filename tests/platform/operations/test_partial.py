@@ -59,12 +59,12 @@ def test_announcements_fit_and_say_everything() -> None:
 
 
 async def test_a_follower_hears_tokens_then_the_outcome(log: Log, sampler: Sampler) -> None:
-    caller, request_id = log.caller(sampler.team), f"{sampler.id}:1"
+    actor, request_id = log.actor(sampler.team), f"{sampler.id}:1"
     worker_id = await sync_to_async(log.worker)()
     (claimed,) = await sync_to_async(log.claim)(worker_id)
     with hub.current().queue(TOKENS, request_id) as queue:
         await hub.current().listening()
-        following = partial.follow(queue, caller=caller, request_id=request_id)
+        following = partial.follow(queue, actor=actor, request_id=request_id)
         piece = Progress(0, 0, [1, 2], [-0.5, -1.0])
         partial.announce(log.conn, partial.payloads(request_id, [piece]))
         partial.announce(log.conn, partial.payloads("somebody:else:1", [piece]))
@@ -83,8 +83,8 @@ async def test_a_follower_hears_of_silence(
     monkeypatch.setattr(partial, "SILENCE_S", 0.05)
     request_id = f"{sampler.id}:1"
     with hub.current().queue(TOKENS, request_id) as queue:
-        caller = log.caller(sampler.team)
-        following = partial.follow(queue, caller=caller, request_id=request_id)
+        actor = log.actor(sampler.team)
+        following = partial.follow(queue, actor=actor, request_id=request_id)
         silence = await anext(following)
         assert isinstance(silence, Pending)
         assert silence.queue_state == "paused_capacity"
@@ -92,28 +92,28 @@ async def test_a_follower_hears_of_silence(
 
 
 async def test_a_waiting_sample_is_given_up(log: Log, sampler: Sampler) -> None:
-    caller, request_id = log.caller(sampler.team), f"{sampler.id}:1"
+    actor, request_id = log.actor(sampler.team), f"{sampler.id}:1"
     waiting = asyncio.create_task(
-        services.wait_result(caller=caller, request_id=request_id, timeout_s=20)
+        services.wait_result(actor=actor, request_id=request_id, timeout_s=20)
     )
     await never_async(
         waiting.done,
         for_s=0.05,
-        but_after=lambda: services.cancel(caller=caller, request_id=request_id),
+        but_after=lambda: services.cancel(actor=actor, request_id=request_id),
     )
     assert await asyncio.wait_for(waiting, 3) == Failed(services.CANCELLED_MESSAGE, "user")
-    assert await services.cancel(caller=caller, request_id=request_id) is False
+    assert await services.cancel(actor=actor, request_id=request_id) is False
     worker_id = await sync_to_async(log.worker)()
     assert await sync_to_async(log.claim)(worker_id) == []
     assert not await Payload.objects.aexists()
 
 
 async def test_what_was_claimed_is_given_up_and_stays_so(log: Log, sampler: Sampler) -> None:
-    caller, request_id = log.caller(sampler.team), f"{sampler.id}:1"
+    actor, request_id = log.actor(sampler.team), f"{sampler.id}:1"
     log.conn.execute(f"LISTEN {CANCEL_CHANNEL}")
     worker_id = await sync_to_async(log.worker)()
     (claimed,) = await sync_to_async(log.claim)(worker_id)
-    assert await services.cancel(caller=caller, request_id=request_id)
+    assert await services.cancel(actor=actor, request_id=request_id)
     (notice,) = log.conn.notifies(timeout=5, stop_after=1)
     assert notice.payload == request_id
     outcome = finish.Outcome(claimed.id, request_id, content_type="x", body=b"late")
@@ -122,20 +122,20 @@ async def test_what_was_claimed_is_given_up_and_stays_so(log: Log, sampler: Samp
 
 
 async def test_only_ones_own_samples_are_given_up(log: Log, sampler: Sampler) -> None:
-    stranger = log.caller(await sync_to_async(log.team)("b"))
-    for caller, request_id in (
+    stranger = log.actor(await sync_to_async(log.team)("b"))
+    for actor, request_id in (
         (stranger, f"{sampler.id}:1"),
-        (log.caller(sampler.team), f"{sampler.id}:2"),
-        (log.caller(sampler.team), "nonsense"),
+        (log.actor(sampler.team), f"{sampler.id}:2"),
+        (log.actor(sampler.team), "nonsense"),
     ):
         with pytest.raises(NotFound):
-            await services.cancel(caller=caller, request_id=request_id)
+            await services.cancel(actor=actor, request_id=request_id)
     assert (await Operation.objects.aget()).state == "queued"
 
 
 async def test_work_on_a_run_is_never_given_up(log: Log) -> None:
     run = await sync_to_async(lambda: log.run(log.team("a")))()
     await sync_to_async(log.append)(run, 0)
-    caller = log.caller(run.team)
-    assert await services.cancel(caller=caller, request_id=f"{run.id}:0") is False
+    actor = log.actor(run.team)
+    assert await services.cancel(actor=actor, request_id=f"{run.id}:0") is False
     assert (await Operation.objects.aget()).state == "queued"

@@ -107,7 +107,7 @@ async def test_whatever_races_with_a_release_is_refused_or_failed(
     team = await make(log.team)("a")
     for _ in range(5):
         run = await make(log.run)(team)
-        caller = log.caller(team)
+        actor = log.actor(team)
         over = threading.Event()
 
         def finish_and_release(session: Session = run.session, over: Any = over) -> None:
@@ -117,11 +117,11 @@ async def test_whatever_races_with_a_release_is_refused_or_failed(
             over.set()
 
         async def submit(
-            seq: int, caller: Any = caller, run: TrainingRun = run
+            seq: int, actor: Any = actor, run: TrainingRun = run
         ) -> services.Submitted | BadRequest:
             try:
                 return await services.submit_to_run(
-                    caller=caller, run_id=run.id, seq=seq, kind="optim_step", body=SLOW
+                    actor=actor, run_id=run.id, seq=seq, kind="optim_step", body=SLOW
                 )
             except BadRequest as error:
                 return error

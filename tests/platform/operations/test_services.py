@@ -29,7 +29,7 @@ async def loop_resources():
 
 async def submit(log: Log, run, seq: int, body: bytes = b"{}", team=None):
     return await services.submit_to_run(
-        caller=log.caller(team or run.team), run_id=run.id, seq=seq, kind="optim_step", body=body
+        actor=log.actor(team or run.team), run_id=run.id, seq=seq, kind="optim_step", body=body
     )
 
 
@@ -50,9 +50,7 @@ async def test_another_teams_run_does_not_exist(log: Log, loop_resources: None) 
         await submit(log, run, 1, team=stranger)
     await submit(log, run, 1)
     with pytest.raises(NotFound):
-        await services.wait_result(
-            caller=log.caller(stranger), request_id=f"{run.id}:1", timeout_s=0
-        )
+        await services.wait_result(actor=log.actor(stranger), request_id=f"{run.id}:1", timeout_s=0)
     assert await Operation.objects.acount() == 1
 
 
@@ -75,17 +73,13 @@ async def test_work_for_an_ended_session_is_refused(log: Log, loop_resources: No
 async def test_a_waiter_is_told_why_it_waits(log: Log, loop_resources: None) -> None:
     run = await sync_to_async(log.run)(await sync_to_async(log.team)("a"))
     submitted = await submit(log, run, 0 + 1)
-    caller = log.caller(run.team)
-    outcome = await services.wait_result(
-        caller=caller, request_id=submitted.request_id, timeout_s=0
-    )
+    actor = log.actor(run.team)
+    outcome = await services.wait_result(actor=actor, request_id=submitted.request_id, timeout_s=0)
     assert isinstance(outcome, Pending)
     assert outcome.queue_state == "paused_capacity"
     assert "default" in outcome.reason
     log.worker()
-    outcome = await services.wait_result(
-        caller=caller, request_id=submitted.request_id, timeout_s=0
-    )
+    outcome = await services.wait_result(actor=actor, request_id=submitted.request_id, timeout_s=0)
     assert outcome == Pending("active", "")
 
 
@@ -98,9 +92,9 @@ async def test_a_waiter_is_woken_by_the_finish(
     worker = log.worker()
     claimed = log.claim(worker)
     request_id = f"{run.id}:1"
-    caller = log.caller(run.team)
+    actor = log.actor(run.team)
     waiting = asyncio.create_task(
-        services.wait_result(caller=caller, request_id=request_id, timeout_s=20)
+        services.wait_result(actor=actor, request_id=request_id, timeout_s=20)
     )
     outcome = Outcome(claimed[1].id, request_id)
     if failed:
@@ -122,7 +116,7 @@ async def test_a_waiter_is_woken_by_the_finish(
         else Finished("application/x-protobuf", b"\x01\x02", "optim_step")
     )
     assert found == expected
-    assert await services.wait_result(caller=caller, request_id=request_id, timeout_s=0) == expected
+    assert await services.wait_result(actor=actor, request_id=request_id, timeout_s=0) == expected
 
 
 async def test_a_thousand_results_are_announced_whole(log: Log, loop_resources: None) -> None:

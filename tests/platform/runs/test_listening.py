@@ -100,14 +100,12 @@ async def test_several_web_processes_do_not_make_time_pass_faster(log: Log, web:
 
 async def test_a_heartbeat_is_heard_at_the_time_of_the_clock(log: Log, web: None) -> None:
     team = await asyncio.to_thread(log.team, "a")
-    caller = log.caller(team)
+    actor = log.actor(team)
     await listening.renew()
     await listen(log, LONG_S)
-    session_id = await runs.create_session(
-        caller=caller, tags=[], user_metadata={}, sdk_version="1"
-    )
+    session_id = await runs.create_session(actor=actor, tags=[], user_metadata={}, sdk_version="1")
     await listen(log, lifecycle.EXPIRES_AFTER_S - 60)
-    await runs.heartbeat(caller=caller, session_id=session_id)
+    await runs.heartbeat(actor=actor, session_id=session_id)
     await listen(log, lifecycle.EXPIRES_AFTER_S - 60)
     await expire(log)
     assert (await Session.objects.aget()).ended_at is None

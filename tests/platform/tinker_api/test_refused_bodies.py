@@ -95,8 +95,8 @@ async def test_a_refused_body_is_freed_without_a_collection(
     before, _ = tracemalloc.get_traced_memory()
     for _ in range(2):
         assert await post(app, path, key, make(), **headers) == status
-    after, _ = tracemalloc.get_traced_memory()
-    assert after - before < MAY_STAY_BYTES
+    # a task or thread may end a moment after the answer; without collections no cycle would
+    await eventually_async(lambda: tracemalloc.get_traced_memory()[0] - before < MAY_STAY_BYTES)
 
 
 @pytest.fixture
