@@ -71,5 +71,5 @@ WORDS = {
     "user_metadata": "Names with texts that belong to whoever made it; other values become texts.",
     "user_name": "The team's name.",
     "value": "The number; `nan`, `inf` and `-inf` come as texts.",
-    "weights_access_token": "A key that may read the checkpoint, if the caller's own may not.",
+    "weights_access_token": "A key that may read the checkpoint, if the actor's own may not.",
 }
