@@ -32,7 +32,8 @@ _NUL_STATES = {"22021", "22P05"}  # character_not_in_repertoire, untranslatable_
 # set on a request whose body was not read because of its size: the refusal
 TOO_LARGE_ATTRIBUTE = "tinsmith_too_large"
 
-Handler = Callable[..., Awaitable[HttpResponse]]
+# a Struct that a handler gives is answered as JSON
+Handler = Callable[..., Awaitable[HttpResponse | msgspec.Struct]]
 View = Callable[..., Coroutine[Any, Any, HttpResponse]]
 Refuse = Callable[[ApiError], HttpResponse]
 C = TypeVar("C")
@@ -112,7 +113,8 @@ def make_view(
         refusal = getattr(request, TOO_LARGE_ATTRIBUTE, None)
         if refusal is not None:
             raise TooLarge(refusal)
-        return await served[request.method or ""](call, **parts)
+        answer = await served[request.method or ""](call, **parts)
+        return answer if isinstance(answer, HttpResponse) else reply(answer)
 
     async def view(request: HttpRequest, **parts: str) -> HttpResponse:
         call: C | None = None

@@ -177,7 +177,7 @@ class SaveExternalBody(OperationBody, kw_only=True):
     ] = None
 
 
-class TensorData(msgspec.Struct, forbid_unknown_fields=True):
+class TensorData(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """A tensor in its JSON form."""
 
     data: Annotated[

@@ -10,7 +10,7 @@ import asyncio
 import time
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from core import database, doorbell, hub
 from core.errors import BadRequest, NotFound, SessionEnded
@@ -37,11 +37,15 @@ class Submitted:
     run_id: str | None = None
 
 
+QueueState = Literal["active", "paused_capacity", "paused_rate_limit"]
+Category = Literal["user", "server", "unknown"]
+
+
 @dataclass(frozen=True, slots=True)
 class Pending:
     """Not finished; `queue_state` is the wire's word for why."""
 
-    queue_state: str
+    queue_state: QueueState
     reason: str
 
 
@@ -66,7 +70,7 @@ class Failed:
     """The operation failed; category `user` or `server`."""
 
     message: str
-    category: str
+    category: Category
 
 
 Outcome = Pending | Finished | Failed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
@@ -23,7 +24,8 @@ SILENT_AFTER_S = 120
 
 CLIENT_REASONS = (Session.Reason.SUCCESS, Session.Reason.ERRORED, Session.Reason.INTERRUPTED)
 # the wire's words for how a session stands, with the reasons of ours that they cover
-STATUSES: dict[str, tuple[str, ...]] = {
+Status = Literal["active", "cancelled", "client_finished", "failed"]
+STATUSES: dict[Status, tuple[str, ...]] = {
     "active": (),
     "cancelled": (Session.Reason.CANCELLED, Session.Reason.EXPIRED),
     "client_finished": CLIENT_REASONS,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.openapi import Api
-from tinker_api.description import answers
+from tinker_api import shapes
 from tinker_api.description.routes import PARTS, ROUTES
 from tinker_api.urls import urlpatterns
 from tinker_api.words import WORDS
@@ -36,5 +36,5 @@ API = Api(
             "description": "an API key, `tml-…`, or a token from `auth/token`.",
         }
     },
-    refusal=answers.Refusal,
+    refusal=shapes.Refusal,
 )

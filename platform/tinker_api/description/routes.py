@@ -12,9 +12,21 @@ from core.ids import DEFAULT_PROJECT
 from core.openapi import Given, Raw, Route
 from operations import bodies, order, results
 from operations.order import Place
-from tinker_api import queries, schemas
-from tinker_api.description import answers, listings
-from tinker_api.views import checkpoints, recordings
+from tinker_api import json_results, queries, schemas, shapes
+from tinker_api.views import (
+    checkpoints,
+    credentials,
+    futures,
+    histories,
+    models,
+    ordering,
+    recordings,
+    reports,
+    runs,
+    sampling,
+    sessions,
+    training,
+)
 
 PROTOBUF = "application/x-protobuf"
 BINARY = {"type": "string", "format": "binary"}
@@ -62,7 +74,7 @@ def _operation(body: Any, more: str, summary: str) -> Route:
     """An operation that a worker does."""
     return Route(
         takes=body,
-        gives=answers.Future,
+        gives=training.Future,
         summary=summary,
         more=f"{more} {_FAST} Whatever is wrong with the body, but for its ids, fails the "
         f"operation with category `user` and leaves the run as it was. {_PLACE}",
@@ -71,54 +83,54 @@ def _operation(body: Any, more: str, summary: str) -> Route:
 
 
 START: dict[str, Route] = {
-    "GET healthz": Route(gives=answers.Health),
-    "POST client/config": Route(takes=schemas.SdkVersion, gives=answers.ClientConfig),
-    "POST client/dynamic_config": Route(takes=schemas.SdkVersion, gives=answers.DynamicConfig),
-    "GET get_server_capabilities": Route(gives=answers.Capabilities),
-    "POST create_session": Route(takes=schemas.CreateSession, gives=answers.SessionCreated),
+    "GET healthz": Route(gives=sessions.Health),
+    "POST client/config": Route(takes=schemas.SdkVersion, gives=sessions.ClientConfig),
+    "POST client/dynamic_config": Route(takes=schemas.SdkVersion, gives=sessions.DynamicConfig),
+    "GET get_server_capabilities": Route(gives=sessions.Capabilities),
+    "POST create_session": Route(takes=schemas.CreateSession, gives=sessions.SessionCreated),
     "POST session_heartbeat": Route(
         takes=schemas.SessionHeartbeat,
-        gives=answers.HeartbeatTaken,
+        gives=sessions.HeartbeatTaken,
         more="A session that is not heard of for ten minutes expires.",
         also={410: ((), _ENDED)},
     ),
-    "POST sessions/{session_id}/finish": Route(takes=schemas.FinishSession, gives=answers.Nothing),
-    "POST telemetry": Route(gives=answers.TelemetryTaken),
-    "POST auth/token": Route(gives=answers.Token),
-    "GET auth/apikey/me": Route(gives=answers.Key),
-    "DELETE auth/apikey/me": Route(gives=answers.Nothing),
+    "POST sessions/{session_id}/finish": Route(takes=schemas.FinishSession, gives=shapes.Nothing),
+    "POST telemetry": Route(gives=sessions.TelemetryTaken),
+    "POST auth/token": Route(gives=credentials.Token),
+    "GET auth/apikey/me": Route(gives=credentials.Key),
+    "DELETE auth/apikey/me": Route(gives=shapes.Nothing),
 }
 
 TRAINING: dict[str, Route] = {
     "POST create_model": Route(
         takes=bodies.CreateModel,
-        gives=answers.Future,
+        gives=training.Future,
         more=_FAST,
         also={410: ((), _ENDED)},
     ),
-    "POST get_info": Route(takes=schemas.ModelId, gives=answers.RunInfo),
+    "POST get_info": Route(takes=schemas.ModelId, gives=training.RunInfo),
     "POST forward_backward": Route(
         takes=(
             Raw(PROTOBUF, "A `ForwardBackwardRequest`.", BINARY),
             bodies.OldPassBody,
         ),
-        gives=answers.Future,
+        gives=training.Future,
         more="The gradient adds up until the next `optim_step`; with `forward_only` there is "
         f"none. {_FAST} {_PLACE} Parts of a batch that wait behind a refused one are refused too.",
         also={413: ((), _FULL), 415: ((), "The body is in a form that this route does not read.")},
     ),
     "POST forward": Route(
         takes=bodies.OldPassBody,
-        gives=answers.Future,
+        gives=training.Future,
         more=f"Newer clients ask `forward_backward` with `forward_only`. {_FAST} {_PLACE}",
         also={413: ((), _FULL), 415: ((), "The body is not JSON.")},
     ),
     "POST create_custom_loss": Route(
         takes=Raw("application/json", "A loss as an uploaded graph."),
-        gives=answers.Future,
+        gives=training.Future,
         more="Not offered: every request is answered 400, with what to use instead.",
     ),
-    "POST unload_model": Route(takes=schemas.ModelId, gives=answers.Future),
+    "POST unload_model": Route(takes=schemas.ModelId, gives=training.Future),
     "POST optim_step": _operation(
         bodies.OptimStepBody, "Uses up the gradient.", "Step the optimizer"
     ),
@@ -129,7 +141,7 @@ TRAINING: dict[str, Route] = {
     ),
     "POST load_weights": Route(
         takes=(bodies.LoadWeightsBody, bodies.CreateFromCheckpoint),
-        gives=answers.Future,
+        gives=training.Future,
         more=f"{_FAST} {_PLACE}",
         also={410: ((), _ENDED), 413: ((), _FULL)},
     ),
@@ -149,14 +161,14 @@ TRAINING: dict[str, Route] = {
 SAMPLING: dict[str, Route] = {
     "POST create_sampling_session": Route(
         takes=schemas.CreateSamplingSession,
-        gives=answers.SamplerCreated,
+        gives=sampling.SamplerCreated,
         also={410: ((), _ENDED)},
     ),
-    "GET samplers/{sampler_id}": Route(gives=answers.Sampler),
-    "POST join_sampling_session": Route(takes=schemas.SamplingSessionId, gives=answers.Joined),
+    "GET samplers/{sampler_id}": Route(gives=sampling.Sampler),
+    "POST join_sampling_session": Route(takes=schemas.SamplingSessionId, gives=sampling.Joined),
     "POST asample": Route(
         takes=bodies.SampleBody,
-        gives=answers.SampleFuture,
+        gives=sampling.SampleFuture,
         more=_FAST,
         also={413: ((), _FULL), 429: ((), "Too many samples are open; try again soon.")},
     ),
@@ -172,11 +184,11 @@ RESULTS: dict[str, Route] = {
             results.WeightsSaved,
             results.SamplerSaved,
             results.ExternalSaved,
-            answers.RunUnloaded,
-            answers.OldPassResult,
-            answers.OldSampleResult,
-            answers.ResultSize,
-            answers.Failure,
+            futures.RunUnloaded,
+            json_results.OldPassResult,
+            json_results.OldSampleResult,
+            futures.ResultSize,
+            futures.Failure,
             Raw(
                 PROTOBUF,
                 "The result: a `ForwardBackwardOutput`, a `SampleResponse`, or JSON. "
@@ -186,28 +198,28 @@ RESULTS: dict[str, Route] = {
         ),
         more="Held for up to 25 s. A result may be fetched as often as one likes. Passes and "
         "samples come as protobuf to those who accept it, which all releases since 0.25 do.",
-        also={408: (answers.Waiting, "There is no result yet: ask again.")},
+        also={408: (futures.Waiting, "There is no result yet: ask again.")},
     ),
     "POST retrieve_futures": Route(
         takes=schemas.RetrieveFutures,
-        gives=answers.Completions,
+        gives=futures.Completions,
         more="Held for up to 25 s, or until there is news; where no worker serves the model, 3 s.",
     ),
-    "POST cancel_future": Route(takes=schemas.CancelFuture, gives=answers.Cancelled),
+    "POST cancel_future": Route(takes=schemas.CancelFuture, gives=futures.Cancelled),
 }
 
 THINGS: dict[str, Route] = {
-    "GET models/{name}/tokenizer": Route(gives=answers.Tokenizer),
-    "GET training_runs": Route(given=(*_page(), _SCOPE, _PROJECT), gives=listings.TrainingRuns),
-    "GET training_runs/{run_id}": Route(given=(_SCOPE,), gives=listings.TrainingRun),
-    "GET training_runs/{run_id}/checkpoints": Route(given=_page(), gives=listings.Checkpoints),
-    "GET checkpoints": Route(given=_page(), gives=listings.Checkpoints),
-    "POST weights_info": Route(takes=schemas.TinkerPath, gives=listings.WeightsInfo),
-    "GET sessions": Route(given=(*_page(), _SCOPE), gives=listings.Sessions),
-    "POST sessions/search": Route(takes=schemas.SearchSessions, gives=listings.FoundSessions),
-    "GET sessions/{session_id}": Route(given=(_SCOPE,), gives=listings.Session),
-    "GET sessions/{session_id}/trace_export": Route(gives=listings.TraceLink),
-    "PUT sessions/{session_id}/project": Route(takes=schemas.SessionProject, gives=answers.Nothing),
+    "GET models/{name}/tokenizer": Route(gives=models.Tokenizer),
+    "GET training_runs": Route(given=(*_page(), _SCOPE, _PROJECT), gives=runs.TrainingRuns),
+    "GET training_runs/{run_id}": Route(given=(_SCOPE,), gives=runs.TrainingRun),
+    "GET training_runs/{run_id}/checkpoints": Route(given=_page(), gives=checkpoints.Checkpoints),
+    "GET checkpoints": Route(given=_page(), gives=checkpoints.Checkpoints),
+    "POST weights_info": Route(takes=schemas.TinkerPath, gives=checkpoints.WeightsInfo),
+    "GET sessions": Route(given=(*_page(), _SCOPE), gives=histories.Sessions),
+    "POST sessions/search": Route(takes=schemas.SearchSessions, gives=histories.FoundSessions),
+    "GET sessions/{session_id}": Route(given=(_SCOPE,), gives=histories.Session),
+    "GET sessions/{session_id}/trace_export": Route(gives=histories.TraceLink),
+    "PUT sessions/{session_id}/project": Route(takes=schemas.SessionProject, gives=shapes.Nothing),
 }
 
 REPORTS: dict[str, Route] = {
@@ -220,38 +232,38 @@ REPORTS: dict[str, Route] = {
             ),
             Given("day", date, "The day in UTC; today unless given."),
         ),
-        gives=listings.AuditLog,
+        gives=reports.AuditLog,
     ),
     "GET billing/usage/events": Route(
         given=(
-            Given("starting_on", listings.Moment, "A full hour.", required=True),
+            Given("starting_on", shapes.Moment, "A full hour.", required=True),
             Given(
                 "ending_before",
-                listings.Moment,
+                shapes.Moment,
                 "A full hour, from 1 hour to 14 days after `starting_on`.",
                 required=True,
             ),
         ),
-        gives=listings.Usage,
+        gives=reports.Usage,
     ),
     "GET billing/usage/checkpoints/current": Route(
-        given=(_PROJECT,), gives=listings.CheckpointStorage
+        given=(_PROJECT,), gives=reports.CheckpointStorage
     ),
 }
 
 CHECKPOINTS: dict[str, Route] = {
-    f"DELETE {CHECKPOINT}": Route(gives=answers.Nothing),
-    f"POST {CHECKPOINT}/publish": Route(gives=answers.Nothing),
-    f"DELETE {CHECKPOINT}/publish": Route(gives=answers.Nothing),
+    f"DELETE {CHECKPOINT}": Route(gives=shapes.Nothing),
+    f"POST {CHECKPOINT}/publish": Route(gives=shapes.Nothing),
+    f"DELETE {CHECKPOINT}/publish": Route(gives=shapes.Nothing),
     f"PUT {CHECKPOINT}/ttl": Route(
         takes=schemas.CheckpointTtl,
-        gives=answers.Nothing,
+        gives=shapes.Nothing,
     ),
-    f"GET {CHECKPOINT}/external_weights_urls": Route(gives=listings.FileLinks),
-    f"GET {CHECKPOINT}/archive": Route(gives=listings.ArchiveLink),
+    f"GET {CHECKPOINT}/external_weights_urls": Route(gives=checkpoints.FileLinks),
+    f"GET {CHECKPOINT}/archive": Route(gives=checkpoints.ArchiveLink),
     "POST copy_weights": Route(
         takes=schemas.CopyWeights,
-        gives=listings.Copied,
+        gives=checkpoints.Copied,
         given=(
             Given(
                 "X-Idempotency-Key",
@@ -284,7 +296,7 @@ CHECKPOINTS: dict[str, Route] = {
 ORDER: dict[str, Route] = {
     "POST runs/{run_id}/withdraw": Route(
         takes=schemas.Withdraw,
-        gives=answers.Withdrawn,
+        gives=ordering.Withdrawn,
         more="Numbers that no request has come for are refused in its place. If the first of them "
         "is among those, nothing behind it has been begun, and what has come for the other numbers "
         f"is refused too. At most {order.MOST_AT_ONCE} numbers at once.",
@@ -295,7 +307,7 @@ _KEYS = Given("key", list[str], "Only these metrics; repeatable.")
 
 RECORDINGS: dict[str, Route] = {
     "POST runs/{run_id}/metrics": Route(
-        takes=recordings.Metrics, gives=listings.Recorded, also={413: ((), _FULL)}
+        takes=recordings.Metrics, gives=recordings.Recorded, also={413: ((), _FULL)}
     ),
     "GET runs/{run_id}/metrics": Route(
         given=(
@@ -307,14 +319,14 @@ RECORDINGS: dict[str, Route] = {
                 "Rows, 1000 unless given.",
             ),
         ),
-        gives=listings.RecordedMetrics,
+        gives=recordings.RecordedMetrics,
     ),
     "POST runs/{run_id}/rollouts": Route(
-        takes=recordings.Rollouts, gives=listings.Recorded, also={413: ((), _FULL)}
+        takes=recordings.Rollouts, gives=recordings.Recorded, also={413: ((), _FULL)}
     ),
     "GET runs/{run_id}/rollouts": Route(
         given=(*_page(), Given("step", schemas.Number, "Only of this step.")),
-        gives=listings.RecordedRollouts,
+        gives=recordings.RecordedRollouts,
     ),
 }
 

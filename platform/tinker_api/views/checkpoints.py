@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from typing import Annotated, Literal
 
-from django.http import HttpResponse
+from msgspec import UNSET, UnsetType
 
 from checkpoints import changes, downloads
 from checkpoints import services as checkpoints
 from checkpoints.services import CheckpointInfo, Saved
 from core.errors import BadRequest
 from core.ids import SEGMENTS, CheckpointPath
+from core.json_bodies import Answer, told
 from runs import copies
 from tinker_api import queries, schemas
-from tinker_api.endpoint import Call, reply
+from tinker_api.endpoint import Call
+from tinker_api.shapes import Cursor, Moment, Nothing, OptimizerFamily
 from tinker_api.views.downloads import url_of
 
-CHECKPOINT_TYPES = {
+CHECKPOINT_TYPES: dict[str, Literal["training", "sampler", "external"]] = {
     "weights": "training",
     "sampler_weights": "sampler",
     "external_weights": "external",
@@ -27,75 +29,127 @@ KNOWS_EXTERNAL_SINCE = (0, 28)
 MAX_IDEMPOTENCY_KEY = 200
 
 
-async def list_run_checkpoints(call: Call, run_id: str) -> HttpResponse:
+class Checkpoint(Answer):
+    """A checkpoint."""
+
+    checkpoint_id: str
+    checkpoint_type: Literal["training", "sampler", "external"]
+    time: Moment
+    tinker_path: str
+    size_bytes: int
+    public: bool
+    user_metadata: dict[str, str] | None
+    expires_at: Moment | None
+
+
+class Checkpoints(Answer):
+    """Checkpoints, newest first."""
+
+    checkpoints: Annotated[list[Checkpoint], told("The checkpoints.")]
+    cursor: Cursor | UnsetType = UNSET
+
+
+class WeightsInfo(Answer):
+    """What a checkpoint holds."""
+
+    base_model: str
+    is_lora: bool
+    lora_rank: int
+    train_unembed: bool
+    train_mlp: bool
+    train_attn: bool
+    optimizer_config: OptimizerFamily
+
+
+class Copied(Answer):
+    """The copy of a checkpoint."""
+
+    tinker_path: str
+
+
+class FileLinks(Answer):
+    """Addresses of a checkpoint's files that need no key."""
+
+    urls: dict[str, str]
+    expires: Moment
+
+
+class ArchiveLink(Answer):
+    """The address of a checkpoint's tar file; it needs no key."""
+
+    url: str
+    expires: Moment
+
+
+async def list_run_checkpoints(call: Call, run_id: str) -> Checkpoints:
     """All checkpoints of one run, newest first; a page of them when `limit` is given."""
     paged = "limit" in call.request.GET or "offset" in call.request.GET
     limit, offset = queries.page(call) if paged else (checkpoints.MAX_OF_RUN, 0)
     found, total = await checkpoints.list_of_run(
         actor=call.actor, run_id=run_id, segments=_segments(call), limit=limit, offset=offset
     )
-    shown: dict[str, Any] = {"checkpoints": [show_checkpoint(item) for item in found]}
+    shown = Checkpoints(checkpoints=[show_checkpoint(item) for item in found])
     if paged or total > len(found):
-        shown["cursor"] = show_cursor(limit, offset, total)
-    return reply(shown)
+        shown.cursor = show_cursor(limit, offset, total)
+    return shown
 
 
-async def list_checkpoints(call: Call) -> HttpResponse:
+async def list_checkpoints(call: Call) -> Checkpoints:
     """A page of the team's checkpoints, newest first."""
     limit, offset = queries.page(call)
     found, total = await checkpoints.list_of_team(
         actor=call.actor, segments=_segments(call), limit=limit, offset=offset
     )
-    shown = [show_checkpoint(item) for item in found]
-    return reply({"checkpoints": shown, "cursor": show_cursor(limit, offset, total)})
-
-
-async def weights_info(call: Call) -> HttpResponse:
-    """What a checkpoint holds, as far as a client needs it to make a run from it."""
-    wanted = call.json(schemas.TinkerPath)
-    found = await checkpoints.find_readable(actor=call.actor, path=wanted.tinker_path)
-    return reply(
-        {
-            "base_model": found.base_model,
-            "is_lora": True,
-            "lora_rank": found.rank,
-            "train_unembed": found.train_unembed,
-            "train_mlp": found.train_mlp,
-            "train_attn": found.train_attn,
-            "optimizer_config": {"type": "adamw"},
-        }
+    return Checkpoints(
+        checkpoints=[show_checkpoint(item) for item in found],
+        cursor=show_cursor(limit, offset, total),
     )
 
 
-async def delete(call: Call, run_id: str, segment: str, name: str) -> HttpResponse:
+async def weights_info(call: Call) -> WeightsInfo:
+    """What a checkpoint holds, as far as a client needs it to make a run from it."""
+    wanted = call.json(schemas.TinkerPath)
+    found = await checkpoints.find_readable(actor=call.actor, path=wanted.tinker_path)
+    return WeightsInfo(
+        base_model=found.base_model,
+        is_lora=True,
+        lora_rank=found.rank,
+        train_unembed=found.train_unembed,
+        train_mlp=found.train_mlp,
+        train_attn=found.train_attn,
+        optimizer_config=OptimizerFamily(type="adamw"),
+    )
+
+
+async def delete(call: Call, run_id: str, segment: str, name: str) -> Nothing:
     """Delete a checkpoint and its files."""
     await changes.delete(actor=call.actor, address=CheckpointPath(run_id, segment, name))
-    return reply({})
+    return Nothing()
 
 
-async def publish(call: Call, run_id: str, segment: str, name: str) -> HttpResponse:
+async def publish(call: Call, run_id: str, segment: str, name: str) -> Nothing:
     """Let everybody read a checkpoint."""
     address = CheckpointPath(run_id, segment, name)
     await changes.set_public(actor=call.actor, address=address, public=True)
-    return reply({})
+    return Nothing()
 
 
-async def unpublish(call: Call, run_id: str, segment: str, name: str) -> HttpResponse:
+async def unpublish(call: Call, run_id: str, segment: str, name: str) -> Nothing:
     """Let only its own team read a checkpoint."""
     address = CheckpointPath(run_id, segment, name)
     await changes.set_public(actor=call.actor, address=address, public=False)
-    return reply({})
+    return Nothing()
 
 
-async def set_ttl(call: Call, run_id: str, segment: str, name: str) -> HttpResponse:
+async def set_ttl(call: Call, run_id: str, segment: str, name: str) -> Nothing:
     """Say when a checkpoint expires, if ever."""
     wanted = call.json(schemas.CheckpointTtl)
     address = CheckpointPath(run_id, segment, name)
     await changes.set_ttl(actor=call.actor, address=address, ttl_seconds=wanted.ttl_seconds)
-    return reply({})
+    return Nothing()
 
 
-async def copy(call: Call) -> HttpResponse:
+async def copy(call: Call) -> Copied:
     """Copy a checkpoint; the same idempotency key gives the same copy."""
     wanted = call.json(schemas.CopyWeights)
     headers = call.request.headers
@@ -111,23 +165,23 @@ async def copy(call: Call) -> HttpResponse:
         or wanted.weights_access_token,
         idempotency_key=key,
     )
-    return reply({"tinker_path": path})
+    return Copied(tinker_path=path)
 
 
-async def external_weights_urls(call: Call, run_id: str, segment: str, name: str) -> HttpResponse:
+async def external_weights_urls(call: Call, run_id: str, segment: str, name: str) -> FileLinks:
     """An address for each file of a checkpoint that works without a key for a while."""
     found = await _readable(call, run_id, segment, name)
     links = await downloads.link_files(actor=call.actor, found=found)
     urls = {file: url_of(call, signed, file) for file, signed in links.signed.items()}
-    return reply({"urls": urls, "expires": links.expires})
+    return FileLinks(urls=urls, expires=links.expires)
 
 
-async def archive(call: Call, run_id: str, segment: str, name: str) -> HttpResponse:
+async def archive(call: Call, run_id: str, segment: str, name: str) -> ArchiveLink:
     """An address that gives a checkpoint as one tar file; older clients download so."""
     found = await _readable(call, run_id, segment, name)
     links = await downloads.link_archive(actor=call.actor, found=found)
     ((file, signed),) = links.signed.items()
-    return reply({"url": url_of(call, signed, file), "expires": links.expires})
+    return ArchiveLink(url=url_of(call, signed, file), expires=links.expires)
 
 
 async def _readable(call: Call, run_id: str, segment: str, name: str) -> CheckpointInfo:
@@ -143,20 +197,20 @@ def _segments(call: Call) -> list[str]:
     return [segment for segment in SEGMENTS if segment != "external_weights"]
 
 
-def show_cursor(limit: int, offset: int, total: int) -> dict[str, int]:
+def show_cursor(limit: int, offset: int, total: int) -> Cursor:
     """Where a page stands."""
-    return {"offset": offset, "limit": limit, "total_count": total}
+    return Cursor(offset=offset, limit=limit, total_count=total)
 
 
-def show_checkpoint(item: Saved) -> dict[str, Any]:
+def show_checkpoint(item: Saved) -> Checkpoint:
     """A checkpoint as clients read it."""
-    return {
-        "checkpoint_id": f"{item.segment}/{item.name}",
-        "checkpoint_type": CHECKPOINT_TYPES[item.segment],
-        "time": item.created_at,
-        "tinker_path": item.path,
-        "size_bytes": item.size_bytes,
-        "public": item.public,
-        "user_metadata": item.user_metadata or None,
-        "expires_at": item.expires_at,
-    }
+    return Checkpoint(
+        checkpoint_id=f"{item.segment}/{item.name}",
+        checkpoint_type=CHECKPOINT_TYPES[item.segment],
+        time=item.created_at,
+        tinker_path=item.path,
+        size_bytes=item.size_bytes,
+        public=item.public,
+        user_metadata=item.user_metadata or None,
+        expires_at=item.expires_at,
+    )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Annotated, Literal
 
 from django.http import HttpResponse
+from msgspec import UNSET, UnsetType
 
 from core import admission, disk
 from core.errors import BadRequest, TooLarge
+from core.json_bodies import Answer, told
 from operations import completions
 from operations import services as operations
 from operations.completions import Completion
@@ -29,20 +31,86 @@ ANY_SIZE = 2**31 - 1
 UNLOADED = ":unload"
 
 
+class Waiting(Answer):
+    """There is no result yet; ask again."""
+
+    queue_state: Annotated[
+        Literal["active", "paused_capacity", "paused_rate_limit"],
+        told(
+            "`active`: workers are at it; `paused_capacity`: no worker serves the model "
+            "at the moment, or a request before it has not come; `paused_rate_limit`: others come "
+            "first."
+        ),
+    ]
+    queue_state_reason: Annotated[str | UnsetType, told("The same in words.")] = UNSET
+
+
+class Failure(Answer):
+    """An operation failed."""
+
+    error: Annotated[str, told("What went wrong, and what is allowed.")]
+    category: Annotated[Literal["user", "server", "unknown"], told("Whose fault it is.")]
+
+
+class RunUnloaded(Answer):
+    """The result of `unload_model`."""
+
+    type: Literal["unload_model"]
+    model_id: str
+
+
+class ResultSize(Answer):
+    """There is a result, and it is large: ask again without `allow_metadata_only`."""
+
+    status: Annotated[Literal["complete_metadata"], told("Always `complete_metadata`.")]
+    response_payload_size: Annotated[int, told("The result's size in bytes.")]
+
+
+class EndedSample(Answer):
+    """A sample that has ended."""
+
+    state: Annotated[Literal["finished", "failed"], told("How it ended.")]
+    request_id: str
+    response_payload_uncompressed_size: Annotated[
+        int | UnsetType, told("The result's size in bytes.")
+    ] = UNSET
+
+
+class Completions(Answer):
+    """Samples that have ended since the cursor."""
+
+    completions: Annotated[
+        list[EndedSample], told("Which samples; `retrieve_future` gives each result.")
+    ]
+    cursor: Annotated[int, told("Send it as `prev_cursor` for those that end later.")]
+    queue_state: Annotated[
+        Literal["paused_capacity"] | UnsetType,
+        told("Only where nothing ends because no worker serves the model."),
+    ] = UNSET
+    queue_state_reason: Annotated[str | UnsetType, told("The same in words.")] = UNSET
+
+
+class Cancelled(Answer):
+    """Whether the sample was given up."""
+
+    request_id: str
+    cancelled: Annotated[bool, told("False: it had ended already, or is not to be given up.")]
+
+
 def _require_small(call: Call) -> None:
     """Refuse a poll whose body would take room from batches while it waits."""
     if len(call.body) > admission.LARGE_BYTES:
         raise TooLarge(f"the body of a poll may have {admission.LARGE_BYTES} bytes at most")
 
 
-async def retrieve_future(call: Call) -> HttpResponse:
+async def retrieve_future(call: Call) -> HttpResponse | Answer:
     """The result of an operation, or 408 with the reason why there is none yet."""
     _require_small(call)
     wanted = call.json(schemas.RetrieveFuture)
     if wanted.request_id.endswith(UNLOADED):
         run_id = wanted.request_id.removesuffix(UNLOADED)
         await runs.run_info(actor=call.actor, run_id=run_id)
-        return reply({"type": "unload_model", "model_id": run_id})
+        return RunUnloaded(type="unload_model", model_id=run_id)
     outcome = await operations.wait_sized(
         actor=call.actor,
         request_id=wanted.request_id,
@@ -52,15 +120,13 @@ async def retrieve_future(call: Call) -> HttpResponse:
     if isinstance(outcome, Finished):
         return await _result(call, outcome)
     if isinstance(outcome, Sized):
-        return reply({"status": "complete_metadata", "response_payload_size": outcome.size})
+        return ResultSize(status="complete_metadata", response_payload_size=outcome.size)
     if isinstance(outcome, Failed):
-        return reply({"error": outcome.message, "category": outcome.category})
-    waiting = {"queue_state": outcome.queue_state}
-    if outcome.reason:
-        waiting["queue_state_reason"] = outcome.reason
+        return Failure(error=outcome.message, category=outcome.category)
+    waiting = Waiting(queue_state=outcome.queue_state, queue_state_reason=outcome.reason or UNSET)
     if (full := disk.trouble()) is not None:
         # it may be done, and only its result not written
-        waiting = {"queue_state": "paused_capacity", "queue_state_reason": full}
+        waiting = Waiting(queue_state="paused_capacity", queue_state_reason=full)
     return reply(waiting, STILL_WAITING)
 
 
@@ -73,7 +139,7 @@ async def _result(call: Call, outcome: Finished) -> HttpResponse:
     return raw_reply(body, JSON)
 
 
-async def retrieve_futures(call: Call) -> HttpResponse:
+async def retrieve_futures(call: Call) -> Completions:
     """Which of a client's samples were finished since it asked last; their results come singly."""
     _require_small(call)
     wanted = call.json(schemas.RetrieveFutures)
@@ -93,27 +159,27 @@ async def retrieve_futures(call: Call) -> HttpResponse:
         after=wanted.prev_cursor or 0,
         timeout_s=HOLD_S if wanted.timeout is None else min(wanted.timeout, HOLD_S),
     )
-    answer = {"completions": [_completion(item) for item in news.found], "cursor": news.cursor}
+    answer = Completions(completions=[_completion(item) for item in news.found], cursor=news.cursor)
     if not news.found and news.unserved is not None:
-        answer["queue_state"] = "paused_capacity"
-        answer["queue_state_reason"] = operations.no_worker(news.unserved)
+        answer.queue_state = "paused_capacity"
+        answer.queue_state_reason = operations.no_worker(news.unserved)
     if not news.found and (full := disk.trouble()) is not None:
-        answer |= {"queue_state": "paused_capacity", "queue_state_reason": full}
-    return reply(answer)
+        answer.queue_state, answer.queue_state_reason = "paused_capacity", full
+    return answer
 
 
-def _completion(item: Completion) -> dict[str, Any]:
+def _completion(item: Completion) -> EndedSample:
     if item.size is None:
-        return {"state": "failed", "request_id": item.request_id}
-    return {
-        "state": "finished",
-        "request_id": item.request_id,
-        "response_payload_uncompressed_size": item.size,
-    }
+        return EndedSample(state="failed", request_id=item.request_id)
+    return EndedSample(
+        state="finished",
+        request_id=item.request_id,
+        response_payload_uncompressed_size=item.size,
+    )
 
 
-async def cancel_future(call: Call) -> HttpResponse:
+async def cancel_future(call: Call) -> Cancelled:
     """Give up a sample; operations on runs go on, for those behind them count on them."""
     wanted = call.json(schemas.CancelFuture)
     cancelled = await operations.cancel(actor=call.actor, request_id=wanted.request_id)
-    return reply({"request_id": wanted.request_id, "cancelled": cancelled})
+    return Cancelled(request_id=wanted.request_id, cancelled=cancelled)

@@ -2,61 +2,137 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Literal
 
-from django.http import HttpResponse
+from msgspec import UNSET, UnsetType
 
 from accounts.tokens import team_urn
+from core.json_bodies import Answer, told
 from runs import sessions, trace
 from runs.sessions import STATUSES, Search, SessionSummary
 from tinker_api import queries, schemas
-from tinker_api.endpoint import Call, reply
+from tinker_api.endpoint import Call
+from tinker_api.shapes import Moment, Nothing
 from tinker_api.views.downloads import url_of
 
 
-async def list_sessions(call: Call) -> HttpResponse:
+class Sessions(Answer):
+    """A page of session ids, newest first."""
+
+    sessions: Annotated[list[str], told("Their ids.")]
+
+
+class Session(Answer):
+    """What was made in a session."""
+
+    training_run_ids: Annotated[list[str], told("The runs made in it.")]
+    sampler_ids: Annotated[list[str], told("The samplers made in it.")]
+    user_metadata: dict[str, str] | None
+    display_name: str | None
+
+
+class SessionReason(Answer):
+    """Why a session ended."""
+
+    type: Annotated[str, told("`success`, `errored`, `interrupted` or `training_run`.")]
+    training_run_id: Annotated[
+        str | UnsetType, told("The run whose failure ended the session.")
+    ] = UNSET
+
+
+class SessionStatus(Answer):
+    """How a session stands; missing when it has not ended and has not been heard of lately."""
+
+    type: Annotated[
+        Literal["active", "cancelled", "client_finished", "failed"],
+        told("`active`, or how it ended."),
+    ]
+    reason: SessionReason | UnsetType = UNSET
+    detail: str | UnsetType = UNSET
+    category: Annotated[str | UnsetType, told("Whose fault a failure was.")] = UNSET
+    message: Annotated[str | UnsetType, told("The failure in words.")] = UNSET
+
+
+class FoundSession(Answer):
+    """A session as a search shows it."""
+
+    session_id: str
+    created_at: Moment
+    owner: str
+    project_id: str
+    checkpoints_count: Annotated[int, told("Checkpoints of its runs.")]
+    checkpoint_storage_bytes: Annotated[int, told("What they take.")]
+    display_name: str | None
+    user_metadata: dict[str, str] | None
+    status: SessionStatus | UnsetType = UNSET
+
+
+class NextPage(Answer):
+    """What to send as `cursor` for the next page."""
+
+    last_created_at: Moment
+    last_session_id: str
+
+
+class FoundSessions(Answer):
+    """A page of sessions, newest first."""
+
+    sessions: Annotated[list[FoundSession], told("Those that fit.")]
+    next_cursor: Annotated[
+        NextPage | UnsetType, told("Send it as `cursor` for the next page; missing on the last.")
+    ] = UNSET
+
+
+class TraceLink(Answer):
+    """Where a session's trace is; ui.perfetto.dev opens it."""
+
+    status: Annotated[
+        Literal["ready"], told("Always `ready`: a trace is written while it is downloaded.")
+    ]
+    url: str
+
+
+async def list_sessions(call: Call) -> Sessions:
     """A page of the team's sessions, newest first; other teams' are never accessible."""
     limit, offset = queries.page(call)
     queries.accessible(call)
     found = await sessions.list_sessions(actor=call.actor, limit=limit, offset=offset)
-    return reply({"sessions": found})
+    return Sessions(sessions=found)
 
 
-async def show_session(call: Call, session_id: str) -> HttpResponse:
+async def show_session(call: Call, session_id: str) -> Session:
     """What was made in a session."""
     queries.accessible(call)
     found = await sessions.find_session(actor=call.actor, session_id=session_id)
-    return reply(
-        {
-            "training_run_ids": found.run_ids,
-            "sampler_ids": found.sampler_ids,
-            "user_metadata": found.user_metadata or None,
-            "display_name": found.display_name or None,
-        }
+    return Session(
+        training_run_ids=found.run_ids,
+        sampler_ids=found.sampler_ids,
+        user_metadata=found.user_metadata or None,
+        display_name=found.display_name or None,
     )
 
 
-async def assign_project(call: Call, session_id: str) -> HttpResponse:
+async def assign_project(call: Call, session_id: str) -> Nothing:
     """Move a session to a project."""
     wanted = call.json(schemas.SessionProject)
     await sessions.assign_project(
         actor=call.actor, session_id=session_id, project_id=wanted.project_id
     )
-    return reply({})
+    return Nothing()
 
 
-async def search(call: Call) -> HttpResponse:
+async def search(call: Call) -> FoundSessions:
     """A page of the sessions that fit, newest first."""
     wanted = call.json(schemas.SearchSessions)
     found: list[SessionSummary] = []
     more = False
     if _owned_by(call, wanted.owner):
         found, more = await sessions.search(actor=call.actor, wanted=_search(wanted))
-    shown: dict[str, Any] = {"sessions": [_show(item, call) for item in found]}
+    shown = FoundSessions(sessions=[_show(item, call) for item in found])
     if more:
         last = found[-1]
-        shown["next_cursor"] = {"last_created_at": last.created_at, "last_session_id": last.id}
-    return reply(shown)
+        shown.next_cursor = NextPage(last_created_at=last.created_at, last_session_id=last.id)
+    return shown
 
 
 def _owned_by(call: Call, owner: schemas.SearchOwner | None) -> bool:
@@ -89,37 +165,36 @@ def _search(wanted: schemas.SearchSessions) -> Search:
     )
 
 
-def _show(item: SessionSummary, call: Call) -> dict[str, Any]:
-    shown: dict[str, Any] = {
-        "session_id": item.id,
-        "created_at": item.created_at,
-        "owner": team_urn(call.actor.team_id),
-        "project_id": item.project_id,
-        "checkpoints_count": item.checkpoints_count,
-        "checkpoint_storage_bytes": item.checkpoint_bytes,
-        "display_name": item.display_name or None,
-        "user_metadata": item.user_metadata or None,
-    }
-    status = _status(item)
-    return shown if status is None else shown | {"status": status}
+def _show(item: SessionSummary, call: Call) -> FoundSession:
+    return FoundSession(
+        session_id=item.id,
+        created_at=item.created_at,
+        owner=team_urn(call.actor.team_id),
+        project_id=item.project_id,
+        checkpoints_count=item.checkpoints_count,
+        checkpoint_storage_bytes=item.checkpoint_bytes,
+        display_name=item.display_name or None,
+        user_metadata=item.user_metadata or None,
+        status=_status(item),
+    )
 
 
-def _status(item: SessionSummary) -> dict[str, Any] | None:
-    """How a session stands; None when it has not ended and is not heard of."""
+def _status(item: SessionSummary) -> SessionStatus | UnsetType:
+    """How a session stands; nothing when it has not ended and is not heard of."""
     if not item.ended:
-        return None if item.silent else {"type": "active"}
+        return UNSET if item.silent else SessionStatus(type="active")
     kind = next(kind for kind, reasons in STATUSES.items() if item.end_reason in reasons)
     if kind == "failed":
-        reason = {"type": "training_run", "training_run_id": item.failed_run_id or ""}
+        reason = SessionReason(type="training_run", training_run_id=item.failed_run_id or "")
         message = item.end_detail or ""
-        return {"type": kind, "category": "internal", "reason": reason, "message": message}
-    status: dict[str, Any] = {"type": kind}
+        return SessionStatus(type=kind, category="internal", reason=reason, message=message)
+    status = SessionStatus(type=kind, detail=item.end_detail or UNSET)
     if kind == "client_finished":
-        status["reason"] = {"type": item.end_reason}
-    return status | ({"detail": item.end_detail} if item.end_detail else {})
+        status.reason = SessionReason(type=item.end_reason or "")
+    return status
 
 
-async def trace_export(call: Call, session_id: str) -> HttpResponse:
+async def trace_export(call: Call, session_id: str) -> TraceLink:
     """Where to get a session's trace. It is written while it is downloaded: always ready."""
     signed, name = await trace.link_trace(actor=call.actor, session_id=session_id)
-    return reply({"status": "ready", "url": url_of(call, signed, name)})
+    return TraceLink(status="ready", url=url_of(call, signed, name))

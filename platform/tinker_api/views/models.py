@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-
-from django.http import HttpResponse
+from typing import Annotated
 
 from catalog import services as catalog
 from catalog import tokenizer_files
 from core.errors import NotFound
+from core.json_bodies import Answer, told
 from core.words import did_you_mean
-from tinker_api.endpoint import Call, reply
+from tinker_api.endpoint import Call
 
 
-async def tokenizer(call: Call, name: str) -> HttpResponse:
+class Tokenizer(Answer):
+    """A tokenizer's files, as text."""
+
+    tokenizer_id: str
+    files: Annotated[dict[str, str], told("The text of each file, by its name.")]
+
+
+async def tokenizer(call: Call, name: str) -> Tokenizer:
     """The text files of a base model's tokenizer, by file name."""
     offered = {model.name: model for model in await catalog.offered_models()}
     model = offered.get(name)
@@ -27,4 +34,4 @@ async def tokenizer(call: Call, name: str) -> HttpResponse:
             "be fetched from the hub; load it from the hub in your program"
         )
     shown = catalog.shown_tokenizer_id(name, model.tokenizer_id)
-    return reply({"tokenizer_id": shown, "files": files})
+    return Tokenizer(tokenizer_id=shown, files=files)

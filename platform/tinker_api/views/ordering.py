@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-from django.http import HttpResponse
+from typing import Annotated
 
 from core.errors import ApiError, NotFound
+from core.json_bodies import Answer, told
 from operations import order
 from tinker_api import schemas
-from tinker_api.endpoint import Call, reply
+from tinker_api.endpoint import Call
 from tinker_api.scan import ids_of_refused
 
-Answer = tuple[ApiError, Mapping[str, str]]
+Said = tuple[ApiError, Mapping[str, str]]
 
 
-async def say_place(call: Call | None, refusal: ApiError) -> Answer:
+class Withdrawn(Answer):
+    """Which of the numbers were not given up."""
+
+    standing: Annotated[list[int], told("Numbers whose requests had come and may have been begun.")]
+
+
+async def say_place(call: Call | None, refusal: ApiError) -> Said:
     """A refusal, with the header that says whether its request holds its place in the order."""
     return await _say_place(call, refusal, is_pass=False)
 
 
-async def say_place_of_pass(call: Call | None, refusal: ApiError) -> Answer:
+async def say_place_of_pass(call: Call | None, refusal: ApiError) -> Said:
     """The same of (a part of) a batch."""
     return await _say_place(call, refusal, is_pass=True)
 
 
-async def _say_place(call: Call | None, refusal: ApiError, *, is_pass: bool) -> Answer:
+async def _say_place(call: Call | None, refusal: ApiError, *, is_pass: bool) -> Said:
     ids = ids_of_refused(call.body) if call is not None else None
     try:
         place = await order.place_of_refused(
@@ -39,7 +45,7 @@ async def _say_place(call: Call | None, refusal: ApiError, *, is_pass: bool) -> 
     return refusal, {} if place is None else {order.HEADER: place}
 
 
-async def withdraw(call: Call, run_id: str) -> HttpResponse:
+async def withdraw(call: Call, run_id: str) -> Withdrawn:
     """Give up numbers whose requests will not come, so that nobody waits for them."""
     wanted = call.json(schemas.Withdraw, nul_allowed=True)
     standing = await order.withdraw(
@@ -49,4 +55,4 @@ async def withdraw(call: Call, run_id: str) -> HttpResponse:
         last=wanted.last,
         words=wanted.reason or "its client gave it up",
     )
-    return reply({"standing": standing})
+    return Withdrawn(standing=standing)

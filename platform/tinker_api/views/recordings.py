@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
-from django.http import HttpResponse
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from core.errors import BadRequest, TooLarge
-from core.json_bodies import Number, Request, told
+from core.json_bodies import Answer, Number, Request, told
 from runs import recordings
 from tinker_api import queries
-from tinker_api.endpoint import Call, reply
+from tinker_api.endpoint import Call
+from tinker_api.shapes import Moment
 
 MAX_ROWS = 1000
 MAX_BODY_BYTES = 16 * 1024 * 1024
@@ -24,6 +24,55 @@ NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 Token = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Tokens = Annotated[list[Token], Meta(max_length=262_144)]
 Words = Annotated[str, Meta(max_length=1_000_000)]
+
+
+class Recorded(Answer):
+    """How many rows were kept."""
+
+    recorded: Annotated[int, told("Rows; one that was there already counts again.")]
+    escaped: Annotated[
+        list[int] | UnsetType,
+        told("Places of rows with NUL characters, which are kept as `\\u0000`; if there are."),
+    ] = UNSET
+    detail: Annotated[str | UnsetType, told("The same in words.")] = UNSET
+
+
+class RecordedMetric(Answer):
+    """A number of a step."""
+
+    key: str
+    step: int
+    value: float | Literal["nan", "inf", "-inf"]
+    time: Moment
+
+
+class RecordedMetrics(Answer):
+    """Numbers in the order they came."""
+
+    metrics: Annotated[list[RecordedMetric], told("The numbers.")]
+    cursor: Annotated[int, told("Send it as `after` for those that come later.")]
+
+
+class RecordedRollout(Answer):
+    """An episode."""
+
+    step: int
+    group: int
+    index: int
+    prompt: str | None
+    completion: str | None
+    prompt_tokens: list[int] | None
+    completion_tokens: list[int] | None
+    reward: float | Literal["nan", "inf", "-inf"] | None
+    data: dict[str, Any]
+    time: Moment
+
+
+class RecordedRollouts(Answer):
+    """A page of episodes by step, group and index."""
+
+    rollouts: Annotated[list[RecordedRollout], told("The episodes.")]
+    total_count: int
 
 
 class Metric(msgspec.Struct, forbid_unknown_fields=True):
@@ -60,7 +109,7 @@ class Rollouts(Request):
     rollouts: Annotated[Annotated[list[Rollout], Meta(max_length=MAX_ROWS)], told("The episodes.")]
 
 
-async def record_metrics(call: Call, run_id: str) -> HttpResponse:
+async def record_metrics(call: Call, run_id: str) -> Recorded:
     """Keep numbers of steps."""
     _check_size(call)
     values = [
@@ -70,22 +119,22 @@ async def record_metrics(call: Call, run_id: str) -> HttpResponse:
         for place, metric in enumerate(call.json(Metrics, nul_allowed=True).metrics)
     ]
     kept = await recordings.record_metrics(actor=call.actor, run_id=run_id, values=values)
-    return reply(_told(kept))
+    return _recorded(kept)
 
 
-def _told(kept: recordings.Kept) -> dict[str, Any]:
+def _recorded(kept: recordings.Kept) -> Recorded:
     """What was kept, and of which rows a part was written in another way."""
-    told: dict[str, Any] = {"recorded": kept.rows}
+    answer = Recorded(recorded=kept.rows)
     if kept.escaped:
-        told["escaped"] = kept.escaped
-        told["detail"] = (
+        answer.escaped = kept.escaped
+        answer.detail = (
             f"{len(kept.escaped)} of the rows hold NUL characters, which are kept as "
             f"{recordings.NUL_KEPT_AS}"
         )
-    return told
+    return answer
 
 
-async def list_metrics(call: Call, run_id: str) -> HttpResponse:
+async def list_metrics(call: Call, run_id: str) -> RecordedMetrics:
     """Numbers in the order they came; `cursor` is for the next question."""
     after = queries.number(call, "after", 0, 0, 2**63 - 1)
     limit = queries.number(call, "limit", 1000, 1, MAX_METRICS_PAGE)
@@ -94,18 +143,15 @@ async def list_metrics(call: Call, run_id: str) -> HttpResponse:
         actor=call.actor, run_id=run_id, keys=keys, after=after, limit=limit
     )
     shown = [
-        {
-            "key": metric.key,
-            "step": metric.step,
-            "value": _shown(metric.value),
-            "time": metric.time,
-        }
+        RecordedMetric(
+            key=metric.key, step=metric.step, value=_shown(metric.value), time=metric.time
+        )
         for metric in found
     ]
-    return reply({"metrics": shown, "cursor": found[-1].id if found else after})
+    return RecordedMetrics(metrics=shown, cursor=found[-1].id if found else after)
 
 
-async def record_rollouts(call: Call, run_id: str) -> HttpResponse:
+async def record_rollouts(call: Call, run_id: str) -> Recorded:
     """Keep episodes."""
     _check_size(call)
     values = []
@@ -130,10 +176,10 @@ async def record_rollouts(call: Call, run_id: str) -> HttpResponse:
             )
         )
     kept = await recordings.record_rollouts(actor=call.actor, run_id=run_id, values=values)
-    return reply(_told(kept))
+    return _recorded(kept)
 
 
-async def list_rollouts(call: Call, run_id: str) -> HttpResponse:
+async def list_rollouts(call: Call, run_id: str) -> RecordedRollouts:
     """A page of episodes by step, group and index."""
     limit, offset = queries.page(call)
     step = queries.number(call, "step", -1, 0, 2**63 - 1)
@@ -144,14 +190,22 @@ async def list_rollouts(call: Call, run_id: str) -> HttpResponse:
         limit=limit,
         offset=offset,
     )
-    shown = [
-        {name: getattr(item, name) for name in _ROLLOUT_FIELDS} | {"reward": _shown(item.reward)}
-        for item in found
-    ]
-    return reply({"rollouts": shown, "total_count": total})
+    return RecordedRollouts(rollouts=[_rollout(item) for item in found], total_count=total)
 
 
-_ROLLOUT_FIELDS = (*recordings.RolloutValue.__slots__, "time")
+def _rollout(item: recordings.RecordedRollout) -> RecordedRollout:
+    return RecordedRollout(
+        step=item.step,
+        group=item.group,
+        index=item.index,
+        prompt=item.prompt,
+        completion=item.completion,
+        prompt_tokens=item.prompt_tokens,
+        completion_tokens=item.completion_tokens,
+        reward=None if item.reward is None else _shown(item.reward),
+        data=item.data,
+        time=item.time,
+    )
 
 
 def _check_size(call: Call) -> None:
@@ -173,8 +227,8 @@ def _number(value: float | str, place: str) -> float:
     return value
 
 
-def _shown(value: float | None) -> float | str | None:
+def _shown(value: float) -> float | Literal["nan", "inf", "-inf"]:
     """A number as JSON has it."""
-    if value is None or math.isfinite(value):
+    if math.isfinite(value):
         return value
     return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"

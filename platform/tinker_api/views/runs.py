@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated
 
-from django.http import HttpResponse
-
+from core.json_bodies import Answer, told
 from runs import listings
 from runs.listings import RunListing
 from tinker_api import queries
-from tinker_api.endpoint import Call, reply
-from tinker_api.views.checkpoints import show_checkpoint, show_cursor
+from tinker_api.endpoint import Call
+from tinker_api.shapes import Cursor, Moment
+from tinker_api.views.checkpoints import Checkpoint, show_checkpoint, show_cursor
 
 
-async def list_runs(call: Call) -> HttpResponse:
+class TrainingRun(Answer):
+    """A training run."""
+
+    training_run_id: Annotated[str, told("The run's id.")]
+    base_model: str
+    model_owner: str
+    is_lora: bool
+    lora_rank: int
+    corrupted: bool
+    last_request_time: Moment
+    last_checkpoint: Annotated[Checkpoint | None, told("The newest with the optimizer's state.")]
+    last_sampler_checkpoint: Annotated[Checkpoint | None, told("The newest for sampling.")]
+    user_metadata: dict[str, str] | None
+
+
+class TrainingRuns(Answer):
+    """A page of training runs, newest first."""
+
+    training_runs: Annotated[list[TrainingRun], told("The runs.")]
+    cursor: Cursor
+
+
+async def list_runs(call: Call) -> TrainingRuns:
     """A page of training runs, newest first."""
     limit, offset = queries.page(call)
     found, total = await listings.list_runs(
@@ -23,29 +45,30 @@ async def list_runs(call: Call) -> HttpResponse:
         accessible=queries.accessible(call),
         project_id=queries.project(call),
     )
-    shown = [_show(run) for run in found]
-    return reply({"training_runs": shown, "cursor": show_cursor(limit, offset, total)})
+    return TrainingRuns(
+        training_runs=[_show(run) for run in found], cursor=show_cursor(limit, offset, total)
+    )
 
 
-async def show_run(call: Call, run_id: str) -> HttpResponse:
+async def show_run(call: Call, run_id: str) -> TrainingRun:
     """One training run with its newest checkpoints."""
     run = await listings.find_run(
         actor=call.actor, run_id=run_id, accessible=queries.accessible(call)
     )
-    return reply(_show(run))
+    return _show(run)
 
 
-def _show(run: RunListing) -> dict[str, Any]:
+def _show(run: RunListing) -> TrainingRun:
     last, last_sampler = run.last_training, run.last_sampler
-    return {
-        "training_run_id": run.id,
-        "base_model": run.base_model,
-        "model_owner": run.owner,
-        "is_lora": True,
-        "lora_rank": run.rank,
-        "corrupted": run.corrupted,
-        "last_request_time": run.last_request_at,
-        "last_checkpoint": show_checkpoint(last) if last else None,
-        "last_sampler_checkpoint": show_checkpoint(last_sampler) if last_sampler else None,
-        "user_metadata": run.user_metadata or None,
-    }
+    return TrainingRun(
+        training_run_id=run.id,
+        base_model=run.base_model,
+        model_owner=run.owner,
+        is_lora=True,
+        lora_rank=run.rank,
+        corrupted=run.corrupted,
+        last_request_time=run.last_request_at,
+        last_checkpoint=show_checkpoint(last) if last else None,
+        last_sampler_checkpoint=show_checkpoint(last_sampler) if last_sampler else None,
+        user_metadata=run.user_metadata or None,
+    )

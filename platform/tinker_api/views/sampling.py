@@ -2,22 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from django.http import HttpResponse
+from msgspec import UNSET, UnsetType
 
 from core.errors import BadRequest
+from core.json_bodies import Answer, told
 from operations import bodies, completions, pressure
 from operations import services as operations
 from runs import services as runs
 from tinker_api import schemas
-from tinker_api.endpoint import Call, reply
+from tinker_api.endpoint import Call
 
 # More samples than this are no request the worker would take, so no ids are made up for them
 MAX_NAMED_SEQUENCES = 65_536
 
 
-async def create_sampling_session(call: Call) -> HttpResponse:
+class SampleFuture(Answer):
+    """The future of a sample."""
+
+    request_id: str
+    sample_sequence_ids: Annotated[
+        list[str], told("Name each sequence, so that training data can say what it is from.")
+    ]
+
+
+class SamplerCreated(Answer):
+    """A new sampler."""
+
+    type: Literal["create_sampling_session"]
+    sampling_session_id: str
+
+
+class Sampler(Answer):
+    """What a sampler samples from."""
+
+    sampler_id: Annotated[str, told("The sampler's id.")]
+    base_model: str
+    model_path: str | UnsetType = UNSET
+
+
+class Joined(Answer):
+    """A client's own number on a shared sampler."""
+
+    client_counter: Annotated[int, told("The number, from 1.")]
+
+
+async def create_sampling_session(call: Call) -> SamplerCreated:
     """Make a sampler of a base model or of saved weights."""
     wanted = call.json(schemas.CreateSamplingSession)
     if wanted.model_path is None and wanted.base_model is None:
@@ -29,19 +60,20 @@ async def create_sampling_session(call: Call) -> HttpResponse:
         model_path=wanted.model_path,
         base_model=wanted.base_model,
     )
-    return reply({"type": "create_sampling_session", "sampling_session_id": sampler_id})
+    return SamplerCreated(type="create_sampling_session", sampling_session_id=sampler_id)
 
 
-async def sampler(call: Call, sampler_id: str) -> HttpResponse:
+async def sampler(call: Call, sampler_id: str) -> Sampler:
     """What a sampler samples from."""
     info = await runs.sampler_info(actor=call.actor, sampler_id=sampler_id)
-    found = {"sampler_id": sampler_id, "base_model": info.base_model}
-    if info.model_path is not None:
-        found["model_path"] = info.model_path
-    return reply(found)
+    return Sampler(
+        sampler_id=sampler_id,
+        base_model=info.base_model,
+        model_path=UNSET if info.model_path is None else info.model_path,
+    )
 
 
-async def asample(call: Call) -> HttpResponse:
+async def asample(call: Call) -> SampleFuture:
     """Queue a sample; each sequence is named, so that training data can say where it came from."""
     # the rest goes into the log as bytes: there a NUL harms nobody
     ids = call.json(bodies.SampleIds, nul_allowed=True)
@@ -51,14 +83,14 @@ async def asample(call: Call) -> HttpResponse:
     )
     request_id = submitted.request_id
     names = [f"{request_id}:{index}" for index in range(_count(ids.num_samples))]
-    return reply({"request_id": request_id, "sample_sequence_ids": names})
+    return SampleFuture(request_id=request_id, sample_sequence_ids=names)
 
 
-async def join_sampling_session(call: Call) -> HttpResponse:
+async def join_sampling_session(call: Call) -> Joined:
     """A number of its own for a client that shares a sampler with others."""
     wanted = call.json(schemas.SamplingSessionId)
     number = await completions.join(actor=call.actor, sampler_id=wanted.sampling_session_id)
-    return reply({"client_counter": number})
+    return Joined(client_counter=number)
 
 
 def _count(num_samples: Any) -> int:

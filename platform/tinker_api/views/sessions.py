@@ -2,36 +2,122 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 from django.http import HttpResponse
 
 from catalog import services as catalog
 from core import health
+from core.json_bodies import Answer, told
 from runs import services as runs
 from tinker_api import schemas
-from tinker_api.endpoint import Call, reply
+from tinker_api.endpoint import Call
+from tinker_api.shapes import Nothing
+
+
+class Health(Answer):
+    """The process answers."""
+
+    status: Annotated[Literal["ok"], told("Always `ok`.")]
+
+
+class ClientConfig(Answer):
+    """How clients should behave; public clients read it first."""
+
+    pjwt_auth_enabled: Annotated[
+        bool, told("Clients may exchange their key for short-lived tokens.")
+    ]
+    credential_default_source: Annotated[
+        str, told("What a client that was given no credential asks for.")
+    ]
+    parallel_fwdbwd_chunks: Annotated[bool, told("Send the chunks of a batch side by side.")]
+    proto_compress_fwdbwd: Annotated[bool, told("Compress batches with zstd.")]
+    fwdbwd_max_chunk_len: Annotated[int, told("Datums a chunk of a batch may have.")]
+    fwdbwd_max_chunk_bytes_count: Annotated[int, told("Bytes a chunk of a batch may have.")]
+    sample_use_retrieve_futures: Annotated[
+        bool, told("Wait for all samples of a session with one poll.")
+    ]
+    sample_join_sampling_session: Annotated[
+        bool, told("Ask for a number of one's own on a shared sampler.")
+    ]
+    custom_loss_server_side: Annotated[
+        bool, told("Always false: custom losses are computed by the client.")
+    ]
+    proto_write_fwdbwd: Annotated[bool, told("Send batches as protobuf.")]
+    fwd_via_fwdbwd: Annotated[
+        bool, told("Ask `forward_backward` for passes without gradients, too.")
+    ]
+    create_model_via_load_weights: Annotated[
+        bool, told("Make runs from checkpoints with `load_weights`.")
+    ]
+
+
+class DynamicConfig(Answer):
+    """The part of the configuration that may change while a client runs."""
+
+    refresh_interval_sec: Annotated[int, told("When to ask again.")]
+    sample_cancel_enabled: Annotated[
+        bool, told("Tell the server of samples that nobody waits for any more.")
+    ]
+    sample_cancel_max_batch_size: Annotated[int, told("How many to tell of at once.")]
+
+
+class OfferedModel(Answer):
+    """A base model on offer."""
+
+    model_name: str
+    max_context_length: int
+    trainable: Annotated[bool, told("Whether runs can be made on it.")]
+    sampleable: Annotated[bool, told("Whether it can be sampled from as it is.")]
+
+
+class Capabilities(Answer):
+    """What this server offers."""
+
+    supported_models: Annotated[list[OfferedModel], told("The base models on offer.")]
+
+
+class SessionCreated(Answer):
+    """A new session."""
+
+    type: Literal["create_session"]
+    session_id: str
+
+
+class HeartbeatTaken(Answer):
+    """The session lives on."""
+
+    type: Literal["session_heartbeat"]
+
+
+class TelemetryTaken(Answer):
+    """Taken, and dropped."""
+
+    status: Annotated[Literal["accepted"], told("Always `accepted`.")]
+
 
 # How public clients should behave. Chunks are sent side by side, because they are parked in order
 # here; their size keeps one request's work near a single pass of the engine.
-CLIENT_CONFIG = {
-    "pjwt_auth_enabled": True,
-    "credential_default_source": "api_key",
-    "parallel_fwdbwd_chunks": True,
-    "proto_compress_fwdbwd": False,
-    "fwdbwd_max_chunk_len": 1024,
-    "fwdbwd_max_chunk_bytes_count": 5_000_000,
-    "sample_use_retrieve_futures": True,
-    "sample_join_sampling_session": True,
-    "custom_loss_server_side": False,
+CLIENT_CONFIG = ClientConfig(
+    pjwt_auth_enabled=True,
+    credential_default_source="api_key",
+    parallel_fwdbwd_chunks=True,
+    proto_compress_fwdbwd=False,
+    fwdbwd_max_chunk_len=1024,
+    fwdbwd_max_chunk_bytes_count=5_000_000,
+    sample_use_retrieve_futures=True,
+    sample_join_sampling_session=True,
+    custom_loss_server_side=False,
     # what releases between 0.18 and 0.36 did only where it was switched on
-    "proto_write_fwdbwd": True,
-    "fwd_via_fwdbwd": True,
-    "create_model_via_load_weights": True,
-}
-DYNAMIC_CONFIG = {
-    "refresh_interval_sec": 300,
-    "sample_cancel_enabled": True,
-    "sample_cancel_max_batch_size": 64,
-}
+    proto_write_fwdbwd=True,
+    fwd_via_fwdbwd=True,
+    create_model_via_load_weights=True,
+)
+DYNAMIC_CONFIG = DynamicConfig(
+    refresh_interval_sec=300,
+    sample_cancel_enabled=True,
+    sample_cancel_max_batch_size=64,
+)
 
 
 async def healthz(call: Call) -> HttpResponse:
@@ -39,33 +125,33 @@ async def healthz(call: Call) -> HttpResponse:
     return health.answer()
 
 
-async def client_config(call: Call) -> HttpResponse:
+async def client_config(call: Call) -> ClientConfig:
     """How the client should behave; its first call, so also where a bad key shows."""
     call.json(schemas.SdkVersion)
-    return reply(CLIENT_CONFIG)
+    return CLIENT_CONFIG
 
 
-async def dynamic_config(call: Call) -> HttpResponse:
+async def dynamic_config(call: Call) -> DynamicConfig:
     """The part of the configuration that clients fetch again every few minutes."""
     call.json(schemas.SdkVersion)
-    return reply(DYNAMIC_CONFIG)
+    return DYNAMIC_CONFIG
 
 
-async def server_capabilities(call: Call) -> HttpResponse:
+async def server_capabilities(call: Call) -> Capabilities:
     """The base models on offer."""
     models = [
-        {
-            "model_name": model.name,
-            "max_context_length": model.max_context_length,
-            "trainable": model.trainable,
-            "sampleable": model.sampleable,
-        }
+        OfferedModel(
+            model_name=model.name,
+            max_context_length=model.max_context_length,
+            trainable=model.trainable,
+            sampleable=model.sampleable,
+        )
         for model in await catalog.offered_models()
     ]
-    return reply({"supported_models": models})
+    return Capabilities(supported_models=models)
 
 
-async def create_session(call: Call) -> HttpResponse:
+async def create_session(call: Call) -> SessionCreated:
     """Open a session for one client process."""
     wanted = call.json(schemas.CreateSession)
     session_id = await runs.create_session(
@@ -76,26 +162,26 @@ async def create_session(call: Call) -> HttpResponse:
         project_id=wanted.project_id,
         display_name=wanted.display_name or "",
     )
-    return reply({"type": "create_session", "session_id": session_id})
+    return SessionCreated(type="create_session", session_id=session_id)
 
 
-async def session_heartbeat(call: Call) -> HttpResponse:
+async def session_heartbeat(call: Call) -> HeartbeatTaken:
     """Keep a session alive; 410 once it has ended, which stops the client's heartbeats."""
     wanted = call.json(schemas.SessionHeartbeat)
     await runs.heartbeat(actor=call.actor, session_id=wanted.session_id)
-    return reply({"type": "session_heartbeat"})
+    return HeartbeatTaken(type="session_heartbeat")
 
 
-async def finish_session(call: Call, session_id: str) -> HttpResponse:
+async def finish_session(call: Call, session_id: str) -> Nothing:
     """End a session; the first reason stands."""
     wanted = call.json(schemas.FinishSession)
     reason = wanted.reason.type if wanted.reason else "success"
     await runs.finish_session(
         actor=call.actor, session_id=session_id, reason=reason, detail=wanted.detail
     )
-    return reply({})
+    return Nothing()
 
 
-async def telemetry(call: Call) -> HttpResponse:
+async def telemetry(call: Call) -> TelemetryTaken:
     """Accept what clients report about themselves, and drop it."""
-    return reply({"status": "accepted"})
+    return TelemetryTaken(status="accepted")

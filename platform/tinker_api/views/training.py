@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from django.http import HttpResponse
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Literal
 
 from catalog import services as catalog
 from checkpoints import encryption, grants
 from core.errors import BadRequest, UnsupportedMediaType
+from core.json_bodies import Answer, told
 from operations import bodies
 from operations import services as operations
 from operations.models import Operation
@@ -16,17 +16,45 @@ from operations.services import PROTOBUF, Submitted
 from runs import services as runs
 from runs.services import CreateRunRequest
 from tinker_api import schemas
-from tinker_api.endpoint import JSON, Call, Handler, reply
+from tinker_api.endpoint import JSON, Call
 from tinker_api.scan import Ids, ScanError, scan_forward_backward
+from tinker_api.shapes import OptimizerFamily
 from tinker_api.views.futures import UNLOADED
 
 
-def future(submitted: Submitted) -> HttpResponse:
+class Future(Answer):
+    """The future of an operation on a run; `retrieve_future` takes its request id."""
+
+    request_id: str
+    model_id: str | None
+
+
+class ModelData(Answer):
+    """A run's base model."""
+
+    arch: Annotated[str, told("The architecture.")]
+    model_name: str
+    tokenizer_id: str
+
+
+class RunInfo(Answer):
+    """What a training run is."""
+
+    type: Literal["get_info"]
+    model_id: str
+    model_data: Annotated[ModelData, told("The base model.")]
+    is_lora: bool
+    lora_rank: int
+    model_name: str
+    optimizer_config: OptimizerFamily
+
+
+def future(submitted: Submitted) -> Future:
     """The future of an operation on a run."""
-    return reply({"request_id": submitted.request_id, "model_id": submitted.run_id})
+    return Future(request_id=submitted.request_id, model_id=submitted.run_id)
 
 
-async def create_model(call: Call) -> HttpResponse:
+async def create_model(call: Call) -> Future:
     """Make a training run with a fresh adapter."""
     wanted = call.json(bodies.CreateModel)
     lora = wanted.lora_config
@@ -56,28 +84,26 @@ def _check_optimizer(config: bodies.OptimizerConfig | None) -> None:
         raise BadRequest(f"optimizer {config.type!r} is not offered; allowed: adamw")
 
 
-async def get_info(call: Call) -> HttpResponse:
+async def get_info(call: Call) -> RunInfo:
     """What a training run is: its base model and its adapter."""
     wanted = call.json(schemas.ModelId)
     info = await runs.run_info(actor=call.actor, run_id=wanted.model_id)
-    return reply(
-        {
-            "type": "get_info",
-            "model_id": wanted.model_id,
-            "model_data": {
-                "arch": info.family,
-                "model_name": info.base_model,
-                "tokenizer_id": catalog.shown_tokenizer_id(info.base_model, info.tokenizer_id),
-            },
-            "is_lora": True,
-            "lora_rank": info.rank,
-            "model_name": info.base_model,
-            "optimizer_config": {"type": "adamw"},
-        }
+    return RunInfo(
+        type="get_info",
+        model_id=wanted.model_id,
+        model_data=ModelData(
+            arch=info.family,
+            model_name=info.base_model,
+            tokenizer_id=catalog.shown_tokenizer_id(info.base_model, info.tokenizer_id),
+        ),
+        is_lora=True,
+        lora_rank=info.rank,
+        model_name=info.base_model,
+        optimizer_config=OptimizerFamily(type="adamw"),
     )
 
 
-async def forward_backward(call: Call) -> HttpResponse:
+async def forward_backward(call: Call) -> Future:
     """Queue a pass over a batch; the body is stored as it came. Old clients send JSON."""
     content_type = call.request.content_type or ""
     ids = _pass_ids(call, content_type)
@@ -105,7 +131,7 @@ def _pass_ids(call: Call, content_type: str) -> Ids:
         raise BadRequest(f"the body is not a ForwardBackwardRequest: {error}") from None
 
 
-async def forward(call: Call) -> HttpResponse:
+async def forward(call: Call) -> Future:
     """Queue a pass without gradients, as clients asked for it before there was protobuf."""
     if call.request.content_type != JSON:
         raise UnsupportedMediaType(
@@ -115,14 +141,14 @@ async def forward(call: Call) -> HttpResponse:
     return await forward_backward(call)
 
 
-async def unload_model(call: Call) -> HttpResponse:
+async def unload_model(call: Call) -> Future:
     """Answer old clients that are through with a run: idle ones give up their memory anyway."""
     wanted = call.json(schemas.ModelId)
     await runs.run_info(actor=call.actor, run_id=wanted.model_id)
-    return reply({"request_id": wanted.model_id + UNLOADED, "model_id": wanted.model_id})
+    return Future(request_id=wanted.model_id + UNLOADED, model_id=wanted.model_id)
 
 
-async def create_custom_loss(call: Call) -> HttpResponse:
+async def create_custom_loss(call: Call) -> Future:
     """Refuse losses as uploaded graphs: arbitrary code of users does not run in the worker."""
     raise BadRequest(
         "losses as uploaded graphs are not offered; use forward_backward_custom, which computes "
@@ -130,10 +156,10 @@ async def create_custom_loss(call: Call) -> HttpResponse:
     )
 
 
-def operation_on_run(kind: Operation.Kind) -> Handler:
+def operation_on_run(kind: Operation.Kind) -> Callable[[Call], Awaitable[Future]]:
     """A handler that queues a JSON operation on a run; the worker reads all but the ids."""
 
-    async def handler(call: Call) -> HttpResponse:
+    async def handler(call: Call) -> Future:
         # the rest goes into the log as bytes: there a NUL harms nobody
         ids = call.json(bodies.RunIds, nul_allowed=True)
         return future(
@@ -152,7 +178,7 @@ queue_save_external = operation_on_run(Operation.Kind.SAVE_WEIGHTS_EXTERNAL)
 load_into_run = operation_on_run(Operation.Kind.LOAD_WEIGHTS)
 
 
-async def save_weights_external(call: Call) -> HttpResponse:
+async def save_weights_external(call: Call) -> Future:
     """Queue a save of PEFT files. Wrong recipients are refused at once: one may be a secret key."""
     wanted = call.json(bodies.SaveExternalIds, nul_allowed=True)
     if wanted.age_encryption_recipients is not None:
@@ -160,7 +186,7 @@ async def save_weights_external(call: Call) -> HttpResponse:
     return await queue_save_external(call)
 
 
-async def load_weights(call: Call) -> HttpResponse:
+async def load_weights(call: Call) -> Future:
     """Load a checkpoint into a run, or make a new run from it: the ids given say which."""
     address = call.json(bodies.LoadWeightsAddress, nul_allowed=True)
     borrows = address.weights_access_token is not None
@@ -182,7 +208,7 @@ async def load_weights(call: Call) -> HttpResponse:
     return future(submitted)
 
 
-async def _load_borrowed(call: Call) -> HttpResponse:
+async def _load_borrowed(call: Call) -> Future:
     """Load another team's checkpoint into a run; a bad access token fails the future."""
     ids = call.json(bodies.RunIds)
     kind, refusal = Operation.Kind.LOAD_WEIGHTS, None
