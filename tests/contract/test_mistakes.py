@@ -85,6 +85,14 @@ def test_bad_steps(client: Client) -> None:
         assert (seen[kind]["type"], seen[kind]["category"]) == ("RequestFailedError", "user")
 
 
+def test_a_run_survives_names_with_a_nul(client: Client) -> None:
+    seen = client.run("mistakes.names", base_model=BASE_MODEL)
+    for kind in ("of_a_state", "of_sampler_weights", "of_a_load"):
+        assert "NUL" in seen[kind]["message"], (kind, seen[kind])
+        assert (seen[kind]["type"], seen[kind]["category"]) == ("RequestFailedError", "user")
+    assert seen["usable"]["type"] is None
+
+
 def test_bad_samples(client: Client, context: int) -> None:
     seen = client.run("mistakes.samples", base_model=BASE_MODEL, context=context)
     assert seen.pop("usable")["type"] is None

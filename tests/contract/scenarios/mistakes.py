@@ -128,6 +128,17 @@ def steps(kit: Kit, base_model: str) -> dict[str, Any]:
     }
 
 
+def names(kit: Kit, base_model: str) -> dict[str, Any]:
+    """Saves under names that hold a NUL character, and a step behind them."""
+    training = kit.training(base_model)
+    return {
+        "of_a_state": failure(lambda: training.save_state("a\0b")),
+        "of_sampler_weights": failure(lambda: training.save_weights_for_sampler("a\0b")),
+        "of_a_load": failure(lambda: training.load_state("tinker://a\0b/weights/x")),
+        "usable": failure(lambda: training.optim_step(kit.adam())),
+    }
+
+
 def samples(kit: Kit, base_model: str, context: int) -> dict[str, Any]:
     """Samples that cannot be drawn."""
     sampler = done(kit.service().create_sampling_client(base_model=base_model))
