@@ -20,6 +20,8 @@ from openai_api.vocabulary import Vocabulary
 Messages = list[dict[str, Any]]
 # roles of which some templates know nothing
 _RARE_ROLES = ("system", "tool")
+# stands where something may be ignored: a template that shows it shows what it stands for
+_PROBE = "tinsmith probe"
 
 
 def prompt_of(words: Vocabulary, wanted: schemas.Chat) -> list[int]:
@@ -60,7 +62,11 @@ def _check_options(template: ChatTemplate, options: dict[str, Any]) -> None:
 
 
 class _Ignored:
-    """Looks whether the prompt would be the same without some part of a chat."""
+    """Looks whether the prompt would be the same without some part of a chat, or with another text.
+
+    Without it alone would not do: a system message may be the template's own default, and of words
+    beside a call a template may drop the thoughts only.
+    """
 
     def __init__(
         self,
@@ -84,10 +90,10 @@ class _Ignored:
         for role in _RARE_ROLES:
             self._check_messages(role)
         for role in dict.fromkeys(message["role"] for message in self._messages):
-            self._check_field("name", role, _without("name"))
-        self._check_field("tool_calls", "assistant", _without("tool_calls"))
+            self._check_field("name", role, _with_other_name)
+        self._check_field("tool_calls", "assistant", _without_calls)
         self._check_field("tool_calls", "assistant", _without_last_call)
-        self._check_field("content", "assistant", _without_content_of_call)
+        self._check_field("content", "assistant", _with_other_content_of_call)
 
     def _check_read(self, *fields: str) -> None:
         """Refuse fields of which the template knows nothing, in whatever message."""
@@ -98,8 +104,8 @@ class _Ignored:
 
     def _check_messages(self, role: str) -> None:
         numbers = [n for n, message in enumerate(self._messages) if message["role"] == role]
-        others = [message for message in self._messages if message["role"] != role]
-        if numbers and self._is_same(others, self._tools):
+        changed = [m | {"content": _PROBE} if m["role"] == role else m for m in self._messages]
+        if numbers and self._is_same(changed, self._tools):
             raise Refused(
                 f"this model's chat template does not show messages of the role {role!r} to the "
                 "model; leave them out",
@@ -134,8 +140,12 @@ def _refusal(number: int, field: str) -> Refused:
     )
 
 
-def _without(field: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    return lambda message: {name: value for name, value in message.items() if name != field}
+def _with_other_name(message: dict[str, Any]) -> dict[str, Any]:
+    return message | {"name": _PROBE} if "name" in message else message
+
+
+def _without_calls(message: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in message.items() if name != "tool_calls"}
 
 
 def _without_last_call(message: dict[str, Any]) -> dict[str, Any]:
@@ -143,8 +153,9 @@ def _without_last_call(message: dict[str, Any]) -> dict[str, Any]:
     return message | {"tool_calls": calls[:-1]} if len(calls) > 1 else message
 
 
-def _without_content_of_call(message: dict[str, Any]) -> dict[str, Any]:
-    return message | {"content": ""} if message.get("tool_calls") else message
+def _with_other_content_of_call(message: dict[str, Any]) -> dict[str, Any]:
+    has_words = message.get("tool_calls") and message["content"].strip()
+    return message | {"content": _PROBE} if has_words else message
 
 
 def _message(number: int, message: schemas.Message) -> dict[str, Any]:
@@ -162,8 +173,8 @@ def _message(number: int, message: schemas.Message) -> dict[str, Any]:
     result: dict[str, Any] = {"role": role, "content": _content(number, message)}
     # an id says which call a result belongs to, which their order says, too
     for name in ("name", "tool_call_id", "reasoning_content"):
-        value = getattr(message, name)
-        if value is not None:
+        # an empty one says nothing that could be ignored
+        if value := getattr(message, name):
             result[name] = value
     if message.tool_calls:
         if role != "assistant":

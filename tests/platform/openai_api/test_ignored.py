@@ -226,6 +226,51 @@ def test_what_only_some_templates_ignore_is_found_out(
     assert caught.value.param == param
 
 
+HELPFUL = "You are a helpful assistant."
+DEFAULT_SYSTEM = (
+    "{% if messages[0].role != 'system' %}system: " + HELPFUL + "\n{% endif %}"
+    "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+)
+SYSTEM_IF_ANY = (
+    EACH + "{% if m.role != 'system' or m.content %}{{ m.role }}: {{ m.content }}\n{% endif %}"
+    "{% endfor %}"
+)
+# as templates of thinking models do with earlier turns
+THOUGHTLESS = (
+    EACH + "{{ m.content.split('</think>')[-1].strip() }}"
+    "{% for c in m.tool_calls or [] %}{{ c.function.name }}{% endfor %}{% endfor %}"
+)
+THOUGHT = "<think>\nI look it up\n</think>\n\n"
+
+
+@pytest.mark.parametrize(
+    ("template", "messages"),
+    [
+        (DEFAULT_SYSTEM, [{"role": "system", "content": HELPFUL}, HI]),
+        (DEFAULT_SYSTEM, [{"role": "developer", "content": HELPFUL}, HI]),
+        (SYSTEM_IF_ANY, [{"role": "system", "content": ""}, HI]),
+        (THOUGHTLESS, called(THOUGHT, CALL)),
+        (CALLS_INSTEAD, called("\n\n", CALL)),
+        (NAMELESS, [HI | {"name": ""}]),
+        (NAMELESS, [HI, {"role": "assistant", "content": "x", "reasoning_content": ""}, HI]),
+    ],
+    ids=[
+        "the default system message",
+        "the default from a developer",
+        "no system message",
+        "thoughts beside a call",
+        "white space beside a call",
+        "no name",
+        "no thoughts",
+    ],
+)
+def test_what_changes_nothing_although_the_template_reads_it_is_taken(
+    template: str, messages: list[dict[str, Any]]
+) -> None:
+    """Among them the commonest system message of all, which many templates have as default."""
+    assert chats.prompt_of(Vocabulary(with_template(template)), asked(messages))
+
+
 def test_a_template_that_cannot_be_read_is_refused_and_prompts_are_not() -> None:
     words = Vocabulary(with_template("{% for %}"))
     with pytest.raises(Refused, match="cannot be read"):
