@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypedDict, TypeVar, Unpack, get_type_hints
 
 import msgspec
 from django.urls import URLPattern
@@ -22,6 +22,7 @@ _PART = re.compile(r"<(?:\w+:)?(\w+)>")
 _REF = "#/components/schemas/{name}"
 
 Schema = dict[str, Any]
+H = TypeVar("H", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,17 @@ class Given:
     required: bool = False
 
 
+class Said(TypedDict, total=False):
+    """The attributes of a `Route`."""
+
+    takes: Any
+    gives: Any
+    given: Sequence[Given]
+    also: Mapping[int, tuple[Any, str]]
+    summary: str
+    more: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """What a method of a path takes and gives.
@@ -61,6 +73,25 @@ class Route:
     also: Mapping[int, tuple[Any, str]] = field(default_factory=dict)
     summary: str = ""
     more: str = ""
+
+
+def says(**said: Unpack[Said]) -> Callable[[H], H]:
+    """What the description says of a handler, beyond its docstring and what it returns."""
+
+    def decorate(handler: H) -> H:
+        handler.said = Route(**said)  # type: ignore[attr-defined]
+        return handler
+
+    return decorate
+
+
+def route_of(handler: Callable[..., Any]) -> Route:
+    """What is said of a handler; a Struct that it returns is what it gives."""
+    said: Route = getattr(handler, "said", Route())
+    given = get_type_hints(handler)["return"]
+    if not said.gives and isinstance(given, type) and issubclass(given, msgspec.Struct):
+        return replace(said, gives=given)
+    return said
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Bodies of operations: the web process reads their ids alone, the workers all of them.
 
-Clients of many releases write them: what `tinker_api.schemas` says of old ones holds here, too.
+Clients of many releases write them: what `tinker_api.shapes` says of old ones holds here, too.
 """
 
 from __future__ import annotations

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from core.openapi import Api
+from core.openapi import Api, route_of, served
 from tinker_api import shapes
-from tinker_api.description.routes import PARTS, ROUTES
-from tinker_api.urls import urlpatterns
-from tinker_api.words import WORDS
+from tinker_api.urls import GROUPS, urlpatterns
+from tinker_api.words import PARTS, WORDS
 
 TAGS = {
     "Start-up and sessions": "What a program calls first, and while it lives.",
@@ -20,6 +19,11 @@ TAGS = {
     "Recordings": "Metrics and rollouts that programs record about their runs. "
     "Tinsmith's own: public clients do not use these routes.",
     "Reports": "The audit log, and what was used.",
+}
+
+ROUTES = {
+    tag: {route.key: route_of(route.view.handlers[route.method]) for route in served(patterns)}
+    for tag, patterns in GROUPS.items()
 }
 
 API = Api(

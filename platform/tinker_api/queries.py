@@ -5,15 +5,42 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from datetime import UTC, date, datetime
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from core import ids
 from core.errors import BadRequest
+from core.ids import DEFAULT_PROJECT
+from core.json_bodies import Number
+from core.openapi import Given
 from tinker_api.endpoint import Call
+from tinker_api.shapes import ProjectId
 
 MAX_PAGE = 1000
 DEFAULT_PAGE = 20
 SCOPES = ("owned", "accessible")
 _VERSION = re.compile(r"Tinker/Python (\d+)\.(\d+)")
+
+
+PAGE = (
+    Given(
+        "limit",
+        Annotated[int, Meta(ge=1, le=MAX_PAGE)],
+        f"Rows a page, {DEFAULT_PAGE} unless given.",
+    ),
+    Given("offset", Number, "Rows to leave out before the page."),
+)
+SCOPE = Given(
+    "access_scope",
+    Literal["owned", "accessible"],
+    "`accessible` also shows what other teams have published.",
+)
+PROJECT = Given(
+    "project_id",
+    ProjectId,
+    f"Only of this project of the team's; `{DEFAULT_PROJECT}`: of sessions that have none.",
+)
 
 
 def page(call: Call) -> tuple[int, int]:

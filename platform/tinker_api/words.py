@@ -1,9 +1,11 @@
-"""What names mean that mean the same wherever they stand in bodies and answers."""
+"""What the description says in more than one place: of names, parts of paths, and refusals."""
 
 from __future__ import annotations
 
 from checkpoints.services import MAX_TTL_S, MIN_TTL_S
 from core import ids
+from operations import order
+from operations.order import Place
 
 WORDS = {
     "adam_params": "AdamW's parameters for this step.",
@@ -71,5 +73,23 @@ WORDS = {
     "user_metadata": "Names with texts that belong to whoever made it; other values become texts.",
     "user_name": "The team's name.",
     "value": "The number; `nan`, `inf` and `-inf` come as texts.",
-    "weights_access_token": "A key that may read the checkpoint, if the actor's own may not.",
+    "weights_access_token": "A key that may read the checkpoint, if the caller's own may not.",
 }
+
+# Parts of paths
+PARTS = {
+    "session_id": "The session's id.",
+    "sampler_id": "The sampler's id.",
+    "run_id": "The training run's id, `<session>:train:<number>`.",
+    "segment": "`weights`, `sampler_weights` or `external_weights`.",
+    "name": "The checkpoint's, the file's or the base model's name; the latter may hold slashes.",
+    "signed": "The signed part of an address that another route gave.",
+}
+
+FULL = "The request body is larger than the server takes."
+ENDED = "The session has ended."
+FAST = "Answers at once; `retrieve_future` gives the result."
+PLACE = (
+    f"A refusal's header `{order.HEADER}` says whether it `{Place.HELD}` the place of its `seq_id` "
+    f"(later requests go on behind it) or left it `{Place.FREE}` for another request."
+)

@@ -5,18 +5,27 @@ from __future__ import annotations
 import uuid
 from typing import Annotated, Literal
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from checkpoints import changes, downloads
 from checkpoints import services as checkpoints
 from checkpoints.services import CheckpointInfo, Saved
+from core import ids
 from core.errors import BadRequest
 from core.ids import SEGMENTS, CheckpointPath
-from core.json_bodies import Answer, told
+from core.json_bodies import Answer, Request, Text, told
+from core.openapi import Given, says
 from runs import copies
-from tinker_api import queries, schemas
+from tinker_api import queries
 from tinker_api.endpoint import Call
-from tinker_api.shapes import Cursor, Moment, Nothing, OptimizerFamily
+from tinker_api.shapes import (
+    Cursor,
+    Moment,
+    Nothing,
+    OptimizerFamily,
+    ProjectId,
+    check_projects,
+)
 from tinker_api.views.downloads import url_of
 
 CHECKPOINT_TYPES: dict[str, Literal["training", "sampler", "external"]] = {
@@ -27,6 +36,34 @@ CHECKPOINT_TYPES: dict[str, Literal["training", "sampler", "external"]] = {
 # one entry of a type that it does not know breaks an older client's whole listing
 KNOWS_EXTERNAL_SINCE = (0, 28)
 MAX_IDEMPOTENCY_KEY = 200
+
+
+class TinkerPath(Request):
+    """`weights_info`."""
+
+    tinker_path: Text
+
+
+class CopyWeights(Request):
+    """`copy_weights`. Copies into sessions are not offered: a copy gets one of its own."""
+
+    source_path: Annotated[Text, told("The `tinker://` path of what to copy.")]
+    destination_project_id: Annotated[
+        ProjectId, told(f"The project that the copy is counted to: {ids.PROJECT_FORM}.")
+    ]
+    ttl_seconds: int | None = None
+    weights_access_token: Text | None = None
+    session_id: Annotated[None, told("Null: a copy gets a session of its own.")] = None
+    model_seq_id: Annotated[None, told("Null: a copy gets a run of its own.")] = None
+
+    def __post_init__(self) -> None:
+        check_projects("destination_project_id", self.destination_project_id)
+
+
+class CheckpointTtl(Request):
+    """`…/ttl`: null, which has to be said, takes the expiry away."""
+
+    ttl_seconds: int | None
 
 
 class Checkpoint(Answer):
@@ -81,6 +118,7 @@ class ArchiveLink(Answer):
     expires: Moment
 
 
+@says(given=queries.PAGE)
 async def list_run_checkpoints(call: Call, run_id: str) -> Checkpoints:
     """All checkpoints of one run, newest first; a page of them when `limit` is given."""
     paged = "limit" in call.request.GET or "offset" in call.request.GET
@@ -94,6 +132,7 @@ async def list_run_checkpoints(call: Call, run_id: str) -> Checkpoints:
     return shown
 
 
+@says(given=queries.PAGE)
 async def list_checkpoints(call: Call) -> Checkpoints:
     """A page of the team's checkpoints, newest first."""
     limit, offset = queries.page(call)
@@ -106,9 +145,10 @@ async def list_checkpoints(call: Call) -> Checkpoints:
     )
 
 
+@says(takes=TinkerPath)
 async def weights_info(call: Call) -> WeightsInfo:
     """What a checkpoint holds, as far as a client needs it to make a run from it."""
-    wanted = call.json(schemas.TinkerPath)
+    wanted = call.json(TinkerPath)
     found = await checkpoints.find_readable(actor=call.actor, path=wanted.tinker_path)
     return WeightsInfo(
         base_model=found.base_model,
@@ -141,17 +181,35 @@ async def unpublish(call: Call, run_id: str, segment: str, name: str) -> Nothing
     return Nothing()
 
 
+@says(takes=CheckpointTtl)
 async def set_ttl(call: Call, run_id: str, segment: str, name: str) -> Nothing:
     """Say when a checkpoint expires, if ever."""
-    wanted = call.json(schemas.CheckpointTtl)
+    wanted = call.json(CheckpointTtl)
     address = CheckpointPath(run_id, segment, name)
     await changes.set_ttl(actor=call.actor, address=address, ttl_seconds=wanted.ttl_seconds)
     return Nothing()
 
 
+@says(
+    takes=CopyWeights,
+    given=(
+        Given(
+            "X-Idempotency-Key",
+            Annotated[str, Meta(min_length=1, max_length=MAX_IDEMPOTENCY_KEY)],
+            "The same key gives the same copy.",
+            place="header",
+        ),
+        Given(
+            "X-Tinker-Weights-Access-Token",
+            str,
+            "A key that may read the source; it goes before the body's.",
+            place="header",
+        ),
+    ),
+)
 async def copy(call: Call) -> Copied:
     """Copy a checkpoint; the same idempotency key gives the same copy."""
-    wanted = call.json(schemas.CopyWeights)
+    wanted = call.json(CopyWeights)
     headers = call.request.headers
     key = headers.get("X-Idempotency-Key") or str(uuid.uuid4())
     if len(key) > MAX_IDEMPOTENCY_KEY or "\0" in key:

@@ -9,8 +9,10 @@ from checkpoints import downloads
 from core import links, ranges
 from core.errors import NotFound
 from core.lane import EventStream
+from core.openapi import Given, Raw, says
 from runs import trace
 from tinker_api.endpoint import Call, reply
+from tinker_api.shapes import BINARY
 
 _PREFIX = "/api/v1/"
 OCTETS = "application/octet-stream"
@@ -28,6 +30,18 @@ def url_of(call: Call, signed: str, name: str) -> str:
     return f"{base}{mounted}{_PREFIX}downloads/{signed}/{name}"
 
 
+@says(
+    gives=Raw("application/octet-stream", "The file.", BINARY),
+    given=(
+        Given("Range", str, "`bytes=START-END`, one range of a checkpoint's file.", "header"),
+        Given("If-Range", str, "The `ETag` of which one has the beginning.", "header"),
+    ),
+    also={
+        206: (Raw("application/octet-stream", "A part of it.", BINARY), "The range."),
+        410: ((), "The link has expired."),
+        416: ((), "There are no such bytes."),
+    },
+)
 async def download(call: Call, signed: str, name: str) -> HttpResponse:
     """The bytes that a signed address leads to, in pieces.
 

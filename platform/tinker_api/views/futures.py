@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Literal
 
+import msgspec
 from django.http import HttpResponse
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from core import admission, disk
 from core.errors import BadRequest, TooLarge
-from core.json_bodies import Answer, told
-from operations import completions
+from core.json_bodies import Answer, Id, Number, Request, told
+from core.openapi import Raw, says
+from operations import completions, results
 from operations import services as operations
 from operations.completions import Completion
 from operations.services import PROTOBUF, Failed, Finished, Sized
 from runs import services as runs
-from tinker_api import json_results, schemas
+from tinker_api import json_results
 from tinker_api.endpoint import JSON, Call, raw_reply, reply
+from tinker_api.shapes import BINARY
 
 # Clients give up on a poll after 45 s; proxies between often after 30
 HOLD_S = 25.0
@@ -29,6 +32,48 @@ STILL_WAITING = 408
 LARGE_BYTES = 4 * 1024 * 1024
 ANY_SIZE = 2**31 - 1
 UNLOADED = ":unload"
+
+
+class RetrieveFuture(Request):
+    """`retrieve_future`. `allow_metadata_only`: the client asks again for what is large."""
+
+    request_id: Id
+    model_id: Id | None = None
+    allow_metadata_only: Annotated[
+        bool | None, told("Whether a large result may be announced by its size first.")
+    ] = None
+
+
+class CancelFuture(Request):
+    """`cancel_future`."""
+
+    request_id: Id
+    model_id: Id | None = None
+
+
+class FuturesTarget(msgspec.Struct, forbid_unknown_fields=True):
+    """Whose samples are waited for: those of one client of a sampler."""
+
+    sampling_session_id: Id
+    type: Annotated[str | None, told("`sampling_session`.")] = None
+    cloned_sampler_id: Annotated[
+        Number | None, told("The client's own number on a shared sampler.")
+    ] = None
+
+
+class RetrieveFutures(Request):
+    """`retrieve_futures`."""
+
+    target: Annotated[FuturesTarget, told("Whose samples are waited for.")]
+    prev_cursor: Annotated[
+        Number | None, told("`cursor` of the answer before; 0 unless given.")
+    ] = None
+    timeout: Annotated[
+        Annotated[float, Meta(ge=0)] | None, told("How many seconds to wait at most.")
+    ] = None
+    retrieved_request_ids: Annotated[
+        list[Id] | None, told("Samples whose results were fetched: they are not listed again.")
+    ] = None
 
 
 class Waiting(Answer):
@@ -103,10 +148,35 @@ def _require_small(call: Call) -> None:
         raise TooLarge(f"the body of a poll may have {admission.LARGE_BYTES} bytes at most")
 
 
+@says(
+    takes=RetrieveFuture,
+    gives=(
+        results.RunMade,
+        results.StepDone,
+        results.WeightsLoaded,
+        results.WeightsSaved,
+        results.SamplerSaved,
+        results.ExternalSaved,
+        RunUnloaded,
+        json_results.OldPassResult,
+        json_results.OldSampleResult,
+        ResultSize,
+        Failure,
+        Raw(
+            PROTOBUF,
+            "The result: a `ForwardBackwardOutput`, a `SampleResponse`, or JSON. "
+            "An operation that failed is a 200 with `error`.",
+            BINARY,
+        ),
+    ),
+    more="Held for up to 25 s. A result may be fetched as often as one likes. Passes and "
+    "samples come as protobuf to those who accept it, which all releases since 0.25 do.",
+    also={408: (Waiting, "There is no result yet: ask again.")},
+)
 async def retrieve_future(call: Call) -> HttpResponse | Answer:
     """The result of an operation, or 408 with the reason why there is none yet."""
     _require_small(call)
-    wanted = call.json(schemas.RetrieveFuture)
+    wanted = call.json(RetrieveFuture)
     if wanted.request_id.endswith(UNLOADED):
         run_id = wanted.request_id.removesuffix(UNLOADED)
         await runs.run_info(actor=call.actor, run_id=run_id)
@@ -139,10 +209,14 @@ async def _result(call: Call, outcome: Finished) -> HttpResponse:
     return raw_reply(body, JSON)
 
 
+@says(
+    takes=RetrieveFutures,
+    more="Held for up to 25 s, or until there is news; where no worker serves the model, 3 s.",
+)
 async def retrieve_futures(call: Call) -> Completions:
     """Which of a client's samples were finished since it asked last; their results come singly."""
     _require_small(call)
-    wanted = call.json(schemas.RetrieveFutures)
+    wanted = call.json(RetrieveFutures)
     target = wanted.target
     if target.type not in (None, "sampling_session"):
         raise BadRequest(f"unknown type {target.type!r} of target; allowed: sampling_session")
@@ -178,8 +252,9 @@ def _completion(item: Completion) -> EndedSample:
     )
 
 
+@says(takes=CancelFuture)
 async def cancel_future(call: Call) -> Cancelled:
     """Give up a sample; operations on runs go on, for those behind them count on them."""
-    wanted = call.json(schemas.CancelFuture)
+    wanted = call.json(CancelFuture)
     cancelled = await operations.cancel(actor=call.actor, request_id=wanted.request_id)
     return Cancelled(request_id=wanted.request_id, cancelled=cancelled)

@@ -2,18 +2,90 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal
 
-from msgspec import UNSET, UnsetType
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
 
 from accounts.tokens import team_urn
-from core.json_bodies import Answer, told
+from core.json_bodies import Answer, Id, Request, Text, told
+from core.openapi import says
 from runs import sessions, trace
 from runs.sessions import STATUSES, Search, SessionSummary
-from tinker_api import queries, schemas
+from tinker_api import queries
 from tinker_api.endpoint import Call
-from tinker_api.shapes import Moment, Nothing
+from tinker_api.shapes import Moment, Nothing, ProjectId, check_projects
 from tinker_api.views.downloads import url_of
+
+
+class SessionProject(Request):
+    """`sessions/{id}/project`."""
+
+    project_id: ProjectId
+
+    def __post_init__(self) -> None:
+        check_projects("project_id", self.project_id)
+
+
+class SearchOwner(msgspec.Struct, forbid_unknown_fields=True):
+    """Whose sessions to search; a team's sessions are all its members' own."""
+
+    type: Annotated[
+        Literal["own", "accessible", "user"],
+        told("`own` and `accessible`: the team's; `user`: those named."),
+    ] = "own"
+    owner_urns: Annotated[
+        Annotated[list[Text], Meta(min_length=1, max_length=10)] | None,
+        told("Teams, as `owner` shows them."),
+    ] = None
+
+
+class StatusQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """How the sessions searched for stand."""
+
+    type: Annotated[
+        Literal["active", "cancelled", "client_finished", "failed"], told("How it stands.")
+    ]
+    reasons: Annotated[
+        Annotated[list[Literal["success", "errored", "interrupted"]], Meta(min_length=1)] | None,
+        told("Only those that ended so."),
+    ] = None
+
+
+class SearchCursor(msgspec.Struct, forbid_unknown_fields=True):
+    """The last session of the page before."""
+
+    last_created_at: Annotated[datetime, Meta(tz=True)]
+    last_session_id: Id
+
+
+class SearchSessions(Request):
+    """`sessions/search`."""
+
+    session_id: Annotated[Id | None, told("Only this session.")] = None
+    project_ids: Annotated[
+        Annotated[list[ProjectId], Meta(max_length=200)] | None,
+        told("Only sessions of these projects."),
+    ] = None
+    user_metadata: Annotated[
+        Annotated[dict[str, Text], Meta(max_length=64)] | None,
+        told("Only sessions that hold all of these."),
+    ] = None
+    display_name: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=1000)] | None,
+        told("Only sessions whose name holds this."),
+    ] = None
+    owner: Annotated[SearchOwner | None, told("Whose sessions.")] = None
+    statuses: Annotated[
+        Annotated[list[StatusQuery], Meta(min_length=1, max_length=20)] | None,
+        told("Only sessions that stand in one of these ways."),
+    ] = None
+    limit: Annotated[int, Meta(ge=1, le=200)] = 50
+    cursor: Annotated[SearchCursor | None, told("`next_cursor` of the page before.")] = None
+
+    def __post_init__(self) -> None:
+        check_projects("project_ids", *self.project_ids or ())
 
 
 class Sessions(Answer):
@@ -92,6 +164,7 @@ class TraceLink(Answer):
     url: str
 
 
+@says(given=(*queries.PAGE, queries.SCOPE))
 async def list_sessions(call: Call) -> Sessions:
     """A page of the team's sessions, newest first; other teams' are never accessible."""
     limit, offset = queries.page(call)
@@ -100,6 +173,7 @@ async def list_sessions(call: Call) -> Sessions:
     return Sessions(sessions=found)
 
 
+@says(given=(queries.SCOPE,))
 async def show_session(call: Call, session_id: str) -> Session:
     """What was made in a session."""
     queries.accessible(call)
@@ -112,18 +186,20 @@ async def show_session(call: Call, session_id: str) -> Session:
     )
 
 
+@says(takes=SessionProject)
 async def assign_project(call: Call, session_id: str) -> Nothing:
     """Move a session to a project."""
-    wanted = call.json(schemas.SessionProject)
+    wanted = call.json(SessionProject)
     await sessions.assign_project(
         actor=call.actor, session_id=session_id, project_id=wanted.project_id
     )
     return Nothing()
 
 
+@says(takes=SearchSessions)
 async def search(call: Call) -> FoundSessions:
     """A page of the sessions that fit, newest first."""
-    wanted = call.json(schemas.SearchSessions)
+    wanted = call.json(SearchSessions)
     found: list[SessionSummary] = []
     more = False
     if _owned_by(call, wanted.owner):
@@ -135,14 +211,14 @@ async def search(call: Call) -> FoundSessions:
     return shown
 
 
-def _owned_by(call: Call, owner: schemas.SearchOwner | None) -> bool:
+def _owned_by(call: Call, owner: SearchOwner | None) -> bool:
     """Whether the team is among the owners searched for: it owns all its sessions."""
     if owner is None or owner.type != "user":
         return True
     return team_urn(call.actor.team_id) in (owner.owner_urns or [])
 
 
-def _search(wanted: schemas.SearchSessions) -> Search:
+def _search(wanted: SearchSessions) -> Search:
     reasons = None
     if wanted.statuses is not None:
         reasons = [

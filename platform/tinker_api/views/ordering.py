@@ -6,13 +6,21 @@ from collections.abc import Mapping
 from typing import Annotated
 
 from core.errors import ApiError, NotFound
-from core.json_bodies import Answer, told
+from core.json_bodies import Answer, Number, Request, Text, told
+from core.openapi import says
 from operations import order
-from tinker_api import schemas
 from tinker_api.endpoint import Call
 from tinker_api.scan import ids_of_refused
 
 Said = tuple[ApiError, Mapping[str, str]]
+
+
+class Withdraw(Request):
+    """`runs/{id}/withdraw`: the numbers from `first` to `last` will not come."""
+
+    first: Annotated[Number, told("The first number.")]
+    last: Annotated[Number, told("The last number.")]
+    reason: Annotated[Text | None, told("Why, for whoever asks for their results.")] = None
 
 
 class Withdrawn(Answer):
@@ -45,9 +53,15 @@ async def _say_place(call: Call | None, refusal: ApiError, *, is_pass: bool) -> 
     return refusal, {} if place is None else {order.HEADER: place}
 
 
+@says(
+    takes=Withdraw,
+    more="Numbers that no request has come for are refused in its place. If the first of them "
+    "is among those, nothing behind it has been begun, and what has come for the other numbers "
+    f"is refused too. At most {order.MOST_AT_ONCE} numbers at once.",
+)
 async def withdraw(call: Call, run_id: str) -> Withdrawn:
     """Give up numbers whose requests will not come, so that nobody waits for them."""
-    wanted = call.json(schemas.Withdraw, nul_allowed=True)
+    wanted = call.json(Withdraw, nul_allowed=True)
     standing = await order.withdraw(
         actor=call.actor,
         run_id=run_id,

@@ -10,8 +10,9 @@ from msgspec import UNSET, Meta, UnsetType
 
 from core.errors import BadRequest, TooLarge
 from core.json_bodies import Answer, Number, Request, told
+from core.openapi import Given, says
 from runs import recordings
-from tinker_api import queries
+from tinker_api import queries, words
 from tinker_api.endpoint import Call
 from tinker_api.shapes import Moment
 
@@ -109,6 +110,7 @@ class Rollouts(Request):
     rollouts: Annotated[Annotated[list[Rollout], Meta(max_length=MAX_ROWS)], told("The episodes.")]
 
 
+@says(takes=Metrics, also={413: ((), words.FULL)})
 async def record_metrics(call: Call, run_id: str) -> Recorded:
     """Keep numbers of steps."""
     _check_size(call)
@@ -134,6 +136,17 @@ def _recorded(kept: recordings.Kept) -> Recorded:
     return answer
 
 
+@says(
+    given=(
+        Given("key", list[str], "Only these metrics; repeatable."),
+        Given("after", Number, "The `cursor` of the answer before."),
+        Given(
+            "limit",
+            Annotated[int, Meta(ge=1, le=MAX_METRICS_PAGE)],
+            "Rows, 1000 unless given.",
+        ),
+    )
+)
 async def list_metrics(call: Call, run_id: str) -> RecordedMetrics:
     """Numbers in the order they came; `cursor` is for the next question."""
     after = queries.number(call, "after", 0, 0, 2**63 - 1)
@@ -151,6 +164,7 @@ async def list_metrics(call: Call, run_id: str) -> RecordedMetrics:
     return RecordedMetrics(metrics=shown, cursor=found[-1].id if found else after)
 
 
+@says(takes=Rollouts, also={413: ((), words.FULL)})
 async def record_rollouts(call: Call, run_id: str) -> Recorded:
     """Keep episodes."""
     _check_size(call)
@@ -179,6 +193,7 @@ async def record_rollouts(call: Call, run_id: str) -> Recorded:
     return _recorded(kept)
 
 
+@says(given=(*queries.PAGE, Given("step", Number, "Only of this step.")))
 async def list_rollouts(call: Call, run_id: str) -> RecordedRollouts:
     """A page of episodes by step, group and index."""
     limit, offset = queries.page(call)

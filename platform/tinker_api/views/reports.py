@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from operator import attrgetter
 from typing import Annotated, Any, Literal
 
@@ -13,7 +13,8 @@ from audit import services as audit
 from audit.services import Recorded
 from core.errors import BadRequest
 from core.json_bodies import Answer, told
-from tinker_api import queries
+from core.openapi import Given, says
+from tinker_api import queries, shapes
 from tinker_api.endpoint import Call
 from tinker_api.shapes import Moment
 from usage import services as usage
@@ -125,6 +126,16 @@ class CheckpointStorage(Answer):
     data: Annotated[list[StoredCheckpoints], told("A row for each project.")]
 
 
+@says(
+    given=(
+        Given(
+            "event_type",
+            Literal[("all", *audit.GROUPS)],
+            "Only events of this group.",
+        ),
+        Given("day", date, "The day in UTC; today unless given."),
+    )
+)
 async def audit_log(call: Call) -> AuditLog:
     """What happened to the team's things on one day."""
     group = queries.choice(call, "event_type", ("all", *audit.GROUPS), "all")
@@ -154,6 +165,17 @@ def _entry(item: Recorded) -> AuditEntry:
     return shown
 
 
+@says(
+    given=(
+        Given("starting_on", shapes.Moment, "A full hour.", required=True),
+        Given(
+            "ending_before",
+            shapes.Moment,
+            "A full hour, from 1 hour to 14 days after `starting_on`.",
+            required=True,
+        ),
+    )
+)
 async def usage_events(call: Call) -> Usage:
     """What the team has used and stored, hour by hour."""
     start, end = queries.hour(call, "starting_on"), queries.hour(call, "ending_before")
@@ -211,6 +233,7 @@ def _used_what(item: Bucket) -> UsedWhat:
     return UsedWhat(type="sampling_sample" if sampled else "training", token_count=item.quantity)
 
 
+@says(given=(queries.PROJECT,))
 async def checkpoint_storage(call: Call) -> CheckpointStorage:
     """How much the team's checkpoints take now, by project."""
     found = await storage.now(team_id=call.actor.team_id, project_id=queries.project(call))

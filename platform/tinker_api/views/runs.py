@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from core.json_bodies import Answer, told
+from core.openapi import says
 from runs import listings
 from runs.listings import RunListing
 from tinker_api import queries
@@ -35,6 +36,7 @@ class TrainingRuns(Answer):
     cursor: Cursor
 
 
+@says(given=(*queries.PAGE, queries.SCOPE, queries.PROJECT))
 async def list_runs(call: Call) -> TrainingRuns:
     """A page of training runs, newest first."""
     limit, offset = queries.page(call)
@@ -50,6 +52,7 @@ async def list_runs(call: Call) -> TrainingRuns:
     )
 
 
+@says(given=(queries.SCOPE,))
 async def show_run(call: Call, run_id: str) -> TrainingRun:
     """One training run with its newest checkpoints."""
     run = await listings.find_run(

@@ -7,15 +7,35 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, UnsetType
 
 from core.errors import BadRequest
-from core.json_bodies import Answer, told
+from core.json_bodies import Answer, Id, Number, Request, Text, told
+from core.openapi import says
 from operations import bodies, completions, pressure
 from operations import services as operations
 from runs import services as runs
-from tinker_api import schemas
+from tinker_api import words
 from tinker_api.endpoint import Call
 
 # More samples than this are no request the worker would take, so no ids are made up for them
 MAX_NAMED_SEQUENCES = 65_536
+
+
+class CreateSamplingSession(Request):
+    """`create_sampling_session`."""
+
+    session_id: Id
+    sampling_session_seq_id: Annotated[
+        Number, told("The sampler's number in its session; sent again, it gives the same sampler.")
+    ]
+    model_path: Text | None = None
+    base_model: Annotated[
+        Text | None, told("The base model's name; needed when there is no `model_path`.")
+    ] = None
+
+
+class SamplingSessionId(Request):
+    """`join_sampling_session`."""
+
+    sampling_session_id: Id
 
 
 class SampleFuture(Answer):
@@ -48,9 +68,10 @@ class Joined(Answer):
     client_counter: Annotated[int, told("The number, from 1.")]
 
 
+@says(takes=CreateSamplingSession, also={410: ((), words.ENDED)})
 async def create_sampling_session(call: Call) -> SamplerCreated:
     """Make a sampler of a base model or of saved weights."""
-    wanted = call.json(schemas.CreateSamplingSession)
+    wanted = call.json(CreateSamplingSession)
     if wanted.model_path is None and wanted.base_model is None:
         raise BadRequest("model_path or base_model is needed, both are missing")
     sampler_id = await runs.create_sampler(
@@ -73,6 +94,11 @@ async def sampler(call: Call, sampler_id: str) -> Sampler:
     )
 
 
+@says(
+    takes=bodies.SampleBody,
+    more=words.FAST,
+    also={413: ((), words.FULL), 429: ((), "Too many samples are open; try again soon.")},
+)
 async def asample(call: Call) -> SampleFuture:
     """Queue a sample; each sequence is named, so that training data can say where it came from."""
     # the rest goes into the log as bytes: there a NUL harms nobody
@@ -86,9 +112,10 @@ async def asample(call: Call) -> SampleFuture:
     return SampleFuture(request_id=request_id, sample_sequence_ids=names)
 
 
+@says(takes=SamplingSessionId)
 async def join_sampling_session(call: Call) -> Joined:
     """A number of its own for a client that shares a sampler with others."""
-    wanted = call.json(schemas.SamplingSessionId)
+    wanted = call.json(SamplingSessionId)
     number = await completions.join(actor=call.actor, sampler_id=wanted.sampling_session_id)
     return Joined(client_counter=number)
 

@@ -2,17 +2,57 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
+import msgspec
 from django.http import HttpResponse
 
 from catalog import services as catalog
 from core import health
-from core.json_bodies import Answer, told
+from core.json_bodies import Answer, Id, Request, Text, told
+from core.openapi import says
 from runs import services as runs
-from tinker_api import schemas
+from tinker_api import words
 from tinker_api.endpoint import Call
-from tinker_api.shapes import Nothing
+from tinker_api.shapes import Nothing, ProjectId, check_projects
+
+
+class SdkVersion(msgspec.Struct):
+    """`client/config`: the first call, which must not fail for a newer client's extra fields."""
+
+    sdk_version: Text | None = None
+
+
+class CreateSession(Request):
+    """`create_session`."""
+
+    tags: Annotated[list[Text] | None, told("Words to find the session by.")] = None
+    user_metadata: dict[str, Any] | None = None
+    sdk_version: Text | None = None
+    project_id: ProjectId | None = None
+    display_name: Text | None = None
+
+    def __post_init__(self) -> None:
+        check_projects("project_id", self.project_id)
+
+
+class SessionHeartbeat(Request):
+    """`session_heartbeat`."""
+
+    session_id: Id
+
+
+class FinishReason(msgspec.Struct, forbid_unknown_fields=True):
+    """Why a client ends its session."""
+
+    type: Annotated[str, told("`success`, `errored` or `interrupted`.")]
+
+
+class FinishSession(Request):
+    """`sessions/{id}/finish`."""
+
+    reason: FinishReason | None = None
+    detail: Text | None = None
 
 
 class Health(Answer):
@@ -120,20 +160,23 @@ DYNAMIC_CONFIG = DynamicConfig(
 )
 
 
+@says(gives=Health)
 async def healthz(call: Call) -> HttpResponse:
     """Say that the process answers, or what is wrong."""
     return health.answer()
 
 
+@says(takes=SdkVersion)
 async def client_config(call: Call) -> ClientConfig:
     """How the client should behave; its first call, so also where a bad key shows."""
-    call.json(schemas.SdkVersion)
+    call.json(SdkVersion)
     return CLIENT_CONFIG
 
 
+@says(takes=SdkVersion)
 async def dynamic_config(call: Call) -> DynamicConfig:
     """The part of the configuration that clients fetch again every few minutes."""
-    call.json(schemas.SdkVersion)
+    call.json(SdkVersion)
     return DYNAMIC_CONFIG
 
 
@@ -151,9 +194,10 @@ async def server_capabilities(call: Call) -> Capabilities:
     return Capabilities(supported_models=models)
 
 
+@says(takes=CreateSession)
 async def create_session(call: Call) -> SessionCreated:
     """Open a session for one client process."""
-    wanted = call.json(schemas.CreateSession)
+    wanted = call.json(CreateSession)
     session_id = await runs.create_session(
         actor=call.actor,
         tags=wanted.tags or [],
@@ -165,16 +209,22 @@ async def create_session(call: Call) -> SessionCreated:
     return SessionCreated(type="create_session", session_id=session_id)
 
 
+@says(
+    takes=SessionHeartbeat,
+    more="A session that is not heard of for ten minutes expires.",
+    also={410: ((), words.ENDED)},
+)
 async def session_heartbeat(call: Call) -> HeartbeatTaken:
     """Keep a session alive; 410 once it has ended, which stops the client's heartbeats."""
-    wanted = call.json(schemas.SessionHeartbeat)
+    wanted = call.json(SessionHeartbeat)
     await runs.heartbeat(actor=call.actor, session_id=wanted.session_id)
     return HeartbeatTaken(type="session_heartbeat")
 
 
+@says(takes=FinishSession)
 async def finish_session(call: Call, session_id: str) -> Nothing:
     """End a session; the first reason stands."""
-    wanted = call.json(schemas.FinishSession)
+    wanted = call.json(FinishSession)
     reason = wanted.reason.type if wanted.reason else "success"
     await runs.finish_session(
         actor=call.actor, session_id=session_id, reason=reason, detail=wanted.detail

@@ -8,18 +8,27 @@ from typing import Annotated, Any, Literal
 from catalog import services as catalog
 from checkpoints import encryption, grants
 from core.errors import BadRequest, UnsupportedMediaType
-from core.json_bodies import Answer, told
+from core.json_bodies import Answer, Id, Request, told
+from core.openapi import Raw, says
 from operations import bodies
 from operations import services as operations
 from operations.models import Operation
 from operations.services import PROTOBUF, Submitted
 from runs import services as runs
 from runs.services import CreateRunRequest
-from tinker_api import schemas
+from tinker_api import words
 from tinker_api.endpoint import JSON, Call
 from tinker_api.scan import Ids, ScanError, scan_forward_backward
-from tinker_api.shapes import OptimizerFamily
+from tinker_api.shapes import BINARY, OptimizerFamily
 from tinker_api.views.futures import UNLOADED
+
+Handling = Callable[[Call], Awaitable["Future"]]
+
+
+class ModelId(Request):
+    """`get_info`."""
+
+    model_id: Id
 
 
 class Future(Answer):
@@ -54,6 +63,7 @@ def future(submitted: Submitted) -> Future:
     return Future(request_id=submitted.request_id, model_id=submitted.run_id)
 
 
+@says(takes=bodies.CreateModel, more=words.FAST, also={410: ((), words.ENDED)})
 async def create_model(call: Call) -> Future:
     """Make a training run with a fresh adapter."""
     wanted = call.json(bodies.CreateModel)
@@ -84,9 +94,10 @@ def _check_optimizer(config: bodies.OptimizerConfig | None) -> None:
         raise BadRequest(f"optimizer {config.type!r} is not offered; allowed: adamw")
 
 
+@says(takes=ModelId)
 async def get_info(call: Call) -> RunInfo:
     """What a training run is: its base model and its adapter."""
-    wanted = call.json(schemas.ModelId)
+    wanted = call.json(ModelId)
     info = await runs.run_info(actor=call.actor, run_id=wanted.model_id)
     return RunInfo(
         type="get_info",
@@ -103,6 +114,16 @@ async def get_info(call: Call) -> RunInfo:
     )
 
 
+@says(
+    takes=(
+        Raw(PROTOBUF, "A `ForwardBackwardRequest`.", BINARY),
+        bodies.OldPassBody,
+    ),
+    more="The gradient adds up until the next `optim_step`; with `forward_only` there is "
+    f"none. {words.FAST} {words.PLACE} Parts of a batch that wait behind a refused one are refused "
+    "too.",
+    also={413: ((), words.FULL), 415: ((), "The body is in a form that this route does not read.")},
+)
 async def forward_backward(call: Call) -> Future:
     """Queue a pass over a batch; the body is stored as it came. Old clients send JSON."""
     content_type = call.request.content_type or ""
@@ -131,6 +152,11 @@ def _pass_ids(call: Call, content_type: str) -> Ids:
         raise BadRequest(f"the body is not a ForwardBackwardRequest: {error}") from None
 
 
+@says(
+    takes=bodies.OldPassBody,
+    more=f"Newer clients ask `forward_backward` with `forward_only`. {words.FAST} {words.PLACE}",
+    also={413: ((), words.FULL), 415: ((), "The body is not JSON.")},
+)
 async def forward(call: Call) -> Future:
     """Queue a pass without gradients, as clients asked for it before there was protobuf."""
     if call.request.content_type != JSON:
@@ -141,18 +167,34 @@ async def forward(call: Call) -> Future:
     return await forward_backward(call)
 
 
+@says(takes=ModelId)
 async def unload_model(call: Call) -> Future:
     """Answer old clients that are through with a run: idle ones give up their memory anyway."""
-    wanted = call.json(schemas.ModelId)
+    wanted = call.json(ModelId)
     await runs.run_info(actor=call.actor, run_id=wanted.model_id)
     return Future(request_id=wanted.model_id + UNLOADED, model_id=wanted.model_id)
 
 
+@says(
+    takes=Raw("application/json", "A loss as an uploaded graph."),
+    more="Not offered: every request is answered 400, with what to use instead.",
+)
 async def create_custom_loss(call: Call) -> Future:
     """Refuse losses as uploaded graphs: arbitrary code of users does not run in the worker."""
     raise BadRequest(
         "losses as uploaded graphs are not offered; use forward_backward_custom, which computes "
         "the loss in the client, or one of the server's losses"
+    )
+
+
+def _operation(body: Any, more: str, summary: str) -> Callable[[Handling], Handling]:
+    """What the description says of an operation that a worker does."""
+    return says(
+        takes=body,
+        summary=summary,
+        more=f"{more} {words.FAST} Whatever is wrong with the body, but for its ids, fails the "
+        f"operation with category `user` and leaves the run as it was. {words.PLACE}",
+        also={413: ((), words.FULL)},
     )
 
 
@@ -171,13 +213,29 @@ def operation_on_run(kind: Operation.Kind) -> Callable[[Call], Awaitable[Future]
     return handler
 
 
-optim_step = operation_on_run(Operation.Kind.OPTIM_STEP)
-save_weights = operation_on_run(Operation.Kind.SAVE_WEIGHTS)
-save_weights_for_sampler = operation_on_run(Operation.Kind.SAVE_WEIGHTS_FOR_SAMPLER)
+optim_step = _operation(bodies.OptimStepBody, "Uses up the gradient.", "Step the optimizer")(
+    operation_on_run(Operation.Kind.OPTIM_STEP)
+)
+save_weights = _operation(
+    bodies.SaveWeightsBody,
+    "The checkpoint holds the optimizer's state: training can go on from it.",
+    "Save a checkpoint to train on from",
+)(operation_on_run(Operation.Kind.SAVE_WEIGHTS))
+save_weights_for_sampler = _operation(
+    bodies.SaveForSamplerBody,
+    "Either a named checkpoint, or an ephemeral sampler that lives with its session.",
+    "Save weights to sample from",
+)(operation_on_run(Operation.Kind.SAVE_WEIGHTS_FOR_SAMPLER))
 queue_save_external = operation_on_run(Operation.Kind.SAVE_WEIGHTS_EXTERNAL)
 load_into_run = operation_on_run(Operation.Kind.LOAD_WEIGHTS)
 
 
+@_operation(
+    bodies.SaveExternalBody,
+    "PEFT files that other programs load. Recipients that nothing can be encrypted for are "
+    "answered 400.",
+    "Save weights for use elsewhere",
+)
 async def save_weights_external(call: Call) -> Future:
     """Queue a save of PEFT files. Wrong recipients are refused at once: one may be a secret key."""
     wanted = call.json(bodies.SaveExternalIds, nul_allowed=True)
@@ -186,6 +244,11 @@ async def save_weights_external(call: Call) -> Future:
     return await queue_save_external(call)
 
 
+@says(
+    takes=(bodies.LoadWeightsBody, bodies.CreateFromCheckpoint),
+    more=f"{words.FAST} {words.PLACE}",
+    also={410: ((), words.ENDED), 413: ((), words.FULL)},
+)
 async def load_weights(call: Call) -> Future:
     """Load a checkpoint into a run, or make a new run from it: the ids given say which."""
     address = call.json(bodies.LoadWeightsAddress, nul_allowed=True)

@@ -20,7 +20,7 @@ def test_it_is_valid_openapi() -> None:
 
 @pytest.mark.parametrize("api", APIS, ids=lambda api: api.prefix)
 def test_every_route_is_described_and_no_other(api: Api) -> None:
-    """A new route has to be described in `tinker_api/description` (or `openai_api`)."""
+    """A new route says what it takes and gives where it is served."""
     there = [route.key for route in served(api.patterns)]
     described = [key for routes in api.routes.values() for key in routes]
     assert sorted(described) == sorted(there)

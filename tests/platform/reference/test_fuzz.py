@@ -32,7 +32,7 @@ from reference.document import document
 from tests.platform.reference.conftest import Estate, estates, rows_of
 from tests.support.hand import Hand
 from tinker_api import endpoint as wire_endpoint
-from tinker_api.description.routes import ROUTES
+from tinker_api.openapi import ROUTES
 from tinker_api.views import futures
 
 AT_MOST_S = 60.0  # of computing: a busy machine tests as much as a quiet one

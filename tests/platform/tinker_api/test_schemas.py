@@ -7,21 +7,21 @@ import pytest
 from core.errors import BadRequest
 from core.json_bodies import decode
 from operations import bodies
-from tinker_api import schemas
+from tinker_api.views import sessions
 
 
 def test_nulls_and_omissions_mean_defaults() -> None:
     body = b'{"tags": null, "user_metadata": null, "sdk_version": null}'
-    assert decode(body, schemas.CreateSession) == schemas.CreateSession()
+    assert decode(body, sessions.CreateSession) == sessions.CreateSession()
 
 
 def test_an_empty_body_is_an_empty_object() -> None:
-    assert decode(b"", schemas.SdkVersion).sdk_version is None
+    assert decode(b"", sessions.SdkVersion).sdk_version is None
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     with pytest.raises(BadRequest) as refusal:
-        decode(b'{"tag": []}', schemas.CreateSession)
+        decode(b'{"tag": []}', sessions.CreateSession)
     assert "unknown field `tag`" in refusal.value.detail
     assert "allowed: tags, user_metadata, sdk_version" in refusal.value.detail
 
@@ -52,13 +52,13 @@ def test_an_unknown_name_in_a_part_names_the_part() -> None:
 )
 def test_what_is_wrong_is_said(body: bytes, message: str) -> None:
     with pytest.raises(BadRequest) as refusal:
-        decode(body, schemas.SessionHeartbeat)
+        decode(body, sessions.SessionHeartbeat)
     assert message in refusal.value.detail
 
 
 def test_deep_nesting_is_refused() -> None:
     with pytest.raises(BadRequest, match="not valid JSON"):
-        decode(b'{"user_metadata":{"x":' + b"[" * 100_000, schemas.CreateSession)
+        decode(b'{"user_metadata":{"x":' + b"[" * 100_000, sessions.CreateSession)
 
 
 def test_numbers_fit_the_database() -> None:

@@ -1,1 +1,0 @@
-"""What the wire protocol's description says of its routes, beyond the code that serves them."""
