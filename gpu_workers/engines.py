@@ -16,6 +16,8 @@ import psycopg
 from django.conf import settings
 
 from gpu_workers.engine.engine import Engine, EngineOptions
+from gpu_workers.engine.types import Done, RunWork
+from operations.claims import AdoptedRun
 
 log = logging.getLogger(__name__)
 
@@ -85,8 +87,30 @@ class Engines:
         """The engines that are loaded."""
         return dict(self._engines)
 
-    def troubles(self) -> dict[str, dict[str, Any]]:
-        """Of models that are not loaded: why, and how often that was tried."""
+    def submit(self, run: AdoptedRun, work: RunWork, done: Done) -> None:
+        """Give a run's engine work on it; `done` hears of the result on one of its threads.
+
+        Raises:
+            NotServed: the run's base model is not loaded.
+        """
+        self.get(run.base_model).submit(run.id, work, team=str(run.team_id), done=done)
+
+    def drop_run(self, run_id: str) -> None:
+        """Forget a run, whichever engine has it."""
+        for engine in self.running().values():
+            engine.drop_run(run_id)
+
+    def drop_sampler(self, key: str) -> None:
+        """Forget a sampler's weights, whichever engine has them."""
+        for engine in self.running().values():
+            engine.drop_sampler(key)
+
+    def report(self) -> dict[str, Any]:
+        """Numbers for the worker page: of each model its engine's, or why there is none."""
+        loaded = {name: engine.load_report() for name, engine in self.running().items()}
+        return loaded | self._not_loaded()
+
+    def _not_loaded(self) -> dict[str, dict[str, Any]]:
         return {
             name: {"not_loaded": trouble.reason, "tries": trouble.tries}
             for name, trouble in dict(self._troubles).items()

@@ -119,7 +119,7 @@ class Drain:
             conn, worker_id=worker.id, pool=worker.pool, limit=MAX_CLAIM, group=group
         )
         for run in adopted:
-            worker.restore(run)
+            worker.held.take_up(run)
         return bool(adopted)
 
     def _look_for_suspects(self, conn: psycopg.Connection) -> None:

@@ -24,8 +24,9 @@ from gpu_workers.engine.types import (
     RunWork,
     UserError,
 )
+from gpu_workers.engines import Engines
 from gpu_workers.log.capacity import Capacity
-from gpu_workers.log.finisher import Job
+from gpu_workers.log.finisher import Finisher
 from gpu_workers.log.progress import RunProgress
 from gpu_workers.reading import plans
 from operations import restoring
@@ -37,8 +38,6 @@ log = logging.getLogger(__name__)
 
 CHUNK_OPERATIONS = 16
 CHUNK_BYTES = 8 * 1024 * 1024
-
-Done = Callable[[object], None]
 
 
 class RunLost(Exception):
@@ -65,8 +64,8 @@ class Restores:
     """A worker's runs that are on their way back. `feed` and `begin` are the drain's to call.
 
     Args:
-        submit: gives the engine work on a run. write: has something written into the log.
-        forget: gives runs back to the log, and drops them here.
+        finisher: writes into the log which runs are back.
+        give_back: gives runs back to the log, and drops them here.
     """
 
     def __init__(
@@ -74,15 +73,15 @@ class Restores:
         worker_id: uuid.UUID,
         capacity: Capacity,
         *,
-        submit: Callable[[AdoptedRun, RunWork, Done], None],
-        write: Callable[[Job], None],
-        forget: Callable[[psycopg.Connection, list[str]], None],
+        engines: Engines,
+        finisher: Finisher,
+        give_back: Callable[[psycopg.Connection, list[str]], None],
     ) -> None:
         self._worker_id = worker_id
         self._capacity = capacity
-        self._submit = submit
-        self._write = write
-        self._forget = forget
+        self._engines = engines
+        self._finisher = finisher
+        self._give_run_back = give_back
         self._lock = threading.Lock()
         self._active: dict[str, _Restore] = {}
 
@@ -199,7 +198,7 @@ class Restores:
             def done(result: object, held: Claimed | None = operation if last else None) -> None:
                 self._done(restore, held, result)
 
-            self._submit(restore.run, piece, done)
+            self._engines.submit(restore.run, piece, done)
 
     def _give_back(self, operation: Claimed) -> None:
         self._capacity.give_back(operation, again=True)
@@ -235,7 +234,7 @@ class Restores:
             # not before: a death in between would count against the run, and against a next one
             self._capacity.settle(1)
 
-        self._write(write)
+        self._finisher.call(write)
         # its new operations may be claimed now
         self._capacity.freed.wake()
 
@@ -251,7 +250,7 @@ class Restores:
         if not _is_for_good(error):
             if restoring.put_off(conn, worker_id=self._worker_id, run_id=run.id):
                 log.warning("run %s could not be restored, it is tried again: %r", run.id, error)
-                self._forget(conn, [run.id])
+                self._give_run_back(conn, [run.id])
                 return
             error = RunLost(f"it failed {restoring.TRIES} times")
         log.error("run %s is lost: %r", run.id, error)
@@ -262,7 +261,7 @@ class Restores:
             why=f"the run {run.id} could not be restored: {why}; "
             "start a new one from its last checkpoint",
         )
-        self._forget(conn, [run.id])
+        self._give_run_back(conn, [run.id])
 
 
 def _is_for_good(error: BaseException | None) -> bool:

@@ -21,26 +21,24 @@ from django.conf import settings
 
 from checkpoints import store
 from core import database, doorbell
-from core.ids import split_request_id
 from gpu_workers.engine.types import (
     EngineStopped,
     SampleCancelled,
-    SaveState,
     UserError,
 )
 from gpu_workers.engines import Engines, NotServed
 from gpu_workers.log.capacity import Capacity
 from gpu_workers.log.drain import Drain
 from gpu_workers.log.finisher import Ended, Finisher
+from gpu_workers.log.held_runs import HeldRuns
 from gpu_workers.log.in_hand import SamplesInHand
 from gpu_workers.log.missing import GapWatch
-from gpu_workers.log.progress import RunProgress
 from gpu_workers.log.restoring import Restores
 from gpu_workers.log.streamer import Streamer
 from gpu_workers.process.upkeep import Upkeep, sweep
 from gpu_workers.reading import answers, plans, samples
 from operations import claims, closing, finish, workers
-from operations.claims import AdoptedRun, Claimed
+from operations.claims import Claimed
 from operations.models import CONVICTED
 from runs import lifecycle
 
@@ -60,21 +58,30 @@ class Worker:
         self.id = uuid.uuid4()
         self.pool = pool
         self._scratch = Path(settings.DATA_DIR) / "engine" / str(self.id)
-        self._engines = Engines(pool, self._scratch)
-        self._runs: dict[str, RunProgress] = {}
-        # held while work goes to an engine: a snapshot must know after which operation it stands
-        self._order = threading.Lock()
+        self.engines = Engines(pool, self._scratch)
         self._samples = SamplesInHand()
         self._streamer = Streamer()
         self.capacity = Capacity()
+        # these lead in a circle: what is written moves runs on, which write recovery copies
+        self.finisher = Finisher(
+            self.id,
+            applied=lambda request_ids: self.held.applied(request_ids),
+            on_written=self._on_written,
+        )
         self.restores = Restores(
             self.id,
             self.capacity,
-            submit=lambda run, work, done: self._submit(run, work, done),
-            write=lambda job: self.finisher.call(job),
-            forget=self._forget,
+            engines=self.engines,
+            finisher=self.finisher,
+            give_back=lambda conn, run_ids: self.held.give_back(conn, run_ids),
         )
-        self.finisher = Finisher(self.id, applied=self._applied, on_written=self._on_written)
+        self.held = HeldRuns(
+            self.id,
+            pool,
+            engines=self.engines,
+            restores=self.restores,
+            finisher=self.finisher,
+        )
         self.stopping = threading.Event()
         self._lapsed = threading.Event()
         self._upkeep = [
@@ -91,7 +98,7 @@ class Worker:
         """Load the models, enter the log, take up what waits."""
         self._scratch.mkdir(parents=True, exist_ok=True)
         with database.connect() as conn:
-            self._engines.load_missing(conn)
+            self.engines.load_missing(conn)
             workers.retire_gone(conn, host=socket.gethostname())
             self._register(conn)
             dead = workers.dead_ids(conn)
@@ -105,12 +112,12 @@ class Worker:
         self._say_what_is_served()
 
     def _say_what_is_served(self) -> None:
-        served = ", ".join(sorted(self._engines.running())) or "nothing yet"
+        served = ", ".join(sorted(self.engines.running())) or "nothing yet"
         log.info("worker %s serves the pool %s: %s", self.id, self.pool, served)
 
     def load_models(self, conn: psycopg.Connection) -> None:
         """Load what the catalog has and we have not: new models, and those that would not load."""
-        if self._engines.load_missing(conn):
+        if self.engines.load_missing(conn):
             self._register(conn)
             self._say_what_is_served()
             self._call_for_work(conn, {self.pool})
@@ -123,8 +130,8 @@ class Worker:
             pool=self.pool,
             host=socket.gethostname(),
             pid=os.getpid(),
-            models=sorted(self._engines.running()),
-            report=self.report(),
+            models=sorted(self.engines.running()),
+            report=self.engines.report(),
         )
 
     def stop(self) -> None:
@@ -133,7 +140,7 @@ class Worker:
             return
         self.stopping.set()
         self._drain.wait_until_over(STOPS_WITHIN_S)
-        self._engines.stop()
+        self.engines.stop()
         self._streamer.stop()
         self.finisher.stop()
         # not for a model that is being loaded: that may take minutes
@@ -192,7 +199,7 @@ class Worker:
         Others may have moved them on. What is claimed and what is given back are the drain's alone,
         so that neither happens in the middle of the other.
         """
-        if not workers.renew(conn, worker_id=self.id, report=self.report()):
+        if not workers.renew(conn, worker_id=self.id, report=self.engines.report()):
             self._register(conn)
             log.error("the worker's lease had run out: its runs are restored from their snapshots")
             self._lapsed.set()
@@ -202,46 +209,15 @@ class Worker:
         """What follows a lease that had run out; for the drain's thread."""
         if self._lapsed.is_set():
             self._lapsed.clear()
-            self._forget(conn, list(self._runs))
+            self.held.give_all_back(conn)
 
     def reconcile(self, conn: psycopg.Connection) -> None:
         """Give back what the log believes this worker has and it has not, and the other way."""
-        with self._order:
-            runs = {run_id: progress.last_submitted for run_id, progress in self._runs.items()}
-        samples = self._samples.all()
-        self._forget(conn, claims.lost(conn, worker_id=self.id, runs=runs, samples=samples))
+        runs, samples = self.held.last_submitted(), self._samples.all()
+        self.held.give_back(conn, claims.lost(conn, worker_id=self.id, runs=runs, samples=samples))
         self.cancel(claims.given_up(conn, worker_id=self.id, samples=samples))
 
-    def _forget(self, conn: psycopg.Connection, run_ids: list[str]) -> None:
-        """Drop runs here and give them back to the log, which restores them where it may."""
-        for run_id in run_ids:
-            self._drop(run_id)
-        claims.release_runs(conn, worker_id=self.id, run_ids=run_ids)
-        if run_ids:
-            finish.announce_change(conn, self.pool)
-
-    def _drop(self, run_id: str) -> None:
-        self.restores.abandon(run_id)
-        with self._order:
-            self._runs.pop(run_id, None)
-        for engine in self._engines.running().values():
-            engine.drop_run(run_id)
-
-    def report(self) -> dict[str, Any]:
-        """Numbers for the worker page."""
-        loaded = {name: engine.load_report() for name, engine in self._engines.running().items()}
-        return loaded | self._engines.troubles()
-
     # --- runs ---------------------------------------------------------------------------------
-
-    def restore(self, run: AdoptedRun) -> None:
-        """Bring an adopted run to where the log says it is: its snapshot, then what came after."""
-        self._drop(run.id)
-        progress = RunProgress(run, last_submitted=run.applied_seq)
-        with self._order:
-            self._runs[run.id] = progress
-        if run.applied_seq >= 0:
-            self.restores.begin(progress)
 
     def begin(self, conn: psycopg.Connection, operation: Claimed) -> None:
         """Hand a claimed operation to its engine; what is wrong with it ends it.
@@ -263,15 +239,15 @@ class Worker:
             log.error("%s:%d was claimed, but %s", operation.target, operation.seq, error)
             self._let_go(operation)
             if operation.kind != "sample":
-                self._forget(conn, [operation.target])
+                self.held.give_back(conn, [operation.target])
         except Exception as error:
             self._ended(operation, answers.json, None, error)
 
     def _begin_on_run(self, conn: psycopg.Connection, operation: Claimed) -> None:
-        progress = self._runs.get(operation.target)
+        progress = self.held.find(operation.target)
         if progress is None or operation.seq != progress.last_submitted + 1:
             # an answer of the log was lost on its way: take the run up anew
-            self._forget(conn, [operation.target])
+            self.held.give_back(conn, [operation.target])
             self._let_go(operation)
             return
         run = progress.run
@@ -279,16 +255,13 @@ class Worker:
             _refuse_convicted(operation)
             progress.require_created()
             plan = plans.plan(conn, run, operation)
-            engine = self._engines.get(run.base_model)
+            engine = self.engines.get(run.base_model)
             for work in plan.work:
                 engine.validate(work)
         except (psycopg.OperationalError, NotServed):
             raise
         except Exception as error:
-            with self._order:
-                progress.submitted(operation.seq)
-                if operation.seq == 0:
-                    progress.not_created = str(error)
+            self.held.fail(progress, operation.seq, error)
             raise
         results: list[object] = []
 
@@ -301,18 +274,13 @@ class Worker:
                     operation, plan.answer, plan.effect, outcome, plan.used, writes=plan.writes
                 )
 
-        # in one hold: a snapshot taken in between would claim an operation that it does not contain
-        with self._order:
-            progress.submitted(operation.seq)
-            progress.snapshot_wanted |= plan.snapshot_after
-            for work in plan.work:
-                self._submit(run, work, done)
+        self.held.give(progress, operation.seq, plan.work, done, snapshot_after=plan.snapshot_after)
 
     def _begin_sample(self, operation: Claimed) -> None:
         assert operation.base_model is not None
         _refuse_convicted(operation)
         work, recorded = samples.sample(operation.body)
-        engine = self._engines.get(operation.base_model)
+        engine = self.engines.get(operation.base_model)
         engine.validate(work)
         key = operation.weights_key
         request_id = f"{operation.target}:{operation.seq}"
@@ -337,9 +305,6 @@ class Worker:
         """Give up samples that nobody waits for any more; the log says already that they failed."""
         for request_id in request_ids:
             self._samples.cancel(request_id)
-
-    def _submit(self, run: AdoptedRun, work: Any, done: Any) -> None:
-        self._engines.get(run.base_model).submit(run.id, work, team=str(run.team_id), done=done)
 
     def _ended(
         self,
@@ -374,63 +339,15 @@ class Worker:
 
     # --- after operations ended ---------------------------------------------------------------
 
-    def _applied(self, request_ids: list[str]) -> dict[str, int]:
-        """How far the runs of these requests will have come once they are written."""
-        ended: dict[str, set[int]] = {}
-        for request_id in request_ids:
-            target, seq = split_request_id(request_id) or ("", 0)
-            ended.setdefault(target, set()).add(seq)
-        with self._order:
-            return {
-                target: self._runs[target].applied_with(seqs)
-                for target, seqs in ended.items()
-                if target in self._runs
-            }
-
     def _on_written(self, written: list[Ended]) -> None:
-        """Progress moves here, after the commit: what failed to be written is not finished."""
         self._samples.forget(ended.request_id for ended in written)
         self.capacity.settle(len(written), results=sum(ended.size for ended in written))
-        touched: list[RunProgress] = []
-        with self._order:
-            for ended in written:
-                target, seq = split_request_id(ended.request_id) or ("", 0)
-                progress = self._runs.get(target)
-                if progress is not None:
-                    progress.finished(seq)
-                    touched.append(progress)
-        for progress in touched:
-            if progress.snapshot_due():
-                self._snapshot(progress)
-
-    def _snapshot(self, progress: RunProgress) -> None:
-        """Ask the engine for a recovery copy behind everything submitted so far."""
-        run = progress.run
-        with self._order:
-            seq = progress.last_submitted
-            key = store.snapshot_key(run.id, seq, uuid.uuid4().hex[:8])
-            progress.snapshot_started()
-            done = functools.partial(self._snapshot_written, progress, seq, key)
-            self._submit(run, SaveState(store.path(key), optimizer=True, gradient=True), done)
-
-    def _snapshot_written(self, progress: RunProgress, seq: int, key: str, result: object) -> None:
-        progress.snapshot_under_way = False
-        if isinstance(result, BaseException):
-            if not isinstance(result, EngineStopped | UserError):
-                log.error("no recovery copy of %s: %r", progress.run.id, result)
-            return
-
-        def write(conn: psycopg.Connection) -> None:
-            finish.record_snapshot(
-                conn, worker_id=self.id, run_id=progress.run.id, seq=seq, key=key
-            )
-
-        self.finisher.call(write)
+        self.held.written(ended.request_id for ended in written)
 
     def release_ended(self, conn: psycopg.Connection) -> None:
         """Free what ended sessions held: slots and samplers; fail what they still wait for."""
         for run_id in closing.let_go(conn, worker_id=self.id):
-            self._drop(run_id)
+            self.held.drop(run_id)
         while ended := lifecycle.release_ended(conn, worker_id=self.id):
             for released in ended:
                 self._release(conn, released)
@@ -438,10 +355,9 @@ class Worker:
     def _release(self, conn: psycopg.Connection, released: lifecycle.Released) -> None:
         self.cancel(released.failed_requests)
         for run_id in released.run_ids:
-            self._drop(run_id)
+            self.held.drop(run_id)
         for key in released.sampler_keys:
-            for engine in self._engines.running().values():
-                engine.drop_sampler(key)
+            self.engines.drop_sampler(key)
         finish.announce(conn, released.failed_requests)
         # other workers may have samples of the session
         finish.announce_cancelled(conn, released.failed_requests)

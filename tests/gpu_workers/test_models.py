@@ -33,7 +33,7 @@ def broken(bench: Bench) -> Log:
 def mend(worker: Worker, broken: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     """Put the files there; the worker's next turn of loading finds them."""
     BaseModel.objects.filter(id=broken.base_model.id).update(source=str(nano.folder("nano-qwen3")))
-    for trouble in worker._engines._troubles.values():
+    for trouble in worker.engines._troubles.values():
         trouble.again_at = 0.0
     worker.load_models(broken.conn)
 

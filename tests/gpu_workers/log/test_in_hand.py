@@ -34,7 +34,7 @@ class Endless:
 
     def __init__(self, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
         self.cancelled = threading.Event()
-        (engine,) = worker._engines.running().values()
+        (engine,) = worker.engines.running().values()
         monkeypatch.setattr(engine, "sample", self._sample)
 
     def _sample(self, *arguments: Any, done: Any, **named: Any) -> Any:

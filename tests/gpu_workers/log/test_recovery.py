@@ -11,6 +11,7 @@ import pytest
 from checkpoints import store
 from checkpoints.models import Checkpoint
 from gpu_workers.engine.types import ForwardBackward, SaveState
+from gpu_workers.engines import Engines
 from gpu_workers.log import capacity as limits
 from gpu_workers.log import drain, progress
 from gpu_workers.process.worker import Worker
@@ -217,14 +218,14 @@ def test_a_save_that_is_done_again_keeps_its_files(
     log = bench.log
     run = log.run(log.team("a"))
     create(log, run)
-    real, held_back = Worker._submit, ["slow"]
+    real, held_back = Engines.submit, ["slow"]
 
-    def submit(worker: Worker, run: AdoptedRun, work: object, done: object) -> None:
+    def submit(engines: Engines, run: AdoptedRun, work: object, done: object) -> None:
         is_save = isinstance(work, SaveState)
         if not (is_save and any(name in str(work.directory) for name in held_back)):
-            real(worker, run, work, done)
+            real(engines, run, work, done)
 
-    monkeypatch.setattr(Worker, "_submit", submit)
+    monkeypatch.setattr(Engines, "submit", submit)
     first = bench.start()
     log.submit(run, 1, "save_weights", body(run, 1, path="slow"))
     log.submit(run, 2, "save_weights", body(run, 2, path="quick"))
@@ -258,14 +259,14 @@ def test_an_operation_that_kills_workers_is_tried_alone_and_then_given_up(
     """Workers die while they have it and another team's in hand, the last one with it alone."""
     log = bench.log
     deadly, harmless = log.run(log.team("a"), seed=4), log.run(log.team("b"), seed=4)
-    real = Worker._submit
+    real = Engines.submit
     never_answered = {deadly.id, harmless.id}
 
-    def submit(worker: Worker, run: AdoptedRun, work: object, done: object) -> None:
+    def submit(engines: Engines, run: AdoptedRun, work: object, done: object) -> None:
         if run.id not in never_answered or not isinstance(work, ForwardBackward):
-            real(worker, run, work, done)
+            real(engines, run, work, done)
 
-    monkeypatch.setattr(Worker, "_submit", submit)
+    monkeypatch.setattr(Engines, "submit", submit)
     for run in (deadly, harmless):
         create(log, run)
         step(log, run, 1)
@@ -300,7 +301,7 @@ def test_a_worker_that_leaves_in_good_order_counts_against_nothing(
     create(log, run)
     step(log, run, 1)
     with monkeypatch.context() as patch:
-        patch.setattr(Worker, "_submit", lambda *arguments: None)
+        patch.setattr(Engines, "submit", lambda *arguments: None)
         worker = bench.start()
         wait_until_in_hand(bench, worker, run, 2)
         worker.stop()

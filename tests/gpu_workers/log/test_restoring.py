@@ -16,6 +16,7 @@ from django.db.models import Max
 from checkpoints import store
 from gpu_workers.engine.lora import peft_io
 from gpu_workers.engine.types import ForwardBackward
+from gpu_workers.engines import Engines
 from gpu_workers.log import capacity as limits
 from gpu_workers.log import progress
 from gpu_workers.log import restoring as worker_restoring
@@ -268,7 +269,7 @@ def test_everybody_elses_results_go_on_while_a_run_is_restored(
     worker = bench.start()
     bench.finish(other)
     reading, go_on, withheld = threading.Event(), threading.Event(), []
-    plan, submit = plans.plan, Worker._submit
+    plan, submit = plans.plan, Engines.submit
 
     def slow(conn: psycopg.Connection, run: AdoptedRun, operation: Claimed) -> plans.Plan:
         if run.id == crashed.run.id and operation.seq <= run.applied_seq:
@@ -276,14 +277,14 @@ def test_everybody_elses_results_go_on_while_a_run_is_restored(
             assert go_on.wait(WITHIN_S)
         return plan(conn, run, operation)
 
-    def withhold(worker: Worker, run: AdoptedRun, work: object, done: object) -> None:
+    def withhold(engines: Engines, run: AdoptedRun, work: object, done: object) -> None:
         if run.id == other.id and not reading.is_set():
-            withheld.append((worker, run, work, done))
+            withheld.append((engines, run, work, done))
         else:
-            submit(worker, run, work, done)
+            submit(engines, run, work, done)
 
     monkeypatch.setattr(plans, "plan", slow)
-    monkeypatch.setattr(Worker, "_submit", withhold)
+    monkeypatch.setattr(Engines, "submit", withhold)
     log.submit(other, 1, "forward_backward", batch(other, 1, seed=1))
     bench.wait(lambda: bool(withheld), "the other run's batch")
     step(log, crashed.run, 9)
@@ -319,14 +320,14 @@ def test_a_run_whose_restoring_kills_workers_is_tried_alone_and_then_given_up(
         step(log, run, 1)
         bench.finish(run)
     bench.crash(first)
-    real = Worker._submit
+    real = Engines.submit
     never_answered = {deadly.id, harmless.id}
 
-    def submit(worker: Worker, run: AdoptedRun, work: object, done: object) -> None:
+    def submit(engines: Engines, run: AdoptedRun, work: object, done: object) -> None:
         if run.id not in never_answered or not isinstance(work, ForwardBackward):
-            real(worker, run, work, done)
+            real(engines, run, work, done)
 
-    monkeypatch.setattr(Worker, "_submit", submit)
+    monkeypatch.setattr(Engines, "submit", submit)
     for run in (deadly, harmless):
         step(log, run, 3)
     for deaths in range(CONVICTED - 1):
@@ -364,7 +365,7 @@ def test_a_worker_that_leaves_while_it_restores_counts_against_no_run(
     crashed = Crashed(bench, monkeypatch)
     step(bench.log, crashed.run, 9)
     with monkeypatch.context() as patch:
-        patch.setattr(Worker, "_submit", lambda *arguments: None)
+        patch.setattr(Engines, "submit", lambda *arguments: None)
         worker = bench.start()
         wait_until_doing_again(bench, worker, crashed.run)
         worker.stop()
@@ -386,7 +387,7 @@ def test_a_run_that_comes_while_a_suspect_is_in_hand_is_taken_up_behind_it(
     create(log, suspected)
     bench.finish(suspected)
     withheld: list[Any] = []
-    submit = Worker._submit
+    submit = Engines.submit
 
     def withhold(*arguments: Any) -> None:
         if arguments[1].id == suspected.id:
@@ -394,7 +395,7 @@ def test_a_run_that_comes_while_a_suspect_is_in_hand_is_taken_up_behind_it(
         else:
             submit(*arguments)
 
-    monkeypatch.setattr(Worker, "_submit", withhold)
+    monkeypatch.setattr(Engines, "submit", withhold)
     log.submit(suspected, 1, "forward_backward", batch(suspected, 1, seed=1))
     Operation.objects.filter(target=suspected.id, seq=1).update(deaths=SUSPECT)
     bench.wait(lambda: bool(withheld), "the suspect")

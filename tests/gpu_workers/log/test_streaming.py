@@ -65,7 +65,7 @@ def test_a_sample_that_is_given_up_frees_its_place(bench: Bench) -> None:
     Operation.objects.update(state="failed", error="x", error_category="user")
     log.conn.execute(f"SELECT pg_notify('{CANCEL_CHANNEL}', %s)", (f"{sampler.id}:1",))
     bench.wait(lambda: worker.capacity._operations == 0, "the sample to be given up")
-    (report,) = worker.report().values()
+    (report,) = worker.engines.report().values()
     assert report["sampler_running"] == report["sampler_waiting"] == 0
     log.submit(sampler, 2, "sample", sample_body(sampler.id, 2, 3))
     bench.wait(lambda: Result.objects.exists(), "the next sample")

@@ -132,12 +132,12 @@ def test_an_ended_session_frees_everything(bench: Bench) -> None:
     bench.wait(lambda: Sampler.objects.exists(), "the sampler")
     key = Sampler.objects.get().weights_key
     assert store.path(key).is_dir()
-    assert worker.report()["tinsmith/nano-qwen3"]["runs"] == 1
+    assert worker.engines.report()["tinsmith/nano-qwen3"]["runs"] == 1
     end_sessions()
     bench.finish(run)
     waiting = Operation.objects.get(target=run.id, seq=5)
     assert (waiting.state, waiting.error_category) == ("failed", "user")
-    bench.wait(lambda: worker.report()["tinsmith/nano-qwen3"]["runs"] == 0, "the release")
+    bench.wait(lambda: worker.engines.report()["tinsmith/nano-qwen3"]["runs"] == 0, "the release")
     upkeep.sweep(log.conn)
     assert not store.path(key).exists()
     assert not Payload.objects.exists()
