@@ -18,6 +18,7 @@ from gpu_workers.reading import answers
 from operations import finish
 from operations.claims import Claimed
 from operations.models import Lane, Operation
+from operations.results import StepDone
 from runs.models import TrainingRun
 from tests.gpu_workers.bench import WITHIN_S, Bench, create, results, step
 
@@ -76,7 +77,8 @@ def writing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Writing:
 
 
 def ended(operation: Claimed, result: object = None, **fields: Any) -> Ended:
-    answer = fields.pop("answer", lambda _: answers.json())
+    plain = StepDone(type="optim_step", metrics={})
+    answer = fields.pop("answer", lambda _: answers.json(plain))
     name = f"{operation.target}:{operation.seq}"
     return Ended(operation.id, name, result, answer, size=answers.size_of(result), **fields)
 
