@@ -198,7 +198,7 @@ class Drain:
             **which,
         )
         for operation in claimed:
-            worker.begin(conn, operation)
+            worker.handover.begin(conn, operation)
         return claimed
 
     def _wait(self, conn: psycopg.Connection, timeout_s: float) -> set[Announcement]:
@@ -218,7 +218,7 @@ class Drain:
         news: set[Announcement] = set()
         for notice in conn.notifies(timeout=0):
             if notice.channel == CANCEL_CHANNEL:
-                self._worker.cancel(notice.payload.split(","))
+                self._worker.samples.cancel_all(notice.payload.split(","))
                 continue
             pool, kind = Announcement.parse(notice.payload)
             if pool == self._worker.pool:

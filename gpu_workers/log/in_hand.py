@@ -63,3 +63,8 @@ class SamplesInHand:
                 self._cancels[request_id] = _when_begun
                 return
         cancel()
+
+    def cancel_all(self, request_ids: Iterable[str]) -> None:
+        """Give up samples that nobody waits for any more; the log says already that they failed."""
+        for request_id in request_ids:
+            self.cancel(request_id)

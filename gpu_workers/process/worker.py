@@ -6,7 +6,6 @@ engine's threads and leaves through the finisher.
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import shutil
@@ -14,40 +13,27 @@ import socket
 import threading
 import uuid
 from pathlib import Path
-from typing import Any
 
 import psycopg
 from django.conf import settings
 
-from checkpoints import store
 from core import database, doorbell
-from gpu_workers.engine.types import (
-    EngineStopped,
-    SampleCancelled,
-    UserError,
-)
-from gpu_workers.engines import Engines, NotServed
+from gpu_workers.engines import Engines
 from gpu_workers.log.capacity import Capacity
 from gpu_workers.log.drain import Drain
-from gpu_workers.log.finisher import Ended, Finisher
+from gpu_workers.log.finisher import Finisher
+from gpu_workers.log.handover import Handover
 from gpu_workers.log.held_runs import HeldRuns
 from gpu_workers.log.in_hand import SamplesInHand
 from gpu_workers.log.missing import GapWatch
 from gpu_workers.log.restoring import Restores
 from gpu_workers.log.streamer import Streamer
 from gpu_workers.process.upkeep import Upkeep, sweep
-from gpu_workers.reading import answers, plans, samples
 from operations import claims, closing, finish, workers
-from operations.claims import Claimed
-from operations.models import CONVICTED
 from runs import lifecycle
 
 log = logging.getLogger(__name__)
 
-CONVICTED_MESSAGE = (
-    f"{CONVICTED} workers died while they did this, the last one with no other operation in hand, "
-    "so it is given up; most likely it takes more memory than there is: send less at once"
-)
 STOPS_WITHIN_S = 10.0
 
 
@@ -59,14 +45,14 @@ class Worker:
         self.pool = pool
         self._scratch = Path(settings.DATA_DIR) / "engine" / str(self.id)
         self.engines = Engines(pool, self._scratch)
-        self._samples = SamplesInHand()
+        self.samples = SamplesInHand()
         self._streamer = Streamer()
         self.capacity = Capacity()
-        # these lead in a circle: what is written moves runs on, which write recovery copies
+        # a circle: what is written moves runs on, and runs that move on have something to write
         self.finisher = Finisher(
             self.id,
             applied=lambda request_ids: self.held.applied(request_ids),
-            on_written=self._on_written,
+            on_written=lambda written: self.handover.written(written),
         )
         self.restores = Restores(
             self.id,
@@ -80,6 +66,14 @@ class Worker:
             pool,
             engines=self.engines,
             restores=self.restores,
+            finisher=self.finisher,
+        )
+        self.handover = Handover(
+            engines=self.engines,
+            held=self.held,
+            samples=self.samples,
+            streamer=self._streamer,
+            capacity=self.capacity,
             finisher=self.finisher,
         )
         self.stopping = threading.Event()
@@ -213,136 +207,9 @@ class Worker:
 
     def reconcile(self, conn: psycopg.Connection) -> None:
         """Give back what the log believes this worker has and it has not, and the other way."""
-        runs, samples = self.held.last_submitted(), self._samples.all()
+        runs, samples = self.held.last_submitted(), self.samples.all()
         self.held.give_back(conn, claims.lost(conn, worker_id=self.id, runs=runs, samples=samples))
-        self.cancel(claims.given_up(conn, worker_id=self.id, samples=samples))
-
-    # --- runs ---------------------------------------------------------------------------------
-
-    def begin(self, conn: psycopg.Connection, operation: Claimed) -> None:
-        """Hand a claimed operation to its engine; what is wrong with it ends it.
-
-        Raises:
-            psycopg.OperationalError: the database is away; the operation is not in hand.
-        """
-        self.capacity.take(operation)
-        try:
-            if operation.kind == "sample":
-                self._begin_sample(operation)
-            else:
-                self._begin_on_run(conn, operation)
-        except psycopg.OperationalError:
-            self._let_go(operation)
-            raise
-        except NotServed as error:
-            # `reconcile` gives a sample back
-            log.error("%s:%d was claimed, but %s", operation.target, operation.seq, error)
-            self._let_go(operation)
-            if operation.kind != "sample":
-                self.held.give_back(conn, [operation.target])
-        except Exception as error:
-            self._ended(operation, answers.json, None, error)
-
-    def _begin_on_run(self, conn: psycopg.Connection, operation: Claimed) -> None:
-        progress = self.held.find(operation.target)
-        if progress is None or operation.seq != progress.last_submitted + 1:
-            # an answer of the log was lost on its way: take the run up anew
-            self.held.give_back(conn, [operation.target])
-            self._let_go(operation)
-            return
-        run = progress.run
-        try:
-            _refuse_convicted(operation)
-            progress.require_created()
-            plan = plans.plan(conn, run, operation)
-            engine = self.engines.get(run.base_model)
-            for work in plan.work:
-                engine.validate(work)
-        except (psycopg.OperationalError, NotServed):
-            raise
-        except Exception as error:
-            self.held.fail(progress, operation.seq, error)
-            raise
-        results: list[object] = []
-
-        def done(result: object) -> None:
-            results.append(result)
-            if len(results) == len(plan.work):
-                failures = [item for item in results if isinstance(item, BaseException)]
-                outcome = failures[0] if failures else result
-                self._ended(
-                    operation, plan.answer, plan.effect, outcome, plan.used, writes=plan.writes
-                )
-
-        self.held.give(progress, operation.seq, plan.work, done, snapshot_after=plan.snapshot_after)
-
-    def _begin_sample(self, operation: Claimed) -> None:
-        assert operation.base_model is not None
-        _refuse_convicted(operation)
-        work, recorded = samples.sample(operation.body)
-        engine = self.engines.get(operation.base_model)
-        engine.validate(work)
-        key = operation.weights_key
-        request_id = f"{operation.target}:{operation.seq}"
-        self._samples.take(request_id)
-        cancel = engine.sample(
-            key,
-            store.path(key) if key is not None else None,
-            work,
-            team=str(operation.team_id),
-            done=functools.partial(
-                self._ended,
-                operation,
-                functools.partial(answers.sample, targets=work.prompt_targets),
-                functools.partial(plans.recording, request_id) if recorded else None,
-                used=plans.used_by_sample(work),
-            ),
-            on_token=self._streamer.reporter(request_id) if work.report_tokens else None,
-        )
-        self._samples.begun(request_id, cancel)
-
-    def cancel(self, request_ids: list[str]) -> None:
-        """Give up samples that nobody waits for any more; the log says already that they failed."""
-        for request_id in request_ids:
-            self._samples.cancel(request_id)
-
-    def _ended(
-        self,
-        operation: Claimed,
-        answer: Any,
-        effect: Any,
-        result: object,
-        used: Any = None,
-        *,
-        writes: str | None = None,
-    ) -> None:
-        request_id = f"{operation.target}:{operation.seq}"
-        self._samples.ended(request_id)
-        if isinstance(result, EngineStopped):
-            self._let_go(operation)
-            return
-        self._streamer.ended(request_id)
-        if isinstance(result, SampleCancelled):
-            self._samples.forget([request_id])
-            self._let_go(operation)
-            return
-        size = answers.size_of(result)
-        self.capacity.give_back(operation, result=size)
-        self.finisher.put(
-            Ended(operation.id, request_id, result, answer, effect, used, writes, size)
-        )
-
-    def _let_go(self, operation: Claimed) -> None:
-        """An operation leaves without an outcome."""
-        self.capacity.give_back(operation)
-        self.capacity.settle(1)
-
-    # --- after operations ended ---------------------------------------------------------------
-
-    def _on_written(self, written: list[Ended]) -> None:
-        self._samples.forget(ended.request_id for ended in written)
-        self.capacity.settle(len(written), results=sum(ended.size for ended in written))
-        self.held.written(ended.request_id for ended in written)
+        self.samples.cancel_all(claims.given_up(conn, worker_id=self.id, samples=samples))
 
     def release_ended(self, conn: psycopg.Connection) -> None:
         """Free what ended sessions held: slots and samplers; fail what they still wait for."""
@@ -353,7 +220,7 @@ class Worker:
                 self._release(conn, released)
 
     def _release(self, conn: psycopg.Connection, released: lifecycle.Released) -> None:
-        self.cancel(released.failed_requests)
+        self.samples.cancel_all(released.failed_requests)
         for run_id in released.run_ids:
             self.held.drop(run_id)
         for key in released.sampler_keys:
@@ -361,8 +228,3 @@ class Worker:
         finish.announce(conn, released.failed_requests)
         # other workers may have samples of the session
         finish.announce_cancelled(conn, released.failed_requests)
-
-
-def _refuse_convicted(operation: Claimed) -> None:
-    if operation.deaths >= CONVICTED:
-        raise UserError(CONVICTED_MESSAGE)

@@ -74,7 +74,7 @@ def test_the_end_of_a_session_gives_up_its_samples_on_every_worker(
         assert endless.cancelled.wait(WITHIN_S / 3)
     finally:
         other.stop()
-    bench.wait(lambda: not holder._samples.all(), "the letting go")
+    bench.wait(lambda: not holder.samples.all(), "the letting go")
 
 
 def test_a_sample_that_ends_while_it_is_begun_leaves_nothing() -> None:

@@ -61,7 +61,7 @@ def test_a_sample_that_is_given_up_frees_its_place(bench: Bench) -> None:
     sampler = log.sampler(log.team("a"))
     worker = bench.start()
     log.submit(sampler, 1, "sample", sample_body(sampler.id, 1, 250, num_samples=1000))
-    bench.wait(lambda: bool(worker._samples.all()), "the sample to begin")
+    bench.wait(lambda: bool(worker.samples.all()), "the sample to begin")
     Operation.objects.update(state="failed", error="x", error_category="user")
     log.conn.execute(f"SELECT pg_notify('{CANCEL_CHANNEL}', %s)", (f"{sampler.id}:1",))
     bench.wait(lambda: worker.capacity._operations == 0, "the sample to be given up")
