@@ -80,7 +80,7 @@ class Drain:
     def _loop(self, conn: psycopg.Connection, deadline: float) -> None:
         """Take work until the deadline."""
         worker = self._worker
-        worker.renew(conn)
+        worker.lease.renew(conn)
         worker.reconcile(conn)
         claims.recover(conn, pool=worker.pool)
         workers.set_lingering(conn, worker_id=worker.id, lingering=True)

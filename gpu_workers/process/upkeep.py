@@ -13,8 +13,11 @@ import psycopg
 
 from checkpoints import expiry, leftovers
 from core import database
-from operations import recordings, workers
-from runs import retention
+from gpu_workers.log.missing import GapWatch
+from gpu_workers.process.calling import call_for_work
+from gpu_workers.process.lease import Lease
+from operations import claims, recordings, workers
+from runs import lifecycle, retention
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +56,26 @@ class Upkeep(threading.Thread):
         """Wait for the end of the turn under way, once `until` is set."""
         if self.is_alive():
             self.join(timeout_s)
+
+
+class Pulse:
+    """What must not wait for anything slow: it touches no files."""
+
+    def __init__(self, pool: str, lease: Lease) -> None:
+        self._pool = pool
+        self._lease = lease
+        self._gaps = GapWatch(pool)
+
+    def beat(self, conn: psycopg.Connection) -> None:
+        """Renew the lease, end silent sessions, make good for what was lost."""
+        self._lease.renew(conn)
+        pools = set(lifecycle.expire_sessions(conn))
+        if claims.recover(conn, pool=self._pool) or claims.is_waiting(conn, pool=self._pool):
+            pools.add(self._pool)
+        if self._gaps.close_due(conn):
+            pools.add(self._pool)
+        for pool in pools:
+            call_for_work(conn, pool)
 
 
 def sweep(conn: psycopg.Connection) -> None:

@@ -7,7 +7,6 @@ engine's threads and leaves through the finisher.
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import socket
 import threading
@@ -25,10 +24,11 @@ from gpu_workers.log.finisher import Finisher
 from gpu_workers.log.handover import Handover
 from gpu_workers.log.held_runs import HeldRuns
 from gpu_workers.log.in_hand import SamplesInHand
-from gpu_workers.log.missing import GapWatch
 from gpu_workers.log.restoring import Restores
 from gpu_workers.log.streamer import Streamer
-from gpu_workers.process.upkeep import Upkeep, sweep
+from gpu_workers.process.calling import call_for_work
+from gpu_workers.process.lease import Lease
+from gpu_workers.process.upkeep import Pulse, Upkeep, sweep
 from operations import claims, closing, finish, workers
 from runs import lifecycle
 
@@ -77,12 +77,12 @@ class Worker:
             finisher=self.finisher,
         )
         self.stopping = threading.Event()
-        self._lapsed = threading.Event()
+        self.lease = Lease(self.id, pool, self.engines)
+        self.pulse = Pulse(pool, self.lease)
         self._upkeep = [
-            Upkeep("pulse", self.pulse_now, until=self.stopping),
+            Upkeep("pulse", self.pulse.beat, until=self.stopping),
             Upkeep("sweep", sweep, until=self.stopping),
         ]
-        self._gaps = GapWatch(pool)
         self._loading = Upkeep("loading", self.load_models, until=self.stopping)
         self._drain = Drain(self)
 
@@ -94,7 +94,7 @@ class Worker:
         with database.connect() as conn:
             self.engines.load_missing(conn)
             workers.retire_gone(conn, host=socket.gethostname())
-            self._register(conn)
+            self.lease.enter(conn)
             dead = workers.dead_ids(conn)
         self.finisher.start()
         for folder in self._scratch.parent.iterdir():
@@ -112,21 +112,9 @@ class Worker:
     def load_models(self, conn: psycopg.Connection) -> None:
         """Load what the catalog has and we have not: new models, and those that would not load."""
         if self.engines.load_missing(conn):
-            self._register(conn)
+            self.lease.enter(conn)
             self._say_what_is_served()
-            self._call_for_work(conn, {self.pool})
-
-    def _register(self, conn: psycopg.Connection) -> None:
-        """Enter the worker into the log, with the models it serves; old ones are forgotten."""
-        workers.register(
-            conn,
-            worker_id=self.id,
-            pool=self.pool,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            models=sorted(self.engines.running()),
-            report=self.engines.report(),
-        )
+            call_for_work(conn, self.pool)
 
     def stop(self) -> None:
         """Leave the log at once; what is under way waits for another worker."""
@@ -140,20 +128,8 @@ class Worker:
         # not for a model that is being loaded: that may take minutes
         for upkeep in self._upkeep:
             upkeep.wait_until_over(STOPS_WITHIN_S)
-        self._sign_off()
+        self.lease.sign_off()
         shutil.rmtree(self._scratch, ignore_errors=True)
-
-    def _sign_off(self) -> None:
-        try:
-            with database.connect() as conn:
-                # at once: what a dead worker had in hand would count against it
-                with conn.transaction():
-                    workers.retire(conn, worker_id=self.id)
-                    handed_back = claims.hand_back(conn, worker_id=self.id)
-                if handed_back:
-                    self._call_for_work(conn, {self.pool})
-        except psycopg.Error as error:
-            log.warning("the worker could not sign off: %s", error)
 
     def drain(self) -> None:
         """Do what waits and linger for more; returns at once when another thread does so."""
@@ -172,37 +148,10 @@ class Worker:
         """Somebody has rung: have the drain look for work, should it have missed any."""
         self._drain.look()
 
-    def pulse_now(self, conn: psycopg.Connection) -> None:
-        """Renew the lease, end silent sessions, make good for what was lost. Touches no files."""
-        self.renew(conn)
-        pools = set(lifecycle.expire_sessions(conn))
-        if claims.recover(conn, pool=self.pool) or claims.is_waiting(conn, pool=self.pool):
-            pools.add(self.pool)
-        if self._gaps.close_due(conn):
-            pools.add(self.pool)
-        self._call_for_work(conn, pools)
-
-    def _call_for_work(self, conn: psycopg.Connection, pools: set[str]) -> None:
-        for pool in pools:
-            finish.announce_change(conn, pool)
-            doorbell.ring(pool)
-
-    def renew(self, conn: psycopg.Connection) -> None:
-        """Renew the lease; had it run out, have the drain take up all runs anew.
-
-        Others may have moved them on. What is claimed and what is given back are the drain's alone,
-        so that neither happens in the middle of the other.
-        """
-        if not workers.renew(conn, worker_id=self.id, report=self.engines.report()):
-            self._register(conn)
-            log.error("the worker's lease had run out: its runs are restored from their snapshots")
-            self._lapsed.set()
-            self._call_for_work(conn, {self.pool})
-
     def forget_if_lapsed(self, conn: psycopg.Connection) -> None:
         """What follows a lease that had run out; for the drain's thread."""
-        if self._lapsed.is_set():
-            self._lapsed.clear()
+        if self.lease.lapsed.is_set():
+            self.lease.lapsed.clear()
             self.held.give_all_back(conn)
 
     def reconcile(self, conn: psycopg.Connection) -> None:

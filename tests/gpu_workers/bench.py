@@ -58,7 +58,7 @@ class Bench:
         """What `kill -9` leaves: nothing more is written and the lease runs out."""
         worker.finisher.put = lambda ended: None  # type: ignore[method-assign]
         worker.finisher.call = lambda job: None  # type: ignore[method-assign]
-        worker._sign_off = lambda: None  # type: ignore[method-assign]
+        worker.lease.sign_off = lambda: None  # type: ignore[method-assign]
         worker.stop()
         workers.retire(self.log.conn, worker_id=worker.id)
 

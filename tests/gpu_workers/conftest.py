@@ -10,6 +10,7 @@ import pytest
 from catalog.models import BaseModel
 from core import database
 from gpu_workers import nano
+from gpu_workers.process.upkeep import Pulse
 from tests.gpu_workers.bench import Bench
 from tests.support.log import Log
 
@@ -29,3 +30,9 @@ def bench(transactional_db: None, tmp_path: Path, settings) -> Iterator[Bench]:
         made = Bench(Log(conn, base_model))
         yield made
         made.stop()
+
+
+@pytest.fixture
+def quiet_pulse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pulses that keep the lease and make good for nothing that was lost."""
+    monkeypatch.setattr(Pulse, "beat", lambda pulse, conn: pulse._lease.renew(conn))

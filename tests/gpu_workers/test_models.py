@@ -108,7 +108,7 @@ def test_a_run_goes_to_the_worker_that_serves_its_model(bench: Bench, broken: Lo
     other = broken.worker()
     assert [item.target for item in broken.claim(other)] == [run.id]
     broken.die(other)
-    without.pulse_now(broken.conn)
+    without.pulse.beat(broken.conn)
     assert [item.target for item in broken.claim(broken.worker())] == [run.id]
 
 

@@ -178,9 +178,9 @@ def test_a_pulse_gives_up_what_is_due(bench: Bench, clock: Clock) -> None:
     log.append(run, 2)
     come_long_ago(run, 5000)
     worker = bench.start()
-    worker.pulse_now(bench.log.conn)
+    worker.pulse.beat(bench.log.conn)
     clock.now += 601
-    worker.pulse_now(bench.log.conn)
+    worker.pulse.beat(bench.log.conn)
     bench.finish(run)
     assert errors(run) == {1: "user", 2: "user"}
     assert "request 1 of this training run" in Operation.objects.get(target=run.id, seq=2).error

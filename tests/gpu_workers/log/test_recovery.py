@@ -119,7 +119,7 @@ def test_a_worker_declared_dead_starts_over_exactly(bench: Bench) -> None:
     run, calm = one_step_behind(bench)
     # the lease runs out and nobody else is there; the next pulse notices
     workers.retire(log.conn, worker_id=worker.id)
-    worker.pulse_now(log.conn)
+    worker.pulse.beat(log.conn)
     step(log, run, 3)
     bench.finish(run)
     assert results(run)[3] == results(calm)[3]

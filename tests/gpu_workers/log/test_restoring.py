@@ -147,7 +147,7 @@ def test_a_run_is_put_off_before_it_is_tried_again(
         put_off = Lane.objects.filter(restore_failures=count, worker=None)
         bench.wait(put_off.exists, "the putting off")
         # whoever looks now does not take it
-        worker.pulse_now(bench.log.conn)
+        worker.pulse.beat(bench.log.conn)
         other = bench.log.worker()
         assert bench.log.claim(other) == []
         assert len(tries) == count
@@ -376,14 +376,14 @@ def test_a_worker_that_leaves_while_it_restores_counts_against_no_run(
     assert crashed.is_exact()
 
 
+@pytest.mark.usefixtures("quiet_pulse")
 def test_a_run_that_comes_while_a_suspect_is_in_hand_is_taken_up_behind_it(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A death would count against both; nobody announces the run once more."""
     log = bench.log
     suspected, other = log.run(log.team("a")), log.run(log.team("b"))
-    worker = bench.start()
-    worker.pulse_now = worker.renew  # type: ignore[method-assign]
+    bench.start()
     create(log, suspected)
     bench.finish(suspected)
     withheld: list[Any] = []

@@ -78,6 +78,7 @@ def until_done(run_id: str, seq: int) -> None:
     eventually(operations.exists, within_s=WITHIN_S)
 
 
+@pytest.mark.usefixtures("quiet_pulse")
 def test_drains_follow_each_other_without_a_broker(
     bench: Bench, frozen: Frozen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,8 +107,6 @@ def test_drains_follow_each_other_without_a_broker(
         await database.shutdown()
 
     worker = Worker(log.pool)
-    # a lost announcement would be made good by the pulse, later
-    worker.pulse_now = worker.renew  # type: ignore[method-assign]
     worker.start()
     worker.keep_draining()
     try:
@@ -121,13 +120,13 @@ def test_drains_follow_each_other_without_a_broker(
         worker.stop()
 
 
+@pytest.mark.usefixtures("quiet_pulse")
 def test_a_doorbell_has_the_drain_look_at_what_it_was_not_told_of(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = bench.log
     run = log.run(log.team("a"))
     worker = bench.start()
-    worker.pulse_now = worker.renew  # type: ignore[method-assign]
     create(log, run)
     bench.finish(run)
     monkeypatch.setattr(this_process, "_current", worker)
