@@ -1,7 +1,7 @@
-"""A worker process: its engines, the thread that keeps it alive in the log, its share of the runs.
+"""A worker process: the parts it is made of, how it starts and stops.
 
-Work comes in through drains (drain.py holds the loop), goes to an engine, comes back on the
-engine's threads and leaves through the finisher.
+Work comes in through the drain, goes to an engine, comes back on the engine's threads and leaves
+through the finisher. What happens from time to time beside that is in upkeep.py.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from gpu_workers.log.finisher import Finisher
 from gpu_workers.log.handover import Handover
 from gpu_workers.log.held_runs import HeldRuns
 from gpu_workers.log.in_hand import SamplesInHand
+from gpu_workers.log.reconciling import Reconciling
 from gpu_workers.log.restoring import Restores
 from gpu_workers.log.streamer import Streamer
+from gpu_workers.log.taking import Taking
 from gpu_workers.process.calling import call_for_work
 from gpu_workers.process.lease import Lease
 from gpu_workers.process.upkeep import Pulse, Upkeep, sweep
-from operations import claims, closing, finish, workers
-from runs import lifecycle
+from operations import workers
 
 log = logging.getLogger(__name__)
 
@@ -38,16 +39,17 @@ STOPS_WITHIN_S = 10.0
 
 
 class Worker:
-    """Everything one worker process does for its pool."""
+    """Everything that one worker process does for its pool, put together from its parts."""
 
     def __init__(self, pool: str) -> None:
         self.id = uuid.uuid4()
         self.pool = pool
+        self.stopping = threading.Event()
         self._scratch = Path(settings.DATA_DIR) / "engine" / str(self.id)
         self.engines = Engines(pool, self._scratch)
+        self.capacity = Capacity()
         self.samples = SamplesInHand()
         self._streamer = Streamer()
-        self.capacity = Capacity()
         # a circle: what is written moves runs on, and runs that move on have something to write
         self.finisher = Finisher(
             self.id,
@@ -76,7 +78,6 @@ class Worker:
             capacity=self.capacity,
             finisher=self.finisher,
         )
-        self.stopping = threading.Event()
         self.lease = Lease(self.id, pool, self.engines)
         self.pulse = Pulse(pool, self.lease)
         self._upkeep = [
@@ -84,9 +85,35 @@ class Worker:
             Upkeep("sweep", sweep, until=self.stopping),
         ]
         self._loading = Upkeep("loading", self.load_models, until=self.stopping)
-        self._drain = Drain(self)
+        self.reconciling = Reconciling(
+            self.id,
+            engines=self.engines,
+            held=self.held,
+            samples=self.samples,
+            lapsed=self.lease.lapsed,
+        )
+        self._drain = self._made_drain()
 
-    # --- life ---------------------------------------------------------------------------------
+    def _made_drain(self) -> Drain:
+        taking = Taking(
+            self.id,
+            self.pool,
+            capacity=self.capacity,
+            held=self.held,
+            restores=self.restores,
+            handover=self.handover,
+            stopping=self.stopping,
+        )
+        return Drain(
+            self.id,
+            self.pool,
+            taking=taking,
+            reconciling=self.reconciling,
+            samples=self.samples,
+            freed=self.capacity.freed,
+            renew=self.lease.renew,
+            stopping=self.stopping,
+        )
 
     def start(self) -> None:
         """Load the models, enter the log, take up what waits."""
@@ -105,16 +132,16 @@ class Worker:
         doorbell.ring(self.pool)
         self._say_what_is_served()
 
-    def _say_what_is_served(self) -> None:
-        served = ", ".join(sorted(self.engines.running())) or "nothing yet"
-        log.info("worker %s serves the pool %s: %s", self.id, self.pool, served)
-
     def load_models(self, conn: psycopg.Connection) -> None:
         """Load what the catalog has and we have not: new models, and those that would not load."""
         if self.engines.load_missing(conn):
             self.lease.enter(conn)
             self._say_what_is_served()
             call_for_work(conn, self.pool)
+
+    def _say_what_is_served(self) -> None:
+        served = ", ".join(sorted(self.engines.running())) or "nothing yet"
+        log.info("worker %s serves the pool %s: %s", self.id, self.pool, served)
 
     def stop(self) -> None:
         """Leave the log at once; what is under way waits for another worker."""
@@ -147,33 +174,3 @@ class Worker:
     def look(self) -> None:
         """Somebody has rung: have the drain look for work, should it have missed any."""
         self._drain.look()
-
-    def forget_if_lapsed(self, conn: psycopg.Connection) -> None:
-        """What follows a lease that had run out; for the drain's thread."""
-        if self.lease.lapsed.is_set():
-            self.lease.lapsed.clear()
-            self.held.give_all_back(conn)
-
-    def reconcile(self, conn: psycopg.Connection) -> None:
-        """Give back what the log believes this worker has and it has not, and the other way."""
-        runs, samples = self.held.last_submitted(), self.samples.all()
-        self.held.give_back(conn, claims.lost(conn, worker_id=self.id, runs=runs, samples=samples))
-        self.samples.cancel_all(claims.given_up(conn, worker_id=self.id, samples=samples))
-
-    def release_ended(self, conn: psycopg.Connection) -> None:
-        """Free what ended sessions held: slots and samplers; fail what they still wait for."""
-        for run_id in closing.let_go(conn, worker_id=self.id):
-            self.held.drop(run_id)
-        while ended := lifecycle.release_ended(conn, worker_id=self.id):
-            for released in ended:
-                self._release(conn, released)
-
-    def _release(self, conn: psycopg.Connection, released: lifecycle.Released) -> None:
-        self.samples.cancel_all(released.failed_requests)
-        for run_id in released.run_ids:
-            self.held.drop(run_id)
-        for key in released.sampler_keys:
-            self.engines.drop_sampler(key)
-        finish.announce(conn, released.failed_requests)
-        # other workers may have samples of the session
-        finish.announce_cancelled(conn, released.failed_requests)

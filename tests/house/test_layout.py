@@ -31,6 +31,15 @@ BELOW["tinker_api"] = BELOW["openai_api"] = set(BELOW)
 BELOW["reference"] = {"core", "tinker_api", "openai_api"}
 BELOW["config"] = {*BELOW}  # puts everything together
 OURS = {*BELOW, "gpu_workers", "recipes", "tinsmith"}
+# the same inside gpu_workers: which rooms a room may enter
+ROOMS = {
+    "engine": set(),
+    "nano": {"engine"},
+    "engines": {"engine"},
+    "reading": {"engine"},
+    "log": {"engine", "engines", "reading"},
+    "process": {"engines", "log"},
+}
 HEAVY = {"torch", "transformers", "peft", "safetensors", "tokenizers", "vllm", "liger_kernel"}
 
 
@@ -98,6 +107,26 @@ def test_only_the_engine_and_the_nano_models_import_torch() -> None:
         if not {"engine", "nano"} & set(path.relative_to(workers).parts)
     ]
     assert offences(elsewhere, set(), HEAVY) == []
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_the_rooms_of_the_workers_open_one_way(room: str) -> None:
+    workers = REPOSITORY / "gpu_workers"
+    files = [workers / f"{room}.py"] if room == "engines" else sources(workers / room)
+    entered = {
+        f"{name}.".split(".")[1]: f"{path.relative_to(REPOSITORY)}:{line} imports {name}"
+        for path in files
+        for name, line in imported(path)
+        if name.split(".")[0] == "gpu_workers"
+    }
+    assert entered
+    assert [entered[other] for other in entered.keys() - ROOMS[room] - {room}] == []
+
+
+def test_the_workers_have_no_other_rooms() -> None:
+    workers = REPOSITORY / "gpu_workers"
+    found = {path.relative_to(workers).parts[0].removesuffix(".py") for path in sources(workers)}
+    assert found == {*ROOMS, "__init__"}
 
 
 def test_the_engine_knows_no_platform() -> None:

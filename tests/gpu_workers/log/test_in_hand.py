@@ -47,7 +47,7 @@ class Endless:
 
 def end_and_release(bench: Bench, sampler: Sampler, by: Worker) -> None:
     end_sessions()
-    by.release_ended(bench.log.conn)
+    by.reconciling.release_ended(bench.log.conn)
     assert Operation.objects.get(target=sampler.id).state == "failed"
 
 
