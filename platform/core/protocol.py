@@ -91,8 +91,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self._feed(view[at : at + SLICE_BYTES])
         if self._refused or self._timer is not None:
             return
-        idle = self._phase == _NO_REQUEST and (self.cycle is None or self.cycle.response_complete)
-        if self._phase == _HEAD or idle:
+        # A head behind a request that is being answered has its time afterwards: until then it may
+        # not even be read
+        if self._phase != _BODY and self._all_answered():
             self._set_timer(HEAD_WITHIN_S, self._end_head)
 
     def _feed(self, part: memoryview) -> None:
@@ -149,12 +150,18 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """The answer is sent; a body that is still coming has not much time left."""
         super().on_response_complete()
-        if self.transport.is_closing():
+        if self.transport.is_closing() or not self._all_answered():
             return
         if self._phase == _BODY:
             self._set_timer(REST_WITHIN_S, self.transport.close)
-        elif self.cycle.response_complete:
-            _waiting[self] = None
+            return
+        _waiting[self] = None
+        if self._phase == _HEAD:
+            self._set_timer(HEAD_WITHIN_S, self._end_head)
+
+    def _all_answered(self) -> bool:
+        """Whether every request whose head has come has its answer."""
+        return self.cycle is None or bool(self.cycle.response_complete)
 
     # --- refusals ---------------------------------------------------------------------------
 
@@ -181,7 +188,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _refuse(self, status: int, said: str) -> None:
         """Say why, then hang up, a little later: cutting a connection loses what is unread."""
         self._refused = True
-        if self.cycle is not None and not self.cycle.response_complete:
+        if not self._all_answered():
             self.transport.close()  # another answer may be half sent
             return
         text = said.encode()

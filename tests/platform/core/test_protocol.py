@@ -19,7 +19,9 @@ from tests.conftest import REPOSITORY
 from tests.support.waiting import eventually
 
 APPLICATION = '''
-"""Answers every request at once, or after its body if the path says so."""
+"""Answers every request after its body, or as the path says."""
+import asyncio
+
 from core import protocol
 from core.pages import Pages
 
@@ -37,6 +39,7 @@ async def read(receive):
 
 async def answer(scope, receive, send):
     size = 0 if scope["path"] == "/at-once" else await read(receive)
+    await asyncio.sleep(2.0 if scope["path"] == "/later" else 0)
     text = b"%d bytes, %d headers" % (size, len(scope["headers"]))
     headers = [(b"content-length", b"%d" % len(text))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -298,6 +301,31 @@ def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
         b"5",
         b"0",
     ]
+
+
+@pytest.mark.parametrize("cut", [0, 8, 40, 100])
+def test_a_pipelined_request_has_its_time_once_it_is_its_turn(server: Server, cut: int) -> None:
+    """Whatever of it is there by then: nothing, half a head, a head."""
+    post = b"POST /second HTTP/1.1\r\nHost: x\r\n" + CLOSE + b"Content-Length: 3\r\n\r\nabc"
+    head = post.index(b"abc")
+    with server.connect() as link:
+        link.sendall(get(path=b"/later") + post[: min(cut, head)])
+        answer = b""
+        while not answer.endswith(b"0 bytes, 1 headers"):
+            came = link.recv(65536)
+            assert came, answer
+            answer += came
+        if cut >= head:
+            # its body may take longer than what is left of a refused one
+            time.sleep(1.5)
+        link.sendall(post[min(cut, head) :])
+        assert b"3 bytes" in everything(link)
+
+
+def test_half_a_head_behind_an_answer_is_given_up(server: Server) -> None:
+    with server.connect() as link:
+        link.sendall(get(path=b"/later") + b"GET / HT")
+        assert b" 408 " in everything(link)
 
 
 class TestPages:
