@@ -136,7 +136,13 @@ class Sources:
         return None
 
     def find(self, module: str, name: str) -> tuple[str, ast.AST] | None:
-        """(module, node) where a name is defined, through any number of imports."""
+        """(module, node) where a name is defined, through any number of imports.
+
+        The name may stand behind that of an imported module.
+        """
+        owner, _, last = name.rpartition(".")
+        if isinstance(imported := self._symbols(module).get(owner), tuple):
+            module, name = ".".join(imported), last
         for _ in range(10):
             found = self._symbols(module).get(name)
             if not isinstance(found, tuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import inspect
 import re
 from html import unescape
@@ -161,6 +162,18 @@ def test_the_sdk_page_shows_every_public_name_and_method() -> None:
             ours = function.__module__.startswith("tinsmith")
             if ours and not member.startswith("_") and member in vars(value):
                 assert member in shown.text, f"{name}.{member}"
+
+
+def test_the_sdk_page_shows_no_base_that_users_cannot_name() -> None:
+    nameable = {*tinsmith.__all__, *vars(tinsmith.errors), *vars(builtins), "TypedDict"}
+    shown = {
+        f"{item.name}: {base}"
+        for section in sdk.reference().sections
+        for item in section.items
+        for base in item.bases
+        if base not in nameable
+    }
+    assert shown == set()
 
 
 def test_the_sdk_page_has_the_docstrings() -> None:
