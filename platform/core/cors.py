@@ -13,6 +13,8 @@ from starlette.middleware.cors import CORSMiddleware
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 # what else than the few usual headers a page's script may read
 SHOWN = ["Accept-Ranges", "Content-Disposition", "Content-Range", "ETag", "Retry-After"]
+# by it clients count their ordered requests (operations/order.py)
+SHOWN += ["X-Tinsmith-Sequence"]
 REMEMBERED_S = 600
 
 
