@@ -1,8 +1,9 @@
 """How often strangers may try to sign in, and what their tries may cost.
 
-Failures are counted by address and by name, in this process; whoever has had too many is refused
-before a password is looked at. Passwords are slow to check on purpose, so one is checked at a time
-and then the processor rests, and few may wait: a storm costs others a quarter of a core at most.
+Failures are counted by address and by name, in this process, and apart for browsers that have been
+here before; whoever has had too many is refused before a password is looked at. Passwords are slow
+to check on purpose, so one is checked at a time and then the processor rests, and few may wait: a
+storm costs others a quarter of a core at most.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from core.errors import TooManyRequests
 PER_ADDRESS = parse("10 per 10 minutes")
 # in all, from wherever: an address is easy to come by
 PER_NAME = parse("30 per 10 minutes")
+# of the browsers that have signed in under a name, which strangers do not have
+PER_KNOWN = parse("10 per 10 minutes")
 # a storm would drive everything else out of the log
 PER_LOG_LINE = parse("1 per minute")
 MOST_WAITING = 4
@@ -44,7 +47,7 @@ class Throttle:
 
         Args:
             known: somebody has signed in under this name from this browser before; failures of
-                others do not lock them out.
+                others, under their name or at their address, do not lock them out.
 
         Raises:
             TooManyRequests: says when to come back.
@@ -55,10 +58,11 @@ class Throttle:
                 minutes = max(1, -int(-again // 60))
                 raise TooManyRequests(_TOO_MANY.format(minutes=minutes))
 
-    def note_failure(self, address: str, name: str) -> None:
-        """Count a failure."""
-        for limit, keys in self._counted(address, name, known=False):
-            self._limiter.hit(limit, *keys)
+    def note_failure(self, address: str, name: str, *, known: bool) -> None:
+        """Count a failure; one of a known browser counts against all others, too."""
+        for seen_as in {known, False}:
+            for limit, keys in self._counted(address, name, known=seen_as):
+                self._limiter.hit(limit, *keys)
 
     def is_news(self, address: str) -> bool:
         """Whether the log has not heard of an address's refusals for a minute."""
@@ -71,8 +75,10 @@ class Throttle:
     def _counted(
         self, address: str, name: str, *, known: bool
     ) -> list[tuple[RateLimitItem, tuple[str, str]]]:
-        by_name = [] if known else [(PER_NAME, ("name", name.casefold()[:150]))]
-        return [(PER_ADDRESS, ("address", _network(address))), *by_name]
+        folded = name.casefold()[:150]
+        if known:
+            return [(PER_KNOWN, ("known", folded))]
+        return [(PER_ADDRESS, ("address", _network(address))), (PER_NAME, ("name", folded))]
 
 
 class Checking:
@@ -114,8 +120,9 @@ def _network(address: str) -> str:
         found = ipaddress.ip_address(address)
     except ValueError:
         return address[:100]
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is None:
-        return str(ipaddress.ip_network((found, 64), strict=False))
+    if isinstance(found, ipaddress.IPv6Address):
+        whole = ipaddress.ip_network((found, 64), strict=False)
+        return str(found.ipv4_mapped or whole)
     return str(found)
 
 

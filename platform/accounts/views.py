@@ -36,7 +36,7 @@ async def sign_in(request: HttpRequest) -> HttpResponse:
         async with (checking_known if known else checking).turn():
             # others may have failed while this one waited
             throttle.require(address, name, known=known)
-            return await sync_to_async(_try)(request, address, name)
+            return await sync_to_async(_try)(request, address, name, known=known)
     except TooManyRequests as error:
         if throttle.is_news(address):
             log.warning("sign-ins from %s are refused: %s", address, error.detail)
@@ -47,7 +47,7 @@ async def sign_in(request: HttpRequest) -> HttpResponse:
         return response
 
 
-def _try(request: HttpRequest, address: str, name: str) -> HttpResponse:
+def _try(request: HttpRequest, address: str, name: str, *, known: bool) -> HttpResponse:
     """Have Django look at name and password, and note what came of it."""
     response = admin.site.login(request)
     if response.status_code == 302:
@@ -62,7 +62,7 @@ def _try(request: HttpRequest, address: str, name: str) -> HttpResponse:
             samesite="Lax",
         )
         return response
-    throttle.note_failure(address, name)
+    throttle.note_failure(address, name, known=known)
     # what is nobody's name may be a password in the wrong field
     found = User.objects.filter(username=name).exists() if "\0" not in name else False
     target = name if found else "(an unknown name)"

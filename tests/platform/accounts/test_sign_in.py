@@ -159,6 +159,11 @@ async def test_a_network_of_ipv6_is_one_address(browsers: Any) -> None:
         await browsers(f"2001:db8::{number:x}").sign_in("x", "y")
     assert (await browsers("2001:db8::ffff:1").sign_in("x", "y")).status_code == 429
     assert (await browsers("2001:db8:0:1::1").sign_in("x", "y")).status_code == 200
+    # IPv4 through a socket of both
+    for number in range(sign_in.PER_ADDRESS.amount):
+        await browsers("::ffff:9.9.9.9").sign_in(f"name-{number}", "y")
+    assert (await browsers("9.9.9.9").sign_in("y", "y")).status_code == 429
+    assert (await browsers("::ffff:8.8.8.8").sign_in("y", "y")).status_code == 200
 
 
 async def test_a_name_is_guarded_against_many_addresses_but_not_from_its_owner(
@@ -176,6 +181,36 @@ async def test_a_name_is_guarded_against_many_addresses_but_not_from_its_owner(
     thief = browsers("10.1.1.2")
     thief.http.cookies.set("tinsmith_known", "boss:forged")
     assert (await thief.sign_in("boss", PASSWORD)).status_code == 429
+
+
+async def test_failures_of_others_at_its_address_do_not_lock_the_owner_out(
+    browsers: Any, checked: Checked
+) -> None:
+    """Whoever sits behind the same router, or the same proxy that nobody told the server of."""
+    mine, stranger = browsers(), browsers()
+    assert (await mine.sign_in("boss", PASSWORD)).status_code == 302
+    for _ in range(sign_in.PER_ADDRESS.amount):
+        await stranger.sign_in("boss", "x")
+    assert (await stranger.sign_in("boss", PASSWORD)).status_code == 429
+    assert (await mine.sign_in("boss", PASSWORD)).status_code == 302
+    # for another name it is a browser like any
+    assert (await mine.sign_in("another", "x")).status_code == 429
+    # nor does it guess for ever, wherever it goes
+    before = checked.count
+    for _ in range(sign_in.PER_ADDRESS.amount + 3):
+        last = await mine.sign_in("boss", "x")
+    assert last.status_code == 429
+    assert checked.count - before == sign_in.PER_ADDRESS.amount
+
+
+async def test_an_address_is_the_same_however_it_is_written(browsers: Any, settings: Any) -> None:
+    settings.PROXIES = 1
+    for port in range(sign_in.PER_ADDRESS.amount):
+        await browsers().sign_in("x", "y", **{"X-Forwarded-For": f"8.8.8.8:{port + 1000}"})
+    for written in ("8.8.8.8", "::ffff:8.8.8.8", "[::ffff:8.8.8.8]:80"):
+        refused = await browsers().sign_in("x", "y", **{"X-Forwarded-For": written})
+        assert refused.status_code == 429, written
+    assert {entry[2]["address"] for entry in await audited()} == {"8.8.8.8"}
 
 
 async def test_a_storm_is_refused_and_never_an_error(

@@ -27,6 +27,10 @@ def scope(*forwarded: str, proto: str | None = None) -> dict[str, Any]:
         (1, ["6.6.6.6", "1.2.3.4"], "1.2.3.4"),
         (2, ["6.6.6.6, 1.2.3.4, 10.0.0.1"], "1.2.3.4"),
         (2, ["1.2.3.4"], "1.2.3.4"),
+        (1, ["6.6.6.6, 1.2.3.4:5678"], "1.2.3.4"),
+        (1, ["[2001:db8::1]:5678"], "2001:db8::1"),
+        (1, ["2001:db8::1"], "2001:db8::1"),
+        (1, ["unknown"], "unknown"),
     ],
 )
 def test_the_address(settings: Any, proxies: int, forwarded: list[str], address: str) -> None:
