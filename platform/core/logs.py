@@ -33,3 +33,16 @@ class OneLineFormatter(logging.Formatter):
 
 def _set_in(text: str) -> str:
     return "\n".join("    " + escape(line) for line in text.split("\n"))
+
+
+class NoTracebacksOfStrangers(logging.Filter):
+    """What Django refuses of a request, such as its host name, is told without a traceback.
+
+    Anybody can cause it, and the log has room for so much only.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let it through, shortened."""
+        if record.name.startswith("django.security"):
+            record.exc_info = record.exc_text = None
+        return True

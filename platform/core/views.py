@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.request import split_domain_port
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.urls import get_script_prefix
@@ -16,6 +18,7 @@ from django.views.decorators.http import require_safe
 from core.words import misplaced
 
 _ICON = Path(settings.BASE_DIR) / "frontend" / "favicon.svg"
+_NAME_SHOWN = 100
 _TITLES = {
     400: "That request cannot be read",
     403: "That is not for you",
@@ -55,7 +58,14 @@ def favicon(request: HttpRequest) -> HttpResponse:
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """400."""
-    return _refusal(request, 400)
+    if not isinstance(exception, DisallowedHost):
+        return _refusal(request, 400)
+    name = split_domain_port(request.headers.get("Host", ""))[0][:_NAME_SHOWN]
+    words = (
+        f"This server does not answer to the name {name!r}; who runs it can allow it with "
+        "TINSMITH_ALLOWED_HOSTS."
+    )
+    return _refusal(request, 400, words=words)
 
 
 def permission_denied(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
@@ -82,15 +92,18 @@ def _sentence(hint: str) -> str:
     return f"{hint[0].upper()}{hint[1:]}." if hint else ""
 
 
-def _refusal(request: HttpRequest, status: int, hint: str = "") -> HttpResponse:
+def _refusal(
+    request: HttpRequest, status: int, hint: str = "", words: str | None = None
+) -> HttpResponse:
     """A page where one was asked for, else the same as ``{"detail": …}``."""
+    words = words or _WORDS[status]
     if "text/html" not in request.headers.get("Accept", ""):
-        detail = f"there is no {request.path}" if status == 404 else _WORDS[status]
+        detail = f"there is no {request.path}" if status == 404 else words
         return JsonResponse({"detail": f"{detail}; {hint}" if hint else detail}, status=status)
     about: dict[str, Any] = {
         "status": status,
         "title": _TITLES[status],
-        "words": f"{_WORDS[status]} {_sentence(hint)}",
+        "words": f"{words} {_sentence(hint)}",
         "path": request.path[:200],
         "home": get_script_prefix(),
     }

@@ -53,6 +53,19 @@ def test_a_page_that_is_not_there_leads_home(browser: Client) -> None:
     assert "<script>" not in text
 
 
+def test_a_name_that_the_server_does_not_answer_to_is_told_with_the_setting(
+    browser: Client,
+) -> None:
+    """As when somebody serves other machines with `--host 0.0.0.0`."""
+    named = {"Host": "gpu-box:8000"}
+    text = shown(browser.get("/docs/sdk", headers=named | BROWSER), 400)
+    assert "This server does not answer to the name &#x27;gpu-box&#x27;" in text
+    assert "TINSMITH_ALLOWED_HOSTS" in text
+    detail = browser.get("/", headers=named | {"Accept": "*/*"}).json()["detail"]
+    assert "does not answer to the name 'gpu-box'" in detail
+    shown(browser.get("/", headers={"Host": "<script>" * 100} | BROWSER), 400)
+
+
 def test_what_breaks_tells_browsers_nothing_of_its_insides(browser: Client) -> None:
     text = shown(browser.get("/broken"), 500)
     assert "secret" not in text

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import uvicorn.config
 from django.conf import settings
+from django.test import Client
 
 from core import lane
 from core.lane import Lane
@@ -25,11 +26,13 @@ FORGED = "2026-01-01 00:00:00,000 ERROR audit: everything is deleted"
 def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     """What our settings' handler writes."""
     stream = io.StringIO()
-    formatter = logging.config.DictConfigurator(settings.LOGGING).configure_formatter(
-        dict(settings.LOGGING["formatters"]["plain"])
-    )
+    configurator = logging.config.DictConfigurator(settings.LOGGING)
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(formatter)
+    handler.setFormatter(
+        configurator.configure_formatter(dict(settings.LOGGING["formatters"]["plain"]))
+    )
+    for name in settings.LOGGING["handlers"]["stderr"].get("filters", []):
+        handler.addFilter(configurator.configure_filter(dict(settings.LOGGING["filters"][name])))
     logging.getLogger().addHandler(handler)
     yield stream
     logging.getLogger().removeHandler(handler)
@@ -93,3 +96,12 @@ def test_requests_are_not_logged_one_by_one(monkeypatch: pytest.MonkeyPatch) -> 
     finally:
         for name, state in kept.items():
             vars(logging.getLogger(name)).update(state)
+
+
+def test_what_strangers_get_wrong_costs_a_line_and_no_traceback(written: io.StringIO) -> None:
+    for name in ("evil.example", "a b"):
+        assert Client().get("/", headers={"Host": name}).status_code == 400
+    lines = written.getvalue().splitlines()
+    assert [line.split(": ")[0].split()[-1] for line in lines] == [
+        "django.security.DisallowedHost"
+    ] * 2
