@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from psycopg import Connection
 from psycopg.rows import class_row
 
+from operations import lanes
 from operations.models import CONVICTED, SUSPECT
 from operations.workers import MARGIN_S
 
@@ -141,10 +142,12 @@ WITH of_runs AS (
     SET state = 'running', worker_id = %(worker)s, started_at = now()
     FROM picked WHERE o.id = picked.id
     RETURNING o.id, o.target, o.seq, o.kind, o.team_id, o.deaths
-), moved AS (
+), last AS (
+    SELECT target, max(seq) AS seq FROM claimed WHERE kind <> 'sample' GROUP BY target
+), {lanes.locked("l.target IN (SELECT target FROM last)")}, moved AS (
     UPDATE operations_lane l SET claimed_seq = last.seq
-    FROM (SELECT target, max(seq) AS seq FROM claimed WHERE kind <> 'sample' GROUP BY target) last
-    WHERE l.target = last.target
+    FROM locked JOIN last ON last.target = locked.target
+    WHERE l.target = locked.target
 )
 SELECT c.id, c.target, c.seq, c.kind, c.team_id, c.deaths, p.content_type, p.body,
        b.name AS base_model, s.weights_key
@@ -155,20 +158,20 @@ LEFT JOIN catalog_basemodel b ON b.id = s.base_model_id
 ORDER BY c.target, c.seq
 """
 
-# operations before lanes: whoever finishes them locks them in that order too
+# operations before lanes, and by id: whoever finishes them locks them in that order too
 _LOCK_BEHIND = """
-SELECT behind.id FROM operations_lane l CROSS JOIN LATERAL (
-    SELECT o.id FROM operations_operation o
-    WHERE o.target = l.target AND o.seq > l.applied_seq AND o.state <> 'queued'
-    ORDER BY o.seq FOR UPDATE) behind
-WHERE {which}
+SELECT o.id
+FROM operations_lane l
+JOIN operations_operation o ON o.target = l.target AND o.seq > l.applied_seq
+WHERE {which} AND o.state <> 'queued'
+ORDER BY o.id FOR UPDATE OF o
 """
 
 _RELEASE_RUNS = """
-WITH released AS (
+WITH {locked}, released AS (
     UPDATE operations_lane l SET worker_id = NULL, claimed_seq = l.applied_seq, restoring = false,
         restore_deaths = l.restore_deaths + CASE WHEN l.restoring THEN %(deaths)s ELSE 0 END
-    WHERE {which} RETURNING l.target, l.applied_seq
+    FROM locked WHERE l.target = locked.target RETURNING l.target, l.applied_seq
 ), behind AS (
     UPDATE operations_operation o
     SET state = 'queued', worker_id = NULL, error = NULL, error_category = NULL,
@@ -286,7 +289,8 @@ def _release(conn: Connection, of_workers: str, **values: object) -> int:
 def _release_runs(conn: Connection, which: str, values: dict[str, object]) -> int:
     locked = conn.execute(_LOCK_BEHIND.format(which=which), values).fetchall()
     behind = [operation_id for (operation_id,) in locked]
-    row = conn.execute(_RELEASE_RUNS.format(which=which), values | {"behind": behind}).fetchone()
+    release = _RELEASE_RUNS.format(locked=lanes.locked(which))
+    row = conn.execute(release, values | {"behind": behind}).fetchone()
     assert row is not None
     return int(row[0])
 

@@ -12,16 +12,17 @@ from dataclasses import dataclass
 
 from psycopg import Connection
 
-from operations import completions
+from operations import completions, lanes
 
 ENDED_MESSAGE = "the session has ended before this was done"
 
 # A submit has a key share in its lane until it has committed. The lock waits for that, so that
 # `empty`, which comes later, sees what was stored; who submits afterwards finds the lane closed.
+# Samplers before runs: whoever finishes operations locks their lanes in that order, too.
 CLOSE = """
 WITH closing AS (
     SELECT target FROM operations_lane WHERE session_id = ANY(%(sessions)s)
-    ORDER BY target FOR UPDATE
+    ORDER BY ordered, target FOR UPDATE
 ), closed AS (
     UPDATE operations_lane l SET closed_at = coalesce(l.closed_at, now())
     FROM closing WHERE l.target = closing.target
@@ -35,20 +36,32 @@ HELD_BY_ANOTHER = """EXISTS (
     SELECT FROM operations_lane l JOIN operations_worker w ON w.id = l.worker_id
     WHERE l.session_id = s.id AND w.id <> %(worker)s AND w.alive_until > now())"""
 
+# by id, as whoever finishes them locks them
 _FAIL_WHAT_WAITS = """
+WITH waiting AS (
+    SELECT o.id, l.ordered
+    FROM operations_lane l JOIN operations_operation o ON o.target = l.target
+    WHERE l.session_id = %(session)s AND o.state IN ('queued', 'running')
+    ORDER BY o.id FOR NO KEY UPDATE OF o
+)
 UPDATE operations_operation o SET state = 'failed', error = %(why)s, error_category = 'user',
     finished_at = now()
-FROM operations_lane l
-WHERE l.session_id = %(session)s AND o.target = l.target AND o.state IN ('queued', 'running')
-RETURNING o.target || ':' || o.seq, o.id, o.target, l.ordered
+FROM waiting WHERE o.id = waiting.id
+RETURNING o.target || ':' || o.seq, o.id, o.target, waiting.ordered
 """
 _DELETE_BODIES = """
 DELETE FROM operations_payload p USING operations_operation o, operations_lane l
 WHERE l.session_id = %(session)s AND o.target = l.target AND p.operation_id = o.id
 """
-_LET_GO_OF_ALL = """
-UPDATE operations_lane SET worker_id = NULL, snapshot_key = NULL WHERE session_id = %(session)s
-RETURNING target, ordered
+_LET_GO_OF_ALL = f"""
+WITH {lanes.locked("l.session_id = %(session)s AND l.ordered")}
+UPDATE operations_lane l SET worker_id = NULL, snapshot_key = NULL
+FROM locked WHERE l.target = locked.target RETURNING l.target
+"""
+_LET_GO = f"""
+WITH {lanes.locked("l.worker_id = %s AND l.closed_at IS NOT NULL")}
+UPDATE operations_lane l SET worker_id = NULL
+FROM locked WHERE l.target = locked.target RETURNING l.target
 """
 
 
@@ -76,26 +89,18 @@ def let_go(conn: Connection, *, worker_id: uuid.UUID) -> list[str]:
     Comes before `empty`, in a transaction of its own: of several workers that hold runs of one
     session, the last to let go then sees that nobody holds any.
     """
-    rows = conn.execute(
-        """
-        UPDATE operations_lane SET worker_id = NULL
-        WHERE closed_at IS NOT NULL AND worker_id = %s RETURNING target
-        """,
-        (worker_id,),
-    )
-    return [run_id for (run_id,) in rows]
+    return [run_id for (run_id,) in conn.execute(_LET_GO, (worker_id,))]
 
 
 def empty(conn: Connection, *, session_id: str, why: str = ENDED_MESSAGE) -> Emptied:
     """Fail what an ended session's lanes still hold, and forget bodies and recovery copies.
 
-    `why` is what they are told who wait.
+    `why` is what they are told who wait. One session in a transaction: of two, what the second
+    one's operations need could wait for the lanes of the first.
     """
     values = {"why": why, "session": session_id}
     failed = conn.execute(_FAIL_WHAT_WAITS, values).fetchall()
     completions.number(conn, [(id_, target) for _, id_, target, ordered in failed if not ordered])
     conn.execute(_DELETE_BODIES, values)
     held = conn.execute(_LET_GO_OF_ALL, values).fetchall()
-    return Emptied(
-        [target for target, ordered in held if ordered], [request_id for request_id, *_ in failed]
-    )
+    return Emptied([target for (target,) in held], [request_id for request_id, *_ in failed])

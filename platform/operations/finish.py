@@ -15,7 +15,7 @@ from psycopg import Connection
 
 from checkpoints import leftovers
 from core import hub
-from operations import completions
+from operations import completions, lanes
 from operations.announcements import CANCEL_CHANNEL, DONE, WORK_CHANNEL, Announcement
 from usage import services as usage
 from usage.services import Used
@@ -54,12 +54,19 @@ class Outcome:
         self.content_type = self.body = None
 
 
+# operations by id and then lanes, as the end of a session locks them
 _FINISH = """
+WITH finished AS (
+    SELECT o.id, f.error, f.category
+    FROM operations_operation o
+    JOIN unnest(%s::bigint[], %s::text[], %s::text[]) AS f(id, error, category) ON f.id = o.id
+    WHERE o.worker_id = %s AND o.state = 'running'
+    ORDER BY o.id FOR NO KEY UPDATE OF o
+)
 UPDATE operations_operation o
 SET state = CASE WHEN f.error IS NULL THEN 'done' ELSE 'failed' END,
     error = f.error, error_category = f.category, finished_at = now()
-FROM unnest(%s::bigint[], %s::text[], %s::text[]) AS f(id, error, category)
-WHERE o.id = f.id AND o.worker_id = %s AND o.state = 'running'
+FROM finished f WHERE o.id = f.id
 RETURNING o.id, o.kind, o.target
 """
 
@@ -69,10 +76,12 @@ SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bytea[])
 ON CONFLICT (operation_id) DO NOTHING
 """
 
-_ADVANCE = """
+_ADVANCE = f"""
+WITH {lanes.locked("l.target = ANY(%(runs)s) AND l.worker_id = %(worker)s")}
 UPDATE operations_lane l SET applied_seq = a.seq, moved_at = now()
-FROM unnest(%s::text[], %s::bigint[]) AS a(target, seq)
-WHERE l.target = a.target AND l.worker_id = %s AND l.applied_seq < a.seq
+FROM locked JOIN unnest(%(runs)s::text[], %(seqs)s::bigint[]) AS a(target, seq)
+  ON a.target = locked.target
+WHERE l.target = locked.target AND l.applied_seq < a.seq
 """
 
 
@@ -107,21 +116,22 @@ def record(
             ],
         )
         if applied:
-            conn.execute(_ADVANCE, (list(applied), list(applied.values()), worker_id))
+            runs, seqs = list(applied), list(applied.values())
+            conn.execute(_ADVANCE, {"runs": runs, "seqs": seqs, "worker": worker_id})
     return written
 
 
 def _held(conn: Connection, worker_id: uuid.UUID, outcomes: list[Outcome]) -> set[int]:
-    """The operations with effects that this worker still holds; they stay its own till the end."""
-    with_effects = [outcome.operation_id for outcome in outcomes if outcome.effect is not None]
-    if not with_effects:
+    """If any has an effect, the operations that this worker still holds: its own till the end."""
+    if all(outcome.effect is None for outcome in outcomes):
         return set()
+    ids = [outcome.operation_id for outcome in outcomes]
     rows = conn.execute(
         """
         SELECT id FROM operations_operation
         WHERE id = ANY(%s) AND worker_id = %s AND state = 'running' ORDER BY id FOR UPDATE
         """,
-        (with_effects, worker_id),
+        (ids, worker_id),
     )
     return {id_ for (id_,) in rows}
 

@@ -17,6 +17,19 @@ opened AS (
 """
 OPEN_FOR_RUN, OPEN_FOR_SAMPLER = _OPEN.format(ordered=True), _OPEN.format(ordered=False)
 
+
+def locked(which: str) -> str:
+    """A CTE `locked`, the targets of the lanes `l` for which `which` holds, to be changed.
+
+    All lock the lanes of runs in one order, after operations, so that nobody waits in a circle.
+    """
+    return f"""
+locked AS (
+    SELECT l.target FROM operations_lane l WHERE {which} ORDER BY l.target FOR NO KEY UPDATE
+)
+"""
+
+
 # What whoever appends looks at. The lock holds off the lane's closing, and so the emptying that
 # would not see what is appended; others append beside it.
 LOCKED = """

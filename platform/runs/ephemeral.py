@@ -21,7 +21,7 @@ def make_ephemeral(
         WITH run AS (
             SELECT r.id, r.session_id, r.team_id, r.base_model_id, s.ended_at
             FROM runs_trainingrun r JOIN runs_session s ON s.id = r.session_id
-            WHERE r.id = %(run)s FOR SHARE OF s
+            WHERE r.id = %(run)s FOR KEY SHARE OF s
         ), made AS (
             INSERT INTO runs_sampler (id, session_id, team_id, number, base_model_id, run_id,
                                       weights_key, inflight_seq, ephemeral)

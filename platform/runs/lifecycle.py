@@ -12,6 +12,17 @@ from operations import closing
 from runs import listening
 
 EXPIRES_AFTER_S = 600
+AT_ONCE = 20
+
+# Whoever ends a session locks its row FOR UPDATE: that waits for those who make something in it,
+# and closes what they made. Not so the release, for one that finishes a save of an ended session
+# has the operation that the release waits for, and looks at the session after that.
+_TO_RELEASE = f"""
+SELECT s.id, CASE WHEN s.end_reason = 'failed' THEN s.end_detail END
+FROM runs_session s
+WHERE s.ended_at IS NOT NULL AND s.released_at IS NULL AND NOT {closing.HELD_BY_ANOTHER}
+ORDER BY s.ended_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +43,15 @@ def expire_sessions(conn: Connection) -> list[str]:
     with conn.transaction():
         expired = conn.execute(
             f"""
-            UPDATE runs_session SET ended_at = now(), end_reason = 'expired',
+            WITH silent AS (
+                SELECT id FROM runs_session
+                WHERE ended_at IS NULL AND heard_at_s < {listening.NOW} - %s
+                FOR UPDATE SKIP LOCKED
+            )
+            UPDATE runs_session s SET ended_at = now(), end_reason = 'expired',
                 end_detail = 'no heartbeat'
-            WHERE ended_at IS NULL AND heard_at_s < {listening.NOW} - %s
-            RETURNING id
+            FROM silent WHERE s.id = silent.id
+            RETURNING s.id
             """,
             (EXPIRES_AFTER_S,),
         ).fetchall()
@@ -50,13 +66,16 @@ def fail_session(conn: Connection, *, run_id: str, why: str) -> None:
     with conn.transaction():
         failed = conn.execute(
             """
-            UPDATE runs_session SET ended_at = now(), end_reason = 'failed', failed_run_id = %s,
-                end_detail = %s
-            WHERE id = (SELECT session_id FROM runs_trainingrun WHERE id = %s)
-              AND ended_at IS NULL
-            RETURNING id
+            WITH failing AS (
+                SELECT s.id FROM runs_session s JOIN runs_trainingrun r ON r.session_id = s.id
+                WHERE r.id = %(run)s AND s.ended_at IS NULL FOR UPDATE OF s
+            )
+            UPDATE runs_session s SET ended_at = now(), end_reason = 'failed',
+                failed_run_id = %(run)s, end_detail = %(why)s
+            FROM failing WHERE s.id = failing.id
+            RETURNING s.id
             """,
-            (run_id, why, run_id),
+            {"run": run_id, "why": why},
         ).fetchall()
         if failed:
             closing.close(conn, session_ids=[id_ for (id_,) in failed])
@@ -65,20 +84,16 @@ def fail_session(conn: Connection, *, run_id: str, why: str) -> None:
 def release_ended(conn: Connection, *, worker_id: uuid.UUID) -> list[Released]:
     """Fail what ended sessions still wait for and hand over what must be freed.
 
-    A session whose runs another live worker holds is left to that worker.
+    At most `AT_ONCE`. A session whose runs another live worker holds is left to that worker.
     """
-    with conn.transaction():
-        sessions = conn.execute(
-            f"""
-            SELECT s.id, CASE WHEN s.end_reason = 'failed' THEN s.end_detail END
-            FROM runs_session s
-            WHERE s.ended_at IS NOT NULL AND s.released_at IS NULL
-              AND NOT {closing.HELD_BY_ANOTHER}
-            ORDER BY s.ended_at LIMIT 20 FOR NO KEY UPDATE SKIP LOCKED
-            """,
-            {"worker": worker_id},
-        ).fetchall()
-        return [_release(conn, session_id, why) for session_id, why in sessions]
+    released: list[Released] = []
+    while len(released) < AT_ONCE:
+        with conn.transaction():
+            found = conn.execute(_TO_RELEASE, {"worker": worker_id}).fetchone()
+            if found is None:
+                break
+            released.append(_release(conn, *found))
+    return released
 
 
 def _release(conn: Connection, session_id: str, why: str | None) -> Released:

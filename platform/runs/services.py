@@ -129,13 +129,16 @@ async def finish_session(*, actor: Actor, session_id: str, reason: str, detail: 
         row = await (
             await conn.execute(
                 """
-                UPDATE runs_session SET ended_at = coalesce(ended_at, now()),
+                WITH ending AS (
+                    SELECT id FROM runs_session WHERE id = %s AND team_id = %s FOR UPDATE
+                )
+                UPDATE runs_session s SET ended_at = coalesce(ended_at, now()),
                     end_reason = coalesce(end_reason, %s),
                     end_detail = CASE WHEN ended_at IS NULL THEN %s ELSE end_detail END
-                WHERE id = %s AND team_id = %s
-                RETURNING id
+                FROM ending WHERE s.id = ending.id
+                RETURNING s.id
                 """,
-                (reason, detail, session_id, actor.team_id),
+                (session_id, actor.team_id, reason, detail),
             )
         ).fetchone()
         if row is None:
