@@ -103,6 +103,11 @@ class Lane(models.Model):
                 condition=Q(snapshot_key__isnull=False),
                 name="lane_by_snapshot",
             ),
+            models.Index(
+                fields=["opened_at"],
+                condition=Q(ordered=True, closed_at=None),
+                name="lane_of_open_run",
+            ),
         ]
 
     def __str__(self) -> str:
