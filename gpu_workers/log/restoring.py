@@ -46,10 +46,14 @@ class RunLost(Exception):
 
 @dataclass(slots=True, eq=False)
 class _Restore:
-    """One run. `given` is the last operation that the engine has been given again."""
+    """One run. `given` is the last operation that the engine has been given again.
+
+    `store_was_there` says whether it was when this began.
+    """
 
     progress: RunProgress
     given: int
+    store_was_there: bool
     all_given: bool = False
     in_engine: int = 0
     error: BaseException | None = None
@@ -93,7 +97,7 @@ class Restores:
     def begin(self, progress: RunProgress) -> None:
         """Load a run's snapshot; `feed` does the rest."""
         run = progress.run
-        restore = _Restore(progress, given=run.snapshot_seq)
+        restore = _Restore(progress, run.snapshot_seq, store.root().is_dir())
         with self._lock:
             self._active[run.id] = restore
         progress.restoring = True
@@ -243,11 +247,12 @@ class Restores:
             failed = [item for item in self._active.values() if item.error is not None]
         for restore in failed:
             if not isinstance(restore.error, EngineStopped):
-                self._end(conn, restore.run, restore.error)
+                self._end(conn, restore)
 
-    def _end(self, conn: psycopg.Connection, run: AdoptedRun, error: BaseException | None) -> None:
+    def _end(self, conn: psycopg.Connection, restore: _Restore) -> None:
         """Give a run back to be tried again, or up for good: then its numbers would be wrong."""
-        if not _is_for_good(error):
+        run, error = restore.run, restore.error
+        if not _is_for_good(error, restore.store_was_there):
             if restoring.put_off(conn, worker_id=self._worker_id, run_id=run.id):
                 log.warning("run %s could not be restored, it is tried again: %r", run.id, error)
                 self._give_run_back(conn, [run.id])
@@ -264,9 +269,9 @@ class Restores:
         self._give_run_back(conn, [run.id])
 
 
-def _is_for_good(error: BaseException | None) -> bool:
+def _is_for_good(error: BaseException | None, store_was_there: bool) -> bool:
     """Whether trying again can change nothing: what a run is restored from is gone or damaged."""
     if isinstance(error, FileNotFoundError):
-        # without the store's folder, it is the disk that is not there
-        return store.root().is_dir()
+        # without the store's folder it is the disk that is not there, or was not when it was read
+        return store_was_there and store.root().is_dir()
     return isinstance(error, UserError | RunLost | FilesDamaged)

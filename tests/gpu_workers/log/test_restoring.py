@@ -227,6 +227,27 @@ def test_a_store_that_is_not_there_loses_no_run(
     assert crashed.is_exact()
 
 
+def test_a_store_that_comes_back_while_a_run_is_given_back_loses_no_run(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crashed = Crashed(bench, monkeypatch)
+    elsewhere = store.root().with_name("elsewhere")
+    store.root().rename(elsewhere)
+    real = worker_restoring.Restores._end
+
+    def end(self: Any, *given: Any) -> None:
+        if elsewhere.exists():
+            elsewhere.rename(store.root())
+        real(self, *given)
+
+    monkeypatch.setattr(worker_restoring.Restores, "_end", end)
+    step(bench.log, crashed.run, 9)
+    bench.start()
+    bench.finish(crashed.run)
+    assert crashed.end() == (None, None)
+    assert crashed.is_exact()
+
+
 def test_what_is_done_again_is_read_and_held_in_bounded_pieces(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
