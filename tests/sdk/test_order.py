@@ -138,9 +138,36 @@ def test_a_batch_whose_first_request_is_refused(
     with pytest.raises(tinsmith.BadRequestError):
         passed.result(5)
     stepped.result(5)
-    # a server that holds the first has refused the others, which wait behind it, itself
-    assert stub.withdrawn == ([] if place == "held" else [(1, 3)])
+    assert stub.withdrawn == [(1, 3)]
     assert stub.order[-1] == (4, "optim_step")
+
+
+def test_a_batch_whose_first_request_comes_too_late_is_not_half_begun_in_silence(
+    stub: Stub, training: tinsmith.TrainingClient
+) -> None:
+    """Its number was given up, its place is held; a part that came after that is done already."""
+    refuse_passes(stub, {1: refusal(400, "held")})
+    stub.script(WITHDRAW, Answer(body={"standing": [3]}))
+    with pytest.raises(tinsmith.BadRequestError):
+        training.forward_backward([DATUM] * 3, "cross_entropy").result(5)
+    with pytest.raises(tinsmith.RunBrokenError, match="request 3 "):
+        training.optim_step().result(5)
+
+
+@pytest.mark.parametrize("arrived", [False, True])
+def test_a_number_is_not_held_for_nothing_when_an_earlier_try_may_have_arrived(
+    stub: Stub, training: tinsmith.TrainingClient, arrived: bool
+) -> None:
+    stub.script("optim_step", Answer(drop=True, act=arrived), refusal(413, "held"))
+    with pytest.raises(tinsmith.RequestTooLargeError):
+        training.optim_step().result(5)
+    assert stub.withdrawn == [(1, 1)]
+    if arrived:  # it is done, though the caller was told otherwise
+        with pytest.raises(tinsmith.RunBrokenError, match="request 1 "):
+            training.save_state("s").result(5)
+    else:
+        training.save_state("s").result(5)
+        assert stub.order == [(2, "save_weights")]
 
 
 def test_a_batch_that_is_refused_altogether_leaves_its_numbers_free(

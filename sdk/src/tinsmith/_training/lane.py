@@ -103,8 +103,9 @@ class Lane:
             self._break(first, lost[0])
         elif all(found is None or _place(found) == _FREE for found in outcomes):
             self._next = first
-        elif _place(outcomes[0]) != _HELD:
-            # held: all others had been taken, and the server has refused them with the first
+        elif len(outcomes) > 1 or _place(outcomes[0]) != _HELD:
+            # with a first one that is held the server has refused the others, too; but not if its
+            # number had been given up before it came: then they may have been begun
             await self._give_up(first, first + len(outcomes) - 1, failures)
 
     async def _give_up(self, first: int, last: int, failures: list[Exception]) -> None:
@@ -166,6 +167,5 @@ def _place(found: object) -> str | None:
     """What a refusal says of its number, if that is all there is to know."""
     if not isinstance(found, errors.APIStatusError):
         return None
-    place = found.headers.get(_PLACE)
-    # nothing was stored this time, but perhaps the time before
-    return None if place == _FREE and found.may_have_arrived else place
+    # what holds this time may not have held the time before, when the request may have been taken
+    return None if found.may_have_arrived else found.headers.get(_PLACE)
