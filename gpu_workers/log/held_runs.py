@@ -151,6 +151,9 @@ class HeldRuns:
         """Ask the engine for a recovery copy behind everything submitted so far."""
         run = progress.run
         with self._order:
+            if self._runs.get(run.id) is not progress:
+                # taken up anew meanwhile: the engine may be behind what we knew
+                return
             seq = progress.last_submitted
             key = store.snapshot_key(run.id, seq, uuid.uuid4().hex[:8])
             progress.snapshot_started()
