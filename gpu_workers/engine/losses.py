@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -21,23 +20,6 @@ Inputs = dict[str, Tensor]
 Config = dict[str, float]
 Coefficients = tuple[Tensor, Tensor]
 """(g, terms): dL/dp and the loss's terms, both shaped like p; the loss is the sum of the terms."""
-
-
-@dataclass(frozen=True, slots=True)
-class LossSpec:
-    """One loss: what it needs, what may be configured (with defaults), and its formula.
-
-    `optional` inputs may be left out. `per_sequence`: the formula needs whole sequences at once,
-    with their `lengths` in inputs; else it may be asked for any rows.
-    """
-
-    name: str
-    formula: Callable[[Tensor, Inputs, Config], Coefficients]
-    required: tuple[str, ...]
-    optional: tuple[str, ...] = ()
-    config: Config = field(default_factory=dict)
-    per_sequence: bool = False
-    wide_targets: bool = False  # target_tokens [N, K] is allowed
 
 
 def cross_entropy(p: Tensor, inputs: Inputs, config: Config) -> Coefficients:
@@ -130,31 +112,14 @@ def _thresholds(inputs: Inputs, config: Config) -> tuple[Tensor, Tensor]:
     )
 
 
-_POLICY = ("target_tokens", "logprobs", "advantages")
-_CLIPS = ("clip_low_threshold", "clip_high_threshold")
-
-LOSSES: dict[str, LossSpec] = {
-    spec.name: spec
-    for spec in (
-        LossSpec("cross_entropy", cross_entropy, ("target_tokens", "weights"), wide_targets=True),
-        LossSpec("importance_sampling", importance_sampling, _POLICY),
-        LossSpec("ppo", ppo, _POLICY, _CLIPS, dict(zip(_CLIPS, (0.8, 1.2), strict=True))),
-        LossSpec("cispo", cispo, _POLICY, _CLIPS, dict(zip(_CLIPS, (0.0, 4.0), strict=True))),
-        LossSpec("dro", dro, _POLICY, config={"beta": 0.05}),
-        LossSpec(
-            "gspo",
-            gspo,
-            _POLICY,
-            (*_CLIPS, "sequence_ratio_mask"),
-            dict(zip(_CLIPS, (1 - 3e-4, 1 + 4e-4), strict=True)),
-            per_sequence=True,
-        ),
-        LossSpec(
-            "stable_reinforce",
-            stable_reinforce,
-            _POLICY,
-            ("sequence_ratio_mask",),
-            {"kl_coeff": 0.0, "max_ratio": 2.0},
-        ),
-    )
+FORMULAS: dict[str, Callable[[Tensor, Inputs, Config], Coefficients]] = {
+    "cross_entropy": cross_entropy,
+    "importance_sampling": importance_sampling,
+    "ppo": ppo,
+    "cispo": cispo,
+    "dro": dro,
+    "gspo": gspo,
+    "stable_reinforce": stable_reinforce,
 }
+"""The formula of each of `tinsmith.losses.LOSSES`. One of a loss of whole sequences is asked for
+whole chunks, with their `lengths` in inputs; any other may be asked for any rows."""

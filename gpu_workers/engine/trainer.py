@@ -22,11 +22,13 @@ from gpu_workers.engine.base import BaseModel
 from gpu_workers.engine.head import FusedHead, Part
 from gpu_workers.engine.lora import grouped
 from gpu_workers.engine.lora.context import Segment
-from gpu_workers.engine.losses import LOSSES, Coefficients, Inputs
+from gpu_workers.engine.losses import FORMULAS, Coefficients, Inputs
 from gpu_workers.engine.memory import CheckpointPlan
 from gpu_workers.engine.packing import Cut, cut, pack
 from gpu_workers.engine.types import Datum, Float32Array, ForwardBackward, PassResult
 from gpu_workers.engine.validate import loss_config
+from tinsmith.losses import LOSSES
+from tinsmith.losses.measures import measure
 
 UNIFORM = "warning_uniform_tokens:sum"
 """The metric of a request in which every token was as likely as any other: the run diverged."""
@@ -91,6 +93,10 @@ class Job:
         result = PassResult(self.outputs, {"loss:sum": loss, "tokens:sum": float(tokens)})
         if self.uniform == len(self.cuts):
             result.metrics[UNIFORM] = float(tokens)
+        spec = LOSSES[self.work.loss_fn]
+        config = loss_config(spec, self.work.loss_config)
+        inputs = [datum.inputs for datum in self.work.data]
+        result.metrics.update(measure(spec, config, inputs, self.outputs))
         self.backup = None  # last: until then the job can be undone
         return result
 
@@ -183,15 +189,15 @@ class Trainer:
             end,
             adapter=_row(chunk),
             targets=self._tensor(targets),
-            whole=spec.per_sequence,
+            whole=spec.whole_sequences,
         )
         tensors = {name: self._tensor(array) for name, array in inputs.items()}
         if spec.name == "cross_entropy":
             part.weights = tensors["weights"]
             return part
-        if spec.per_sequence:
+        if spec.whole_sequences:
             tensors["lengths"] = torch.tensor([len(datum.tokens) for datum in chunk.data])
-        part.loss = _bound_loss(spec.formula, tensors, config)
+        part.loss = _bound_loss(FORMULAS[spec.name], tensors, config)
         return part
 
     def _tensor(self, array: npt.NDArray) -> Tensor:

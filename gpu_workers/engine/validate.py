@@ -11,7 +11,6 @@ from collections.abc import Iterable
 import numpy as np
 
 from gpu_workers.engine.base import ModelInfo
-from gpu_workers.engine.losses import LOSSES, LossSpec
 from gpu_workers.engine.sampler.validate import validate as validate_sample
 from gpu_workers.engine.types import (
     AdapterSpec,
@@ -23,8 +22,8 @@ from gpu_workers.engine.types import (
     UserError,
     Work,
 )
+from tinsmith.losses import LOSSES, Loss
 
-_LOWEST = {"kl_coeff": 0.0, "max_ratio": 1e-6}
 SMALLEST_EPS = 1e-30
 """Smaller ones are zero in float32, and 0/0 is what Adam makes of a weight without gradient."""
 
@@ -83,16 +82,15 @@ def _forward_backward(work: ForwardBackward, info: ModelInfo) -> None:
             raise UserError(f"Datum {number}: {error}") from None
 
 
-def _loss_config(config: dict[str, float | str], spec: LossSpec) -> None:
+def _loss_config(config: dict[str, float | str], spec: Loss) -> None:
     for key, value in config.items():
-        if key not in spec.config:
+        if key not in spec.settings:
             raise UserError(
                 f"Unknown loss_fn_config key {key!r} for {spec.name}: "
-                f"allowed are {_names(spec.config)}."
+                f"allowed are {_names(spec.settings)}."
             )
-        low = _LOWEST.get(key, -math.inf)
-        allowed = "a finite number" if low == -math.inf else f"a number from {low} on"
-        _number(f"loss_fn_config {key}", value, low, math.inf, allowed)
+        setting = spec.settings[key]
+        _number(f"loss_fn_config {key}", value, setting.low, setting.high, setting.allowed)
     merged = loss_config(spec, config)
     if merged.get("clip_low_threshold", 0.0) > merged.get("clip_high_threshold", 0.0):
         raise UserError(
@@ -101,12 +99,12 @@ def _loss_config(config: dict[str, float | str], spec: LossSpec) -> None:
         )
 
 
-def loss_config(spec: LossSpec, config: dict[str, float | str]) -> dict[str, float]:
+def loss_config(spec: Loss, config: dict[str, float | str]) -> dict[str, float]:
     """The loss's settings: the request's over the defaults."""
-    return spec.config | {key: float(value) for key, value in config.items()}
+    return spec.defaults | {key: float(value) for key, value in config.items()}
 
 
-def _datum(datum: Datum, spec: LossSpec, info: ModelInfo) -> None:
+def _datum(datum: Datum, spec: Loss, info: ModelInfo) -> None:
     tokens = datum.tokens
     if tokens.ndim != 1 or tokens.dtype.kind not in "iu" or not len(tokens):
         raise UserError("the tokens must be a flat, non-empty list of integers.")
@@ -121,11 +119,10 @@ def _datum(datum: Datum, spec: LossSpec, info: ModelInfo) -> None:
             raise UserError(
                 f"missing loss input {name!r}: {spec.name} needs {_names(spec.required)}."
             )
-    allowed = spec.required + spec.optional
     for name in datum.inputs:
-        if name not in allowed:
+        if name not in spec.inputs:
             raise UserError(
-                f"unknown loss input {name!r} for {spec.name}: allowed are {_names(allowed)}."
+                f"unknown loss input {name!r} for {spec.name}: allowed are {_names(spec.inputs)}."
             )
     targets = datum.inputs["target_tokens"]
     _targets(targets, length, spec, info)
@@ -138,7 +135,7 @@ MOST_TARGETS = 128
 """Targets a token may have, K of [N, K]: plenty for distillation. One datum widens its chunk."""
 
 
-def _targets(targets: np.ndarray, length: int, spec: LossSpec, info: ModelInfo) -> None:
+def _targets(targets: np.ndarray, length: int, spec: Loss, info: ModelInfo) -> None:
     shapes = f"[{length}] or [{length}, K]" if spec.wide_targets else f"[{length}]"
     fits = targets.ndim == 1 or (spec.wide_targets and targets.ndim == 2 and targets.shape[1] > 0)
     if not fits or targets.shape[0] != length:

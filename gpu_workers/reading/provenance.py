@@ -15,8 +15,8 @@ import numpy as np
 
 from gpu_workers.engine.types import Datum, ForwardBackward, UserError
 from operations.recordings import KEPT_S, Recorded
+from tinsmith.losses import LOSSES
 
-LOSS = "stable_reinforce"
 Find = Callable[[list[str]], dict[str, Recorded]]
 
 
@@ -49,9 +49,10 @@ def check(number: int, spans: Iterable[Span], tokens: int, what: str) -> None:
 def use(work: ForwardBackward, spans: list[list[Span] | None], find: Find) -> None:
     """Give `work`'s datums the mask and the logprobs that their spans stand for.
 
-    `find` looks up recorded sequences. Other losses than `stable_reinforce` have no use for spans.
+    `find` looks up recorded sequences. A loss that does not read provenance has no use for spans.
     """
-    if work.loss_fn != LOSS or not any(spans):
+    loss = LOSSES.get(work.loss_fn)
+    if loss is None or not loss.reads_provenance or not any(spans):
         return
     wanted: set[str] = set()
     for number, (datum, own) in enumerate(zip(work.data, spans, strict=True)):

@@ -61,6 +61,7 @@ class Stub:
         self.results: dict[str, Answer] = {}
         self.order: list[tuple[int, str]] = []  # (seq, what) as accepted, without re-sends
         self.config: dict[str, Any] = {}
+        self.measures: dict[str, float] = {}  # further metrics of every pass
         self.dynamic_config: dict[str, Any] = {}
         self.ended: list[str] = []  # samples, in the order in which session polls tell of them
         self.withdrawn: list[tuple[int, int]] = []  # (first, last) as asked for
@@ -183,7 +184,10 @@ class Stub:
     def _forward_backward(self, call: Call) -> Answer:
         request = wire.ForwardBackwardRequest.FromString(call.body)
         return self._accept(
-            request.model_id, request.seq_id, "forward_backward", pass_result(request)
+            request.model_id,
+            request.seq_id,
+            "forward_backward",
+            pass_result(request, self.measures),
         )
 
     def _optim_step(self, call: Call) -> Answer:
@@ -301,7 +305,7 @@ class Stub:
         return Answer(body={"request_id": name, **more})
 
 
-def pass_result(request: wire.ForwardBackwardRequest) -> Answer:
+def pass_result(request: wire.ForwardBackwardRequest, measures: dict[str, float]) -> Answer:
     """Every target's log-probability is minus the target; the loss is what cross-entropy makes."""
     message = wire.ForwardBackwardOutput(loss_fn_output_type="a.b:ArrayRecord")
     record = message.loss_fn_outputs.add(num_datums=len(request.data))
@@ -319,4 +323,5 @@ def pass_result(request: wire.ForwardBackwardRequest) -> Answer:
     column.data = b"".join(parts)
     column.offsets = np.array(offsets, "<i8").tobytes()
     message.metrics["loss:sum"] = loss
+    message.metrics.update(measures)
     return Answer(body=message.SerializeToString(), content_type=wire.PROTOBUF)

@@ -7,6 +7,7 @@ import itertools
 import threading
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,7 +15,10 @@ import tinsmith
 from tests.sdk.stub import BASE_MODEL, SESSION, Answer, Stub
 from tests.support.waiting import never
 from tinsmith import types, wire
+from tinsmith.losses import LOSSES
+from tinsmith.losses.measures import measure
 
+CLIPS = {"clip_low_threshold": 0.95, "clip_high_threshold": 1.05}
 RUN = f"{SESSION}:train:0"
 DATA = [types.Datum.from_tokens([1, 2, 3], [2, 3, 4], [0.0, 1.0, 1.0])]
 
@@ -409,3 +413,32 @@ def test_a_poll_that_comes_back_at_once_is_not_repeated_in_a_rush(
     step = training.optim_step()
     never(lambda: len(stub.of("retrieve_future")) > 7, for_s=0.7, but_after=lambda: "they go on")
     assert not step.done()
+
+
+def test_measures_of_a_batch_in_several_requests_are_those_of_the_whole(
+    stub: Stub, service: tinsmith.ServiceClient
+) -> None:
+    """Percentiles and means over tokens do not follow from those of the parts."""
+    stub.config = {"fwdbwd_max_chunk_len": 2}
+    training = service.create_lora_training_client(BASE_MODEL, rank=4)
+    rng = np.random.default_rng(1)
+    data, inputs, logprobs = [], [], []
+    for length in (1, 9, 30, 2, 5):
+        targets = rng.integers(0, 9, length)
+        arrays = {
+            "target_tokens": targets,
+            "logprobs": (rng.normal(0, 0.1, length) - targets).astype(np.float32),
+            "advantages": np.ones(length, np.float32),
+        }
+        data.append(types.Datum(types.ModelInput.from_ints([1] * length), arrays))
+        inputs.append(arrays)
+        logprobs.append(-targets.astype(np.float32))  # what the stub answers
+    expected = measure(LOSSES["ppo"], {**LOSSES["ppo"].defaults, **CLIPS}, inputs, logprobs)
+    stub.measures = dict.fromkeys(expected, -1.0) | {"unmeasured:sum": 1.0}
+    result = training.forward_backward(data, "ppo", CLIPS).result(5)
+    assert len(stub.of("forward_backward")) == 3
+    assert expected["clipped_share:mean"] > 0
+    assert {name: result.metrics[name] for name in expected} == expected
+    assert result.metrics["unmeasured:sum"] == 3
+    stub.measures = {}  # a server that measures nothing
+    assert not expected.keys() & training.forward_backward(data, "ppo").result(5).metrics.keys()

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from gpu_workers.engine.base import BaseModel
-from gpu_workers.engine.losses import LOSSES
 from gpu_workers.engine.types import AdapterSpec, CreateRun, ForwardBackward, OptimStep, RunWork
 from tests.gpu_workers.engine.harness import Client, Draw, assert_equal, create_random, running
+from tinsmith.losses import LOSSES
 
 OPTIONS: dict[str, Any] = {"chunk_tokens": 96, "micro_batch_tokens": 256}
 SPEC = AdapterSpec(11, 77)

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from gpu_workers.engine.base import BaseModel
-from gpu_workers.engine.losses import LOSSES
 from gpu_workers.engine.types import (
     AdapterSpec,
     CreateRun,
@@ -29,6 +28,7 @@ from tests.gpu_workers.engine.harness import (
     create_random,
     running,
 )
+from tinsmith.losses import LOSSES
 
 LENGTHS = [17, 3, 40, 1, 61, 8, 8]
 """Longer than a chunk, shorter than eight rows, equal neighbours; more than one micro-batch."""

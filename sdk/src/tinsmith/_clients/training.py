@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from tinsmith._http.transport import RetryConfig
 from tinsmith._sampling.samplers import SamplerRef
 from tinsmith._session.futures import APIFuture
 from tinsmith._session.session import Session
-from tinsmith._training import codec, custom_loss, passes
+from tinsmith._training import batches, codec, custom_loss, passes
 from tinsmith._training.custom_loss import CustomLossFn
 from tinsmith._training.loss_handles import LossHandle
 from tinsmith._training.run_log import RunLog
@@ -217,7 +218,10 @@ class TrainingClient(Saving, RunLog):
                 f"{title_of(loss_fn)}{own}"
             )
         settings = codec.encode_pass_settings(loss_fn, loss_fn_config, forward_only)
-        return self._session.run(self._passes.run(passes.encode(data), settings, kind))
+        whole = functools.partial(
+            batches.measured, data=list(data), loss_fn=loss_fn, settings=dict(loss_fn_config or {})
+        )
+        return self._session.run(self._passes.run(passes.encode(data), settings, kind, whole))
 
     # ---- everything else that has a place in the order
 

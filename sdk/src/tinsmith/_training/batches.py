@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from tinsmith.losses import LOSSES
+from tinsmith.losses.measures import SAMPLED_TOKENS, measure
+from tinsmith.types.datum import Datum
 from tinsmith.types.results import ForwardBackwardOutput
 
 MAX_DATUMS = 1024
@@ -52,6 +56,32 @@ def merge(results: Sequence[ForwardBackwardOutput]) -> ForwardBackwardOutput:
         loss_fn_outputs=[output for result in results for output in result.loss_fn_outputs],
         metrics=metrics,
     )
+
+
+def measured(
+    merged: ForwardBackwardOutput,
+    data: Sequence[Datum],
+    loss_fn: str,
+    settings: Mapping[str, float | str],
+) -> ForwardBackwardOutput:
+    """A merged result whose measures of sampled tokens are those of the batch as a whole.
+
+    Means over tokens and percentiles do not follow from those of the parts. Where the data does not
+    say all that the server knew (spans stand for logprobs), the result stays as it was merged.
+    """
+    loss = LOSSES.get(loss_fn)
+    if loss is None or not loss.of_policy or SAMPLED_TOKENS not in merged.metrics:
+        return merged
+    if any(datum.loss_fn_input_spans for datum in data):
+        return merged
+    inputs = [
+        {name: tensor.to_numpy() for name, tensor in datum.loss_fn_inputs.items()} for datum in data
+    ]
+    logprobs = [output["logprobs"].to_numpy() for output in merged.loss_fn_outputs]
+    numbers = loss.defaults | {name: float(value) for name, value in settings.items()}
+    fresh = measure(loss, numbers, inputs, logprobs)
+    known = {name: value for name, value in fresh.items() if name in merged.metrics}
+    return replace(merged, metrics=merged.metrics | known)
 
 
 def _mean(values: Sequence[float], weights: Sequence[int]) -> float:

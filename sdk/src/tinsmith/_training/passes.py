@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from tinsmith._session.futures import APIFuture
 from tinsmith._session.session import Session
@@ -17,6 +17,7 @@ from tinsmith.types.results import ForwardBackwardOutput, GetInfoResponse
 from tinsmith.wire import PROTOBUF
 
 _MAKE = "Datum.from_tokens(tokenizer.encode(text)) makes one of a text"
+Whole = Callable[[ForwardBackwardOutput], ForwardBackwardOutput]
 _LARGE = 1 << 19  # bytes above which a result is decoded beside the loop
 
 
@@ -56,11 +57,12 @@ class Passes:
         self._created = created
 
     async def run(
-        self, datums: Sequence[bytes], settings: bytes, kind: str
+        self, datums: Sequence[bytes], settings: bytes, kind: str, whole: Whole
     ) -> ForwardBackwardOutput:
-        """One pass in its turn."""
+        """One pass in its turn; `whole` mends what was merged from several requests."""
         requests = await self._lane.turn(lambda: self._send(datums, settings))
-        return await self._result(requests, kind)
+        merged = await self._result(requests, kind)
+        return merged if len(requests) == 1 else await asyncio.to_thread(whole, merged)
 
     async def run_custom(
         self, data: Sequence[Datum], forward: Sequence[bytes], loss_fn: CustomLossFn

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from tinsmith._words.mistakes import did_you_mean, explained, title_of
+from tinsmith.losses import LOSSES
 from tinsmith.types.inputs import ModelInput, check_input
 from tinsmith.types.tensor import TensorData, TensorDtype, dtype_of, is_torch
 from tinsmith.types.tokens import check_tokens
@@ -20,13 +21,9 @@ if TYPE_CHECKING:
 
 # Lists carry no dtype, so the name of the input decides
 _DTYPE_OF_LIST: dict[str, TensorDtype] = {
-    "target_tokens": "int64",
-    "weights": "float32",
-    "advantages": "float32",
-    "logprobs": "float32",
-    "clip_low_threshold": "float32",
-    "clip_high_threshold": "float32",
-    "sequence_ratio_mask": "float32",
+    name: "int64" if name == "target_tokens" else "float32"
+    for loss in LOSSES.values()
+    for name in loss.inputs
 }
 _SPARSE_INPUTS = frozenset({"target_tokens", "weights"})
 
