@@ -48,6 +48,19 @@ def most_connections() -> int:
     return max(1, min(wanted, soft) - OTHER_FILES)
 
 
+class _ClosedLater:
+    """The transport as a request has it that is the last: it closes when its body has come."""
+
+    def __init__(self, protocol: BoundedProtocol) -> None:
+        self._protocol = protocol
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._protocol.transport, name)
+
+    def close(self) -> None:
+        self._protocol.close_after_body()
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """One connection; uvicorn takes it as `--http core.protocol:BoundedProtocol`."""
 
@@ -59,7 +72,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = self._head_lines = 0
         self._body_bytes = self._beside_bytes = self._delivered_bytes = 0
         self._refusal: tuple[int, str] | None = None
-        self._refused = False
+        self._refused = self._is_ending = False
         self._timer: asyncio.TimerHandle | None = None
 
     # --- the connection ---------------------------------------------------------------------
@@ -110,6 +123,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A head begins."""
+        if self._is_ending:
+            raise _Refused
         self._phase = _HEAD
         self._head_bytes = self._head_lines = 0
         self._body_bytes = self._beside_bytes = 0
@@ -134,6 +149,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unset_timer()
         _waiting.pop(self, None)
         super().on_headers_complete()
+        if self.cycle is not None:
+            self.cycle.transport = _ClosedLater(self)  # type: ignore[assignment]
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
@@ -146,6 +163,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._phase = _NO_REQUEST
         self._unset_timer()
         super().on_message_complete()
+        if self._is_ending:
+            self.transport.close()
 
     def on_response_complete(self) -> None:
         """The answer is sent; a body that is still coming has not much time left."""
@@ -154,10 +173,24 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if self._phase == _BODY:
             self._set_timer(REST_WITHIN_S, self.transport.close)
+            if self._is_ending:
+                self._unset_keepalive_if_required()
             return
         _waiting[self] = None
         if self._phase == _HEAD:
             self._set_timer(HEAD_WITHIN_S, self._end_head)
+
+    def close_after_body(self) -> None:
+        """End the connection, but after an answer in the middle of its request hear that out.
+
+        Closing at once would lose the answer of who first sends everything.
+        """
+        if self._phase != _BODY or not self._all_answered() or self.transport.is_closing():
+            self.transport.close()
+            return
+        self._is_ending = True
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
 
     def _all_answered(self) -> bool:
         """Whether every request whose head has come has its answer."""
@@ -188,7 +221,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _refuse(self, status: int, said: str) -> None:
         """Say why, then hang up, a little later: cutting a connection loses what is unread."""
         self._refused = True
-        if not self._all_answered():
+        if self._is_ending or not self._all_answered():
             self.transport.close()  # another answer may be half sent
             return
         text = said.encode()

@@ -133,6 +133,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 HOST = b"Host: x\r\n"
 CLOSE = b"Connection: close\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 
 
 def get(more: bytes = b"", path: bytes = b"/") -> bytes:
@@ -289,6 +290,33 @@ def test_a_body_after_its_answer_may_come_to_its_end(server: Server) -> None:
         link.sendall(b"x" * 1_000_000)
         link.sendall(get(CLOSE))
         assert b"200 OK" in everything(link)
+
+
+@pytest.mark.parametrize(
+    "framed", [b"Content-Length: 30000000\r\n\r\n%b", CHUNKED + b"%b0\r\n\r\n"]
+)
+def test_an_early_answer_reaches_who_asked_to_close_and_sends_everything_first(
+    server: Server, framed: bytes
+) -> None:
+    """As urllib does, and nginx towards what stands behind it."""
+    piece = b"x" * 1_000_000
+    frame = b"f4240\r\n" + piece + b"\r\n" if CHUNKED in framed else piece
+    for _ in range(5):
+        with server.connect() as link:
+            link.sendall(b"POST /at-once HTTP/1.1\r\nHost: x\r\n" + CLOSE)
+            link.sendall(framed % (frame * 30))
+            came = everything(link)
+        assert came.startswith(b"HTTP/1.1 200 OK"), came
+        assert b"connection: close" in came
+
+
+def test_nothing_is_taken_after_the_last_request(server: Server) -> None:
+    post = b"POST /at-once HTTP/1.1\r\nHost: x\r\n" + CLOSE + b"Content-Length: 9\r\n\r\n"
+    with server.connect() as link:
+        link.sendall(post)
+        assert b"200 OK" in link.recv(65536)
+        link.sendall(b"123456789" + get())
+        assert b"200 OK" not in everything(link)
 
 
 def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
