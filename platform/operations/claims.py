@@ -144,10 +144,9 @@ WITH of_runs AS (
     RETURNING o.id, o.target, o.seq, o.kind, o.team_id, o.deaths
 ), last AS (
     SELECT target, max(seq) AS seq FROM claimed WHERE kind <> 'sample' GROUP BY target
-), {lanes.locked("l.target IN (SELECT target FROM last)")}, moved AS (
+), {lanes.locked("l.target = ANY(ARRAY(SELECT target FROM last))")}, moved AS (
     UPDATE operations_lane l SET claimed_seq = last.seq
-    FROM locked JOIN last ON last.target = locked.target
-    WHERE l.target = locked.target
+    FROM last WHERE l.target = last.target AND {lanes.IS_LOCKED}
 )
 SELECT c.id, c.target, c.seq, c.kind, c.team_id, c.deaths, p.content_type, p.body,
        b.name AS base_model, s.weights_key
@@ -158,20 +157,23 @@ LEFT JOIN catalog_basemodel b ON b.id = s.base_model_id
 ORDER BY c.target, c.seq
 """
 
-# operations before lanes, and by id: whoever finishes them locks them in that order too
+# Operations before lanes, and by id: whoever finishes them locks them in that order too. They are
+# looked up lane by lane; as a plain join they might be found by reading all there are
 _LOCK_BEHIND = """
-SELECT o.id
-FROM operations_lane l
-JOIN operations_operation o ON o.target = l.target AND o.seq > l.applied_seq
-WHERE {which} AND o.state <> 'queued'
-ORDER BY o.id FOR UPDATE OF o
+SELECT o.id FROM operations_operation o
+WHERE o.state <> 'queued' AND o.id = ANY(ARRAY(
+    SELECT behind.id FROM operations_lane l CROSS JOIN LATERAL (
+        SELECT b.id FROM operations_operation b
+        WHERE b.target = l.target AND b.seq > l.applied_seq OFFSET 0) behind
+    WHERE {which}))
+ORDER BY o.id FOR UPDATE
 """
 
 _RELEASE_RUNS = """
 WITH {locked}, released AS (
     UPDATE operations_lane l SET worker_id = NULL, claimed_seq = l.applied_seq, restoring = false,
         restore_deaths = l.restore_deaths + CASE WHEN l.restoring THEN %(deaths)s ELSE 0 END
-    FROM locked WHERE l.target = locked.target RETURNING l.target, l.applied_seq
+    WHERE {is_locked} RETURNING l.target, l.applied_seq
 ), behind AS (
     UPDATE operations_operation o
     SET state = 'queued', worker_id = NULL, error = NULL, error_category = NULL,
@@ -289,7 +291,7 @@ def _release(conn: Connection, of_workers: str, **values: object) -> int:
 def _release_runs(conn: Connection, which: str, values: dict[str, object]) -> int:
     locked = conn.execute(_LOCK_BEHIND.format(which=which), values).fetchall()
     behind = [operation_id for (operation_id,) in locked]
-    release = _RELEASE_RUNS.format(locked=lanes.locked(which))
+    release = _RELEASE_RUNS.format(locked=lanes.locked(which), is_locked=lanes.IS_LOCKED)
     row = conn.execute(release, values | {"behind": behind}).fetchone()
     assert row is not None
     return int(row[0])

@@ -56,12 +56,12 @@ WHERE l.session_id = %(session)s AND o.target = l.target AND p.operation_id = o.
 _LET_GO_OF_ALL = f"""
 WITH {lanes.locked("l.session_id = %(session)s AND l.ordered")}
 UPDATE operations_lane l SET worker_id = NULL, snapshot_key = NULL
-FROM locked WHERE l.target = locked.target RETURNING l.target
+WHERE {lanes.IS_LOCKED} RETURNING l.target
 """
 _LET_GO = f"""
 WITH {lanes.locked("l.worker_id = %s AND l.closed_at IS NOT NULL")}
 UPDATE operations_lane l SET worker_id = NULL
-FROM locked WHERE l.target = locked.target RETURNING l.target
+WHERE {lanes.IS_LOCKED} RETURNING l.target
 """
 
 

@@ -79,9 +79,8 @@ ON CONFLICT (operation_id) DO NOTHING
 _ADVANCE = f"""
 WITH {lanes.locked("l.target = ANY(%(runs)s) AND l.worker_id = %(worker)s")}
 UPDATE operations_lane l SET applied_seq = a.seq, moved_at = now()
-FROM locked JOIN unnest(%(runs)s::text[], %(seqs)s::bigint[]) AS a(target, seq)
-  ON a.target = locked.target
-WHERE l.target = locked.target AND l.applied_seq < a.seq
+FROM unnest(%(runs)s::text[], %(seqs)s::bigint[]) AS a(target, seq)
+WHERE l.target = a.target AND {lanes.IS_LOCKED} AND l.applied_seq < a.seq
 """
 
 

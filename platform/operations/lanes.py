@@ -30,6 +30,9 @@ locked AS (
 """
 
 
+# for a WHERE over lanes `l` of the same statement; a join might read all lanes there are
+IS_LOCKED = "l.target = ANY(ARRAY(SELECT target FROM locked))"
+
 # What whoever appends looks at. The lock holds off the lane's closing, and so the emptying that
 # would not see what is appended; others append beside it.
 LOCKED = """
