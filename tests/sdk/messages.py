@@ -353,6 +353,41 @@ MISTAKES = (
         needs_server=True,
     ),
     Mistake(
+        "one metric's name and value",
+        lambda p: p.training.log("loss", 1.25),  # type: ignore[arg-type]
+        ("metrics must be numbers by name, not text", '{"loss": 1.25}'),
+    ),
+    Mistake(
+        "a text for a metric",
+        lambda p: p.training.log({"loss": "low"}),
+        ("the metric 'loss' must be a number, not text",),
+    ),
+    Mistake(
+        "one rollout",
+        lambda p: p.training.log_rollouts({"prompt": "1+1=", "completion": "2"}),  # type: ignore[arg-type]
+        ("rollouts must be a list of rollouts, not one", "[rollout]"),
+    ),
+    Mistake(
+        "texts for rollouts",
+        lambda p: p.training.log_rollouts(["2"]),  # type: ignore[list-item]
+        ("rollouts[0] must be a Rollout or a dict, not text",),
+    ),
+    Mistake(
+        "a rollout's group by name",
+        lambda p: p.training.log_rollouts([{"completion": "2", "group": "first"}]),
+        ("rollouts[0]: group must be a whole number, not text",),
+    ),
+    Mistake(
+        "text for a rollout's tokens",
+        lambda p: p.training.log_rollouts([{"completion_tokens": "two"}]),
+        ("rollouts[0]: completion_tokens must be token ids, not text",),
+    ),
+    Mistake(
+        "a learning rate that has become NaN",
+        lambda p: p.training.optim_step(AdamParams(learning_rate=float("nan"))).result(5),
+        ("learning_rate must be a finite number, not nan",),
+    ),
+    Mistake(
         "a rank that no model takes",
         lambda p: p.service.create_lora_training_client(p.base_model, rank=4096).result(60),
         ("rank", "128"),

@@ -23,9 +23,10 @@ from tinsmith._session import background
 from tinsmith._session.futures import APIFuture
 from tinsmith._session.ready import Ready
 from tinsmith._session.session import Session
-from tinsmith._words.mistakes import explained
+from tinsmith._words.mistakes import explained, unlike, whole
 from tinsmith.types.logs import Rollout
 from tinsmith.types.results import GetInfoResponse
+from tinsmith.types.tokens import check_tokens
 
 log = logging.getLogger("tinsmith")
 
@@ -69,9 +70,13 @@ class RunLog(Ready[GetInfoResponse]):
         >>> training.log({"loss": 1.25, "reward/mean": 0.5}, step=0).result()
         """
         recorder = self._get_recorder()
+        if not isinstance(metrics, Mapping):
+            raise unlike("metrics", "numbers by name", metrics, 'e.g. {"loss": 1.25}')
         step = recorder.next_step(step)
         rows = [
-            msgspec.json.encode({"key": _key(key), "step": step, "value": _number(key, value)})
+            msgspec.json.encode(
+                {"key": _key(key), "step": step, "value": _number(f"the metric {key!r}", value)}
+            )
             for key, value in metrics.items()
         ]
         return recorder.add("metrics", rows)
@@ -96,6 +101,8 @@ class RunLog(Ready[GetInfoResponse]):
         >>> training.log_rollouts(episodes, step=0).result()
         """
         recorder = self._get_recorder()
+        if isinstance(rollouts, Rollout | Mapping):
+            raise TypeError("rollouts must be a list of rollouts, not one; write [rollout]")
         step = recorder.last_step(step)
         seen: dict[int, int] = {}
         rows = []
@@ -231,14 +238,12 @@ def _key(key: Any) -> str:
     return key
 
 
-def _number(key: str, value: Any) -> float | str:
+def _number(what: str, value: Any) -> float | str:
     """As JSON has it: what is no number there goes as a text."""
     try:
         number = float(value)
     except (TypeError, ValueError):
-        raise TypeError(
-            f"the metric {key!r} must be a number, not {type(value).__name__}"
-        ) from None
+        raise unlike(what, "a number", value) from None
     if math.isfinite(number):
         return number
     return "nan" if number != number else "inf" if number > 0 else "-inf"
@@ -249,6 +254,9 @@ _FIELDS = frozenset(Rollout.__struct_fields__)
 
 def _rollout(position: int, given: Rollout | Mapping[str, Any]) -> dict[str, Any]:
     """The names and values of a rollout; what is not set is not there."""
+    where = f"rollouts[{position}]"
+    if not isinstance(given, Rollout | Mapping):
+        raise unlike(where, "a Rollout or a dict", given)
     row = msgspec.structs.asdict(given) if isinstance(given, Rollout) else dict(given)
     unknown = row.keys() - _FIELDS
     if unknown:
@@ -257,12 +265,15 @@ def _rollout(position: int, given: Rollout | Mapping[str, Any]) -> dict[str, Any
             "put it into data"
         )
     row = {name: value for name, value in row.items() if value is not None}
-    row["group"] = int(row.get("group", 0))
+    group = row.get("group", 0)
+    as_whole = isinstance(group, float) and group.is_integer()
+    row["group"] = int(group) if as_whole else whole(f"{where}: group", group)
     for name in ("prompt_tokens", "completion_tokens"):
         if name in row:
+            check_tokens(row[name], f"{where}: {name}")
             row[name] = [int(token) for token in row[name]]
     if "reward" in row:
-        row["reward"] = _number("reward", row["reward"])
+        row["reward"] = _number(f"{where}: reward", row["reward"])
     return row
 
 

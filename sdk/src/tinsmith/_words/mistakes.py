@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -271,12 +272,19 @@ def whole(what: str, value: Any, hint: str = "") -> int:
 
 
 def number(what: str, value: Any) -> float:
-    """A number of any library's as a float or int; raises TypeError for what is none."""
-    if type(value) is float or type(value) is int:
+    """A finite number of any library's as a float or int.
+
+    Raises:
+        TypeError: it is no number. ValueError: it is NaN or infinite, which JSON does not have.
+    """
+    if type(value) is int:
         return value
     if isinstance(value, str | bytes | bool) or not hasattr(value, "__float__"):
         raise unlike(what, "a number", value)
-    return float(value)
+    found = float(value)
+    if not math.isfinite(found):
+        raise ValueError(f"{what} must be a finite number, not {found}")
+    return found
 
 
 def texts(what: str, values: Mapping[str, Any] | None) -> dict[str, Any] | None:

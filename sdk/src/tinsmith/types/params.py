@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import Literal
 
 import msgspec
@@ -136,8 +137,8 @@ def _put(params: msgspec.Struct, **values: object) -> None:
 
 
 def _put_numbers(params: msgspec.Struct, *names: str) -> None:
-    """Numbers of other libraries as plain ones; raises TypeError for what is none."""
+    """Numbers of other libraries as plain ones; raises what `number` does."""
     for name in names:
         value = getattr(params, name)
-        if type(value) is not float and type(value) is not int:
+        if type(value) is not int and not (type(value) is float and isfinite(value)):
             _put(params, **{name: number(name, value)})
