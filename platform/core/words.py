@@ -10,16 +10,16 @@ _LONGEST = 300  # comparing takes time with the lengths of both
 
 
 def did_you_mean(given: str, names: Iterable[str]) -> str:
-    """``; did you mean 'X'?``, or nothing where no name is near.
+    """`` (did you mean 'X'?)``, or nothing where no name is near.
 
     >>> did_you_mean("nano-qwen", ["nano-qwen3", "nano-llama3"])
-    "; did you mean 'nano-qwen3'?"
+    " (did you mean 'nano-qwen3'?)"
     """
     if len(given) > _LONGEST:
         return ""
     plain = {name.lower(): name for name in names}
     close = get_close_matches(given.lower(), plain, 1, _NEAR)
-    return f"; did you mean {plain[close[0]]!r}?" if close else ""
+    return f" (did you mean {plain[close[0]]!r}?)" if close else ""
 
 
 _OPENAI = "OpenAI's clients take the server's address with one /v1 at its end as their base_url"
