@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +19,7 @@ from runs import ephemeral, lifecycle
 from runs.models import Sampler, TrainingRun
 from tests.support.log import Log
 from tests.support.sessions import end_sessions
+from tests.support.waiting import eventually
 
 PATIENCE_S = 20
 
@@ -43,20 +43,20 @@ class Others:
 
     def wait(self, future: Future[Any]) -> None:
         """Until one more waits for a lock, or this one is done."""
-        until = time.monotonic() + PATIENCE_S
-        while not future.done() and time.monotonic() < until:
-            row = self._watching.execute(
-                """
-                SELECT count(*) FROM pg_stat_activity
-                WHERE datname = current_database() AND wait_event_type = 'Lock'
-                """
-            ).fetchone()
-            assert row is not None
-            if row[0] > self._waiting:
-                self._waiting = row[0]
-                return
-            time.sleep(0.01)
-        assert future.done(), "neither done nor waiting"
+        eventually(lambda: future.done() or self._one_more_waits(), within_s=PATIENCE_S)
+
+    def _one_more_waits(self) -> bool:
+        row = self._watching.execute(
+            """
+            SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'
+            """
+        ).fetchone()
+        assert row is not None
+        if row[0] <= self._waiting:
+            return False
+        self._waiting = row[0]
+        return True
 
 
 @pytest.fixture
