@@ -118,7 +118,11 @@ class Drain:
     def _take_changes(self, conn: psycopg.Connection) -> None:
         """Free what ended sessions held; new runs and those of dead workers are to be taken up."""
         self._reconciling.forget_if_lapsed(conn)
-        self._reconciling.release_ended(conn)
+        try:
+            self._reconciling.release_ended(conn)
+        except OSError as error:
+            # their files can wait for the disk; whoever has none to do with them cannot
+            log.error("ended sessions could not be released, this is tried again: %s", error)
         self._taking.adopt_waiting(conn)
 
     def _wait(self, conn: psycopg.Connection, timeout_s: float) -> set[Announcement]:

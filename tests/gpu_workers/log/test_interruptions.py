@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import threading
+
 import pytest
 from psycopg import OperationalError
 
+from checkpoints import store
 from gpu_workers.log import capacity as limits
 from gpu_workers.log import drain, progress
 from gpu_workers.log.drain import Drain
 from gpu_workers.reading import plans
 from operations import restoring
 from operations.models import SUSPECT, Operation, Worker
+from runs.models import Session
 from tests.gpu_workers.bench import WITHIN_S, Bench, batch, create, results, step
+from tests.support.sessions import end_sessions
 from tests.support.waiting import eventually, never
 
 AWAY = OperationalError("terminating connection due to administrator command")
@@ -127,3 +133,29 @@ def test_suspects_behind_others_are_done_without_waiting_for_the_pulse(bench: Be
         equals={"done"},
         within_s=WITHIN_S / 10,
     )
+
+
+def test_a_disk_that_fails_holds_up_the_release_of_sessions_but_no_work(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = bench.log
+    team = log.team("a")
+    ended, run = log.run(team), log.run(team)
+    broken = threading.Event()
+    broken.set()
+    real = store.saved_keys
+
+    def saved_keys(session_id: str) -> list[str]:
+        if broken.is_set():
+            raise OSError(errno.EIO, "Input/output error")
+        return real(session_id)
+
+    monkeypatch.setattr(store, "saved_keys", saved_keys)
+    end_sessions(ended.session_id)
+    bench.start()
+    create(log, run)
+    bench.finish(run)
+    released = Session.objects.filter(id=ended.session_id, released_at__isnull=False)
+    assert not released.exists()
+    broken.clear()
+    bench.wait(released.exists, "the release")
