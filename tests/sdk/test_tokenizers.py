@@ -68,7 +68,7 @@ def test_an_unknown_model_is_the_servers_to_name(
 def test_a_server_without_the_route_falls_back_to_the_name(
     stub: Stub, service: tinsmith.ServiceClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tokenizers, "_open", str)
+    monkeypatch.setattr(tokenizers, "open_tokenizer", str)
     stub.script(f"models/{BASE_MODEL}/tokenizer", Answer(404, {"detail": "Not Found"}))
     sampler = service.create_sampling_client(base_model=BASE_MODEL)
     assert sampler.get_tokenizer() == BASE_MODEL

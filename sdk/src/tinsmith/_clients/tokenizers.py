@@ -64,7 +64,7 @@ def load(session: Session, model_name: str, tokenizer_id: str | None) -> PreTrai
         with _lock:
             if key not in _loaded:
                 source = folder or tokenizer_id or _hub_name(model_name)
-                _loaded[key] = _open(source)
+                _loaded[key] = open_tokenizer(source)
     tokenizer: PreTrainedTokenizerBase = _loaded[key]
     return tokenizer
 
@@ -112,7 +112,7 @@ def store(files: dict[str, str], root: Path) -> Path:
     return folder
 
 
-def _open(source: str | Path) -> Any:
+def open_tokenizer(source: str | Path) -> Any:
     """A transformers tokenizer, from a folder or from the hub."""
     try:
         from transformers import AutoTokenizer

@@ -17,6 +17,8 @@ from tinsmith.types.tokens import check_tokens
 if TYPE_CHECKING:
     import torch
 
+    from tinsmith.renderers import Renderer, TrainOnWhat
+
     ArrayLike: TypeAlias = TensorData | np.ndarray[Any, Any] | torch.Tensor | Sequence[Any]
 
 # Lists carry no dtype, so the name of the input decides
@@ -157,6 +159,33 @@ class Datum:
                 weights = np.ones(len(tokens), dtype=np.float32)
             inputs["weights"] = _named("weights", weights, "float32")
         return cls(model_input=ModelInput.from_ints(tokens), loss_fn_inputs=inputs)
+
+    @classmethod
+    def from_messages(
+        cls,
+        messages: Sequence[Any],
+        renderer: Renderer,
+        train_on: TrainOnWhat | str = "last_assistant_message",
+        tools: Sequence[Any] | None = None,
+    ) -> Datum:
+        """A chat as a datum: its tokens, and weight 1 where it is to be learnt.
+
+        Args:
+            messages: e.g. ``[{"role": "user", "content": "Hi"}, {"role": "assistant", …}]``.
+            renderer: of ``tinsmith.renderers``, e.g. ``renderers.for_model(model, tokenizer)``.
+            train_on: which messages have weight; see ``tinsmith.renderers.TrainOnWhat``.
+            tools: that the assistant may call, in OpenAI's form.
+
+        Raises:
+            TypeError, ValueError: a message that the renderer cannot express; nothing to train; a
+                chat that is several examples, which ``renderer.examples`` makes.
+        """
+        if not hasattr(renderer, "examples"):
+            raise TypeError(
+                f"renderer must be one of tinsmith.renderers, not {title_of(renderer)}; "
+                "renderers.for_model(model, tokenizer) chooses it"
+            )
+        return renderer.example(messages, train_on, tools).datum()
 
     def with_provenance(
         self, model_input: ProvenanceSpans, loss_fn_inputs: ProvenanceSpans

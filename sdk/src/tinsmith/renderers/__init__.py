@@ -1,0 +1,25 @@
+"""Renderers: messages to tokens and loss weights, and sampled tokens back to messages.
+
+>>> renderer = renderers.for_model("Qwen/Qwen3-8B", training.get_tokenizer())
+>>> sampler.sample(renderer.prompt(messages), SamplingParams(stop=renderer.stop, max_tokens=200))
+>>> training.forward_backward([renderer.example(messages).datum()], loss_fn="cross_entropy")
+
+What is sampled is what is trained: an example begins with the very tokens of the prompt, and has
+weight after them. Text of messages is always encoded as text: nobody can write a control token.
+"""
+
+from tinsmith.renderers.choosing import FAMILIES, for_model, get, name_for_model
+from tinsmith.renderers.renderer import Ending, Example, Parsed, Renderer
+from tinsmith.renderers.train_on import TrainOnWhat
+
+__all__ = [
+    "FAMILIES",
+    "Ending",
+    "Example",
+    "Parsed",
+    "Renderer",
+    "TrainOnWhat",
+    "for_model",
+    "get",
+    "name_for_model",
+]
