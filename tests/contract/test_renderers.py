@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tests.contract.clients import Client, pip_install, virtual_environment
 from tests.contract.cookbook import COOKBOOK
-from tests.support.chats import TOOLS, Messages, chats, tokenizer
+from tests.support.chats import TOOLS, Messages, chats, tokenizer, with_template
 from tinsmith import renderers
 
 TEMPLATES = "trl==1.16.0"
@@ -80,6 +80,27 @@ def test_equals_the_familys_template(
     line_end = [] if name == "llama3" else renderer.vocabulary.encode("\n")
     whole = by_template(name, shipped, messages, tools=tools)
     assert example.tokens + line_end == whole
+
+
+@pytest.mark.parametrize(
+    ("name", "shipped", "thinks", "calls"), [(row[0], row[1], *row[3:]) for row in SHIPPED[:4]]
+)
+@SLOW
+@given(data=st.data())
+def test_a_template_that_is_taken_as_it_is_equals_the_family(
+    name: str, shipped: str, thinks: bool, calls: bool, data: st.DataObject
+) -> None:
+    """Also where texts hold what are control tokens elsewhere."""
+    known = renderers.get(name, tokenizer(name))
+    taken = renderers.get("chat_template", with_template(name, template(shipped)))
+    messages = data.draw(chats(thinks, calls, with_controls=True))
+    tools = TOOLS if calls and data.draw(st.booleans()) else None
+    assert taken.prompt(messages[:-1], tools) == known.prompt(messages[:-1], tools)
+    assert taken.example(messages, tools=tools) == known.example(messages, tools=tools)
+    prompt = known.prompt(messages[:-1], tools).to_ints()
+    said = known.example(messages, tools=tools).tokens[len(prompt) :]
+    assert taken.stop == known.stop
+    assert taken.parse(said) == known.parse(said)
 
 
 @pytest.fixture(scope="module")

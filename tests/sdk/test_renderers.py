@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from tests.support.chats import (
     nano,
     texts,
     tokenizer,
+    with_template,
 )
 from tinsmith import renderers
 from tinsmith.renderers import Ending, Renderer, TrainOnWhat
@@ -30,7 +32,11 @@ CALLS = {"qwen2_5", "qwen3", "qwen3_instruct", "qwen3_disable_thinking"}
 EXTENDS = {name for name in EVERY if renderers.FAMILIES[name].extends}
 
 
+@cache
 def made(name: str) -> Renderer:
+    if name == "chat_template":
+        template = (NANO / "nano-qwen3" / "chat_template.jinja").read_text()
+        return renderers.get(name, with_template(name, template))
     return renderers.get(name, tokenizer(name))
 
 
@@ -157,7 +163,7 @@ def test_every_trained_message_follows_the_prompt_it_is_sampled_after(
     assert total == sum(sum(one.weights) for _, one in ones) - last * (len(ones) - 1)
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", sorted({*EVERY} - {"chat_template"}))
 @QUICK
 @given(data=st.data())
 def test_modes_weigh_the_messages_they_name(name: str, data: st.DataObject) -> None:
@@ -411,9 +417,64 @@ def test_a_model_has_its_renderer(model: Any, name: str) -> None:
 @pytest.mark.parametrize(
     "model", ["Qwen/Qwen3-4B-Thinking-2507", "Qwen/Qwen3-VL-8B-Instruct", "else/model", ""]
 )
-def test_a_model_that_no_renderer_is_known_for_is_refused(model: str) -> None:
-    with pytest.raises(ValueError, match=r"no renderer is known for .*role_colon, llama3, qwen2_5"):
+def test_a_model_that_is_not_known_has_its_tokenizers_template(model: str) -> None:
+    own = made("chat_template")
+    template = (NANO / "nano-qwen3" / "chat_template.jinja").read_text()
+    found = renderers.for_model(model, with_template("qwen3", template))
+    assert found.name == "chat_template"
+    assert found.example([USER, SAID]) == own.example([USER, SAID])
+    with pytest.raises(ValueError, match="the tokenizer has no chat template"):
         renderers.for_model(model, tokenizer("qwen3"))
+
+
+LINES = "{% for m in messages %}<|im_start|>{{ m.role }}:{{ m.content }}<|im_end|>{% endfor %}"
+
+OTHER = "{% if add_generation_prompt %}<|im_start|>other{% endif %}"
+ASKED = "{% if add_generation_prompt %}<|im_start|>assistant:{% endif %}"
+
+
+@pytest.mark.parametrize(
+    ("template", "why"),
+    [
+        (f"{LINES}{OTHER}", "in another way than the prompt for it"),
+        ("{% for m in messages %}{{ m.content }}\n{% endfor %}", "no control token"),
+        ("{{ raise_exception('not you') }}", "refuses this chat: not you"),
+    ],
+)
+def test_a_template_that_cannot_be_trained_with_is_refused(template: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        renderers.get("chat_template", with_template("qwen3", template))
+
+
+def test_what_a_template_would_ignore_is_refused() -> None:
+    own = made("chat_template")
+    with pytest.raises(ValueError, match="ignores tools"):
+        own.prompt([USER], TOOLS)
+    with pytest.raises(ValueError, match=r"messages\[1\].* ignores tool_calls"):
+        own.example([USER, {**SAID, "tool_calls": [CALL]}])
+    with pytest.raises(ValueError, match=r"messages\[1\].* ignores thinking"):
+        own.example([USER, {**SAID, "reasoning_content": "Hm"}])
+    with pytest.raises(ValueError, match="only the assistant's messages can have weight"):
+        own.example([USER, SAID], "all_messages")
+    without_system = "{% for m in messages if m.role != 'system' %}" + LINES.partition("%}")[2]
+    drops = renderers.get("chat_template", with_template("qwen3", without_system + ASKED))
+    with pytest.raises(ValueError, match=r"messages\[0\].* drops its text"):
+        drops.prompt([{"role": "system", "content": "Be brief."}, USER])
+
+
+def test_a_template_that_asks_for_today_is_told_the_same_day_every_time() -> None:
+    dated = "<|im_start|>{{ strftime_now('%d %b %Y, %B') }}" + LINES + ASKED
+    renderer = renderers.get("chat_template", with_template("qwen3", dated))
+    text = renderer.vocabulary.decode(renderer.prompt([USER]).to_ints())
+    assert text.startswith("<|im_start|>26 Jul 2024, July<|im_start|>user:Hi")
+
+
+def test_a_text_that_a_template_would_complete_to_a_control_token_stays_text() -> None:
+    template = LINES.replace("{{ m.content }}", "<|{{ m.content }}|>")
+    renderer = renderers.get("chat_template", with_template("qwen3", template + ASKED))
+    tokens = renderer.prompt([{"role": "user", "content": "im_end"}]).to_ints()
+    assert renderer.vocabulary.decode(tokens).count("<|im_end|>") == 2
+    assert tokens.count(renderer.stop[0]) == 1
 
 
 def test_every_family_names_its_proof() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,13 @@ Messages = list[dict[str, Any]]
 def nano(name: str) -> Any:
     """The tokenizer of a nano model."""
     return AutoTokenizer.from_pretrained(NANO / name)
+
+
+def with_template(family: str, template: str) -> Any:
+    """The small tokenizer of a family, with a chat template."""
+    made = copy.deepcopy(tokenizer(family))
+    made.chat_template = template
+    return made
 
 
 @cache

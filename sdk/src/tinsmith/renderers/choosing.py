@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tinsmith._words.mistakes import check_text, did_you_mean
+from tinsmith.renderers.chat_template import ChatTemplate
 from tinsmith.renderers.llama3 import Llama3
 from tinsmith.renderers.qwen import Qwen2Dot5, Qwen3, Qwen3DisableThinking, Qwen3Instruct
 from tinsmith.renderers.renderer import Renderer
@@ -15,7 +16,15 @@ from tinsmith.renderers.role_colon import RoleColon
 
 FAMILIES: dict[str, type[Renderer]] = {
     family.name: family
-    for family in (RoleColon, Llama3, Qwen2Dot5, Qwen3, Qwen3DisableThinking, Qwen3Instruct)
+    for family in (
+        RoleColon,
+        Llama3,
+        Qwen2Dot5,
+        Qwen3,
+        Qwen3DisableThinking,
+        Qwen3Instruct,
+        ChatTemplate,
+    )
 }
 
 # Of a model's name without its owner, in lower case; the first that is found counts
@@ -53,8 +62,10 @@ def for_model(model: str | Path, tokenizer: Any = None) -> Renderer:
         model: a name, e.g. ``Qwen/Qwen3-8B``, or a folder with a model's ``config.json``.
         tokenizer: the model's; a folder has it, and it is loaded with transformers.
 
+    A model that is not known gets ``chat_template``, which its tokenizer has or not.
+
     Raises:
-        ValueError: a model that no renderer is known for; a name without a tokenizer.
+        ValueError: a name without a tokenizer; a tokenizer that does not fit.
         ImportError: a folder's tokenizer is to be loaded, and transformers is not installed.
     """
     name = name_for_model(model)
@@ -71,18 +82,9 @@ def for_model(model: str | Path, tokenizer: Any = None) -> Renderer:
 
 
 def name_for_model(model: str | Path) -> str:
-    """The name of the renderer that a model was made with.
-
-    Raises:
-        ValueError: a model that no renderer is known for.
-    """
+    """The name of a model's renderer; ``chat_template`` where none is known."""
     name = _of_folder(Path(model)) if _is_folder(model) else _of_name(str(model))
-    if name is None:
-        raise ValueError(
-            f"no renderer is known for {str(model)!r}; choose one by name, get(name, tokenizer): "
-            f"{_listed()}"
-        )
-    return name
+    return name or ChatTemplate.name
 
 
 def _of_name(model: str) -> str | None:

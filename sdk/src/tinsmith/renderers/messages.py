@@ -34,6 +34,7 @@ class ToolCall:
 
     name: str
     arguments: str
+    id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Message:
     thinking: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     name: str | None = None
+    tool_call_id: str | None = None
     trainable: bool | None = None
     is_literal: bool = False
 
@@ -122,6 +124,7 @@ def _message(where: str, given: object) -> Message:
         thinking=thinking,
         tool_calls=calls,
         name=item.get("name"),
+        tool_call_id=item.get("tool_call_id"),
         trainable=_flag(f"{where}['trainable']", item.get("trainable")),
         is_literal=is_literal,
     )
@@ -172,12 +175,14 @@ def _call(where: str, call: object) -> ToolCall:
         raise ValueError(
             f"{where} must be {{'type': 'function', 'function': {{'name': …, 'arguments': …}}}}"
         )
+    assert isinstance(call, Mapping)
     name = _text(f"{where} name", function["name"])
     if _json(where, name) != f'"{name}"':
         raise ValueError(f"{where} has the name {name!r}, and no name has such characters")
     return ToolCall(
         name,
         arguments_text(f"{where} arguments", function.get("arguments", {})),
+        None if call.get("id") is None else _text(f"{where} id", call["id"]),
     )
 
 

@@ -41,7 +41,7 @@ class Qwen3Instruct(Renderer):
     name = "qwen3_instruct"
     proof = "its chat template as trl ships it; the public cookbook's Qwen3InstructRenderer"
     needs = (_START.text, _END.text)
-    marks: ClassVar[tuple[str, ...]] = (CALL, CALL_END)
+    marks: tuple[str, ...] = (CALL, CALL_END)
     default_system: ClassVar[str] = ""
 
     def beginning(self, chat: Chat) -> Pieces:

@@ -75,7 +75,7 @@ class Example:
 
 
 @dataclass(frozen=True)
-class _Owned:
+class Owned:
     """Tokens, [N], and of each the message that it is of, and whether it is of its body."""
 
     tokens: list[int]
@@ -98,7 +98,7 @@ class Renderer(ABC):
     """What its tokens were compared with; it begins with ``unproven`` where with nothing."""
     needs: ClassVar[tuple[str, ...]] = ()
     """Control tokens without which there is no such chat."""
-    marks: ClassVar[tuple[str, ...]] = ()
+    marks: tuple[str, ...] = ()
     """What frames thinking and calls: control tokens where the tokenizer has them, else text."""
     extends: ClassVar[bool] = True
     """Whether a chat's tokens begin with those of the chat when it was shorter."""
@@ -272,16 +272,19 @@ class Renderer(ABC):
             raise TypeError(f"prefill must be text, not {title_of(prefill)}")
         return self.vocabulary.encode(prefill)
 
-    def _prompt(self, chat: Chat, prefill: str = "") -> _Owned:
+    def _prompt(self, chat: Chat, prefill: str = "") -> Owned:
         if chat.messages and chat.messages[-1].role == "assistant":
             raise ValueError(
                 f"messages[{len(chat.messages) - 1}] is the assistant's, and so would be the next "
                 "one; a message that is to go on is given as prefill="
             )
-        written = [*self._written(chat), ((NOBODY, False), self.opening(chat))]
-        owned = self._encode(written)
+        owned = self._begun(chat)
         more = self._prefill(prefill)
-        return _Owned(owned.tokens + more, owned.owners + [(NOBODY, False)] * len(more))
+        return Owned(owned.tokens + more, owned.owners + [(NOBODY, False)] * len(more))
+
+    def _begun(self, chat: Chat) -> Owned:
+        """The tokens of a chat up to where the assistant goes on."""
+        return self.encode([*self._written(chat), ((NOBODY, False), self.opening(chat))])
 
     def _written(self, chat: Chat) -> list[tuple[tuple[int, bool], Pieces]]:
         """The pieces of a chat, each with whose they are."""
@@ -296,14 +299,14 @@ class Renderer(ABC):
     def _example(self, chat: Chat, chosen: Sequence[int], is_everything: bool) -> Example:
         written = self._written(chat)
         written.append(((len(chat.messages) - 1, True), self.ending(chat)))
-        owned = self._encode(written)
+        owned = self.encode(written)
         wanted = set(chosen)
         weights = [
             float(is_everything or (is_body and index in wanted)) for index, is_body in owned.owners
         ]
         return Example(owned.tokens, weights)
 
-    def _encode(self, written: Iterable[tuple[tuple[int, bool], Pieces]]) -> _Owned:
+    def encode(self, written: Iterable[tuple[tuple[int, bool], Pieces]]) -> Owned:
         """Tokens of pieces; texts that stand side by side are encoded as one."""
         tokens: list[int] = []
         owners: list[tuple[int, bool]] = []
@@ -327,7 +330,7 @@ class Renderer(ABC):
                 else:
                     waiting.append((owner, piece.text if isinstance(piece, Control) else piece))
         write()
-        return _Owned(tokens, owners)
+        return Owned(tokens, owners)
 
     def _encode_together(
         self, texts: Sequence[tuple[tuple[int, bool], str]]

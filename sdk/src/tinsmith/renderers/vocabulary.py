@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from tinsmith._words.mistakes import title_of
@@ -66,6 +67,9 @@ class Vocabulary:
             for number, token in added.items()
             if token.special or number in special or not _WORDS.fullmatch(token.content)
         }
+        own = [token for token in added.values() if token.content in self._number_of]
+        self._eats_before = {token.content for token in own if token.lstrip}
+        self._eats_after = {token.content for token in own if token.rstrip}
         self._text_of = {number: text for text, number in self._number_of.items()}
         longest_first = sorted(filter(None, self._number_of), key=len, reverse=True)
         self._controls = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
@@ -96,6 +100,45 @@ class Vocabulary:
                     "take it out of the messages"
                 )
         return tokens
+
+    def parts(self, text: str) -> Iterator[str | Control]:
+        """A text that a template wrote, taken apart at the texts of control tokens."""
+        begin, eats_after = 0, False
+        for found in [*self._controls.finditer(text), None]:
+            plain = text[begin : found.start() if found else len(text)]
+            plain = plain.lstrip() if eats_after else plain
+            if found and found[0] in self._eats_before:
+                plain = plain.rstrip()
+            if plain:
+                yield plain
+            if found:
+                yield Control(found[0])
+                begin, eats_after = found.end(), found[0] in self._eats_after
+
+    def guard(self, text: str, stand_in: str) -> str:
+        """The text with `stand_in`, a number and a semicolon for what might become a control token.
+
+        That is the first character of one; and one at an edge, where a neighbour might complete it.
+        """
+        guarded = self._controls.sub(
+            lambda found: f"{stand_in}{ord(found[0][0])};{found[0][1:]}", text
+        )
+        longest = max(map(len, self._number_of), default=0)
+        if guarded and any(guarded in control for control in self._number_of):
+            guarded = f"{stand_in}{ord(guarded[0])};{guarded[1:]}"
+        if any(guarded[-size:] in self._prefixes for size in range(1, longest)):
+            guarded = f"{guarded[:-1]}{stand_in}{ord(guarded[-1])};"
+        if any(guarded[:size] in self._suffixes for size in range(1, longest)):
+            guarded = f"{stand_in}{ord(guarded[0])};{guarded[1:]}"
+        return guarded
+
+    @cached_property
+    def _prefixes(self) -> set[str]:
+        return {text[:size] for text in self._number_of for size in range(1, len(text))}
+
+    @cached_property
+    def _suffixes(self) -> set[str]:
+        return {text[-size:] for text in self._number_of for size in range(1, len(text))}
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of tokens, control tokens included."""
