@@ -91,6 +91,28 @@ def stable_reinforce(p: Tensor, inputs: Inputs, config: Config) -> Coefficients:
     return weight * (kl * gap - advantages), weight * (kl / 2 * gap * gap - advantages * p)
 
 
+def dpo(p: Tensor, inputs: Inputs, config: Config) -> Coefficients:
+    """L = -sum over pairs of log sigmoid(beta (R_chosen - R_rejected)), R = sum(w (p - q)).
+
+    q = `logprobs`, under the reference model; w = `weights`. Rows are whole sequences, chosen and
+    rejected in turn, `lengths` long. A pair's loss stands in the first row of its chosen sequence.
+    """
+    beta = config["dpo_beta"]
+    lengths = inputs["lengths"]
+    gains = (inputs["weights"].double() * (p.double() - inputs["logprobs"].double())).split(
+        lengths.tolist()
+    )
+    rewards = beta * torch.stack([gain.sum() for gain in gains])
+    margins = rewards[0::2] - rewards[1::2]
+    slope = -beta * torch.sigmoid(-margins)
+    slopes = torch.stack([slope, -slope], 1).flatten().to(p.dtype)
+    g = slopes.repeat_interleave(lengths.to(p.device)) * inputs["weights"]
+    terms = torch.zeros_like(p)
+    firsts = (lengths.cumsum(0) - lengths)[0::2].to(p.device)
+    terms[firsts] = -torch.nn.functional.logsigmoid(margins).to(p.dtype)
+    return g, terms
+
+
 def _clipped(ratio: Tensor, inputs: Inputs, config: Config) -> Coefficients:
     """-min(r A, clamp(r) A) and its derivative by p where dr/dp = r."""
     low, high = _thresholds(inputs, config)
@@ -120,6 +142,7 @@ FORMULAS: dict[str, Callable[[Tensor, Inputs, Config], Coefficients]] = {
     "dro": dro,
     "gspo": gspo,
     "stable_reinforce": stable_reinforce,
+    "dpo": dpo,
 }
 """The formula of each of `tinsmith.losses.LOSSES`. One of a loss of whole sequences is asked for
 whole chunks, with their `lengths` in inputs; any other may be asked for any rows."""

@@ -28,18 +28,23 @@ PLAIN_WIDTH = 32
 
 
 def cut(
-    lengths: Sequence[int], chunk_tokens: int, widths: Sequence[int] | None = None
+    lengths: Sequence[int],
+    chunk_tokens: int,
+    widths: Sequence[int] | None = None,
+    group: int = 1,
 ) -> list[Cut]:
     """Cut datums of these lengths, in order, into chunks of at most `chunk_tokens`.
 
-    A datum longer than that is a chunk of its own. `widths` are the datums' targets a token. A
+    `group` neighbouring datums stay together. A datum or group longer than that is a chunk of its
+    own. `widths` are the datums' targets a token. A
     chunk is computed with its largest width, so in one whose width is n times PLAIN_WIDTH a token
     counts n times: what a chunk takes is bounded, and one wide datum widens few others.
     """
     cuts: list[Cut] = []
     first, total, widest = 0, 0, 0
-    for i, length in enumerate(lengths):
-        width = widths[i] if widths else 0
+    for i in range(0, len(lengths), group):
+        length = sum(lengths[i : i + group])
+        width = max(widths[i : i + group]) if widths else 0
         share = max(1, -(-max(widest, width) // PLAIN_WIDTH))
         if i > first and (total + length) * share > chunk_tokens:
             cuts.append(Cut(first, i, total))

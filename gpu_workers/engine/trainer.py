@@ -52,7 +52,7 @@ class Job:
     def __post_init__(self) -> None:
         lengths = [len(datum.tokens) for datum in self.work.data]
         widths = [_width(datum.inputs["target_tokens"]) for datum in self.work.data]
-        self.cuts = cut(lengths, self.chunk_tokens, widths)
+        self.cuts = cut(lengths, self.chunk_tokens, widths, LOSSES[self.work.loss_fn].group)
         self.outputs = [np.empty(0, np.float32)] * len(self.work.data)
 
     @property

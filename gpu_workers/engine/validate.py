@@ -75,6 +75,9 @@ def _forward_backward(work: ForwardBackward, info: ModelInfo) -> None:
     _loss_config(work.loss_config, spec)
     if not work.data:
         raise UserError("There is no data: give at least one datum.")
+    mistake = spec.incomplete(len(work.data))
+    if mistake is not None:
+        raise UserError(mistake)
     for number, datum in enumerate(work.data):
         try:
             _datum(datum, spec, info)
@@ -129,6 +132,8 @@ def _datum(datum: Datum, spec: Loss, info: ModelInfo) -> None:
     for name, array in datum.inputs.items():
         if name != "target_tokens":
             _floats(name, array, targets.shape)
+    if spec.weighed and not datum.inputs["weights"].any():
+        raise UserError(f"weights are all 0: {spec.name} needs a token that counts in every datum.")
 
 
 MOST_TARGETS = 128

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import numpy as np
 import pytest
 
-from tests.contract.clients import Client
+from tests.conftest import LiveStack
+from tests.contract.clients import OURS, PUBLIC, Client, Release
 from tests.contract.conftest import BASE_MODEL, Administrator
+
+
+@pytest.fixture(params=[PUBLIC, OURS], ids=lambda release: release.name)
+def newest_with_torch(request: pytest.FixtureRequest, live_stack: LiveStack) -> Iterator[Client]:
+    """The newest public client, then ours: they pass losses on that they do not know."""
+    release: Release = request.param
+    running = Client(release, live_stack.url, live_stack.api_key, with_torch=True)
+    yield running
+    running.close()
 
 
 def test_capabilities(client: Client) -> None:
@@ -91,6 +104,15 @@ def test_losses_written_in_torch(client_with_torch: Client) -> None:
         surrogate = custom["metrics"]["surrogate_loss:sum"]
         assert surrogate == pytest.approx(server["metrics"]["loss:sum"], rel=1e-5)
     assert custom["after"] == server["after"]
+
+
+def test_dpo_equals_the_loss_written_in_torch(newest_with_torch: Client) -> None:
+    """Four steps: losses fall the same way, so gradients are the same."""
+    seen = newest_with_torch.run("training.dpo", base_model=BASE_MODEL)
+    assert seen["server"][0] == pytest.approx(np.log(2), rel=1e-5)
+    assert seen["server"] == sorted(seen["server"], reverse=True)
+    assert seen["server"][3] < 0.9 * seen["server"][0]
+    assert seen["server"] == pytest.approx(seen["custom"], rel=1e-4)
 
 
 def test_a_missing_worker_is_waited_for(client: Client, administrator: Administrator) -> None:

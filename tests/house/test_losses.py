@@ -30,7 +30,7 @@ def test_the_page_tells_what_is_declared(loss: Loss) -> None:
     _, needs, may_have, settings, _ = cells(loss)
     assert ("target_tokens", *NAME.findall(needs)) == loss.required
     assert tuple(NAME.findall(may_have)) == loss.optional
-    told = re.findall(r"`(\w+)` \(([\d.]+)\)", settings)
+    told = re.findall(r"`(\w+)` \(([\d.]+)[;)]", settings)
     assert {name: float(default) for name, default in told} == loss.defaults
 
 

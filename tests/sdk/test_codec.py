@@ -147,6 +147,18 @@ def test_batches_are_split_by_number_and_by_bytes() -> None:
     assert [len(chunk) for chunk in batches.split([b""] * 2500)] == [1024, 1024, 452]
 
 
+def test_what_belongs_together_is_not_split() -> None:
+    def sizes(*lengths: int, count: int = 3, size: int = 10) -> list[list[int]]:
+        chunks = batches.split([b"x" * n for n in lengths], count, size, group=2)
+        return [[len(datum) for datum in chunk] for chunk in chunks]
+
+    assert sizes(1, 1, 1, 1) == [[1, 1], [1, 1]]
+    assert sizes(1, 1, 1, 1, count=4) == [[1, 1, 1, 1]]
+    assert sizes(3, 3, 3, 3, 1, 1, count=9) == [[3, 3], [3, 3, 1, 1]]
+    assert sizes(9, 9, 1, 1, 9, 9, count=9) == [[9, 9], [1, 1], [9, 9]]
+    assert sizes(1, 1, 1, 1, count=1) == [[1, 1], [1, 1]]
+
+
 def test_metrics_are_merged_as_their_names_say() -> None:
     def result(n: int, **metrics: float) -> types.ForwardBackwardOutput:
         named = {name.replace("__", ":"): value for name, value in metrics.items()}

@@ -442,3 +442,18 @@ def test_measures_of_a_batch_in_several_requests_are_those_of_the_whole(
     assert result.metrics["unmeasured:sum"] == 3
     stub.measures = {}  # a server that measures nothing
     assert not expected.keys() & training.forward_backward(data, "ppo").result(5).metrics.keys()
+
+
+def test_pairs_travel_in_one_request(stub: Stub, service: tinsmith.ServiceClient) -> None:
+    stub.config = {"fwdbwd_max_chunk_len": 3}
+    training = service.create_lora_training_client(BASE_MODEL, rank=4)
+    given = {"target_tokens": [2, 3], "weights": [0, 1], "logprobs": [-1.0, -1.0]}
+    data = [types.Datum(types.ModelInput.from_ints([1, n]), given) for n in range(6)]
+    training.forward_backward(data, "dpo", {"dpo_beta": 0.2}).result(5)
+    requests = [
+        wire.ForwardBackwardRequest.FromString(call.body) for call in stub.of("forward_backward")
+    ]
+    assert [len(request.data) for request in requests] == [2, 2, 2]
+    with pytest.raises(ValueError, match=r"chosen, then rejected.* and 5 are not a multiple of 2"):
+        training.forward_backward(data[:5], "dpo")
+    assert len(stub.of("forward_backward")) == 3

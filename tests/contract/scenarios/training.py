@@ -198,3 +198,38 @@ def custom_loss(kit: Kit, base_model: str) -> dict[str, Any]:
         after = training.forward(data, "cross_entropy").result(WAIT_S)
         outcomes.append({"metrics": metrics, "after": after.metrics["loss:sum"]})
     return {"custom": outcomes[0], "server": outcomes[1]}
+
+
+def dpo(kit: Kit, base_model: str) -> dict[str, Any]:
+    """Direct preference optimization by the server, and in torch on the user's machine."""
+    import torch
+
+    pairs = [kit.datum(tokens) for tokens in token_lists(count=6)]
+    beta, outcomes = 0.5, []
+
+    def by_hand(data: list[Any], known: list[Any]) -> tuple[Any, dict[str, float]]:
+        gains = [
+            ((p - reference["logprobs"].to_torch()) * datum.loss_fn_inputs["weights"].to_torch())
+            for p, datum, reference in zip(known, data, references, strict=True)
+        ]
+        rewards = beta * torch.stack([gain.sum() for gain in gains])
+        losses = -torch.nn.functional.logsigmoid(rewards[0::2] - rewards[1::2])
+        return losses.sum(), {"dpo_loss:mean": float(losses.mean())}
+
+    for custom in (True, False):
+        training = kit.training(base_model)
+        references = training.forward(pairs, "cross_entropy").result(WAIT_S).loss_fn_outputs
+        given = [
+            kit.datum(tokens, logprobs=reference["logprobs"].to_numpy())
+            for tokens, reference in zip(token_lists(count=6), references, strict=True)
+        ]
+        losses = []
+        for _ in range(4):
+            if custom:
+                passed = training.forward_backward_custom(pairs, by_hand)
+            else:
+                passed = training.forward_backward(given, "dpo", {"dpo_beta": beta})
+            training.optim_step(kit.adam()).result(WAIT_S)
+            losses.append(passed.result(WAIT_S).metrics["dpo_loss:mean"])
+        outcomes.append(losses)
+    return {"custom": outcomes[0], "server": outcomes[1]}

@@ -37,6 +37,7 @@ from gpu_workers.engine.types import (
     RunWork,
     SaveState,
 )
+from tinsmith.losses import LOSSES
 
 WAIT_S = 60.0
 VOCABULARY = 131  # odd, so that rows do not fill vector registers
@@ -168,6 +169,9 @@ class Draw:
             # Logprobs such that ratios fall on both sides of every clip threshold.
             inputs["logprobs"] = self.floats(length) - 5
             inputs["advantages"] = self.floats(length) * (self.rng.random(length) > 0.25)
+        if loss == "dpo":
+            inputs["weights"] = (self.rng.random(length) > 0.3) | (np.arange(length) == length - 1)
+            del inputs["advantages"]
         if loss in ("gspo", "stable_reinforce"):
             mask = self.rng.random(length) > 0.3
             inputs["sequence_ratio_mask"] = mask.astype(np.float32)
@@ -175,7 +179,8 @@ class Draw:
         return Datum(self.tokens(length).astype(np.int32), inputs)
 
     def data(self, lengths: list[int], loss: str = "cross_entropy") -> list[Datum]:
-        """Datums of these lengths."""
+        """Datums of these lengths; one more, as long as the last, where a pair is not whole."""
+        lengths = lengths + lengths[-1:] * (-len(lengths) % LOSSES[loss].group)
         return [self.datum(length, loss) for length in lengths]
 
     def tokens(self, *shape: int) -> Any:
@@ -183,6 +188,15 @@ class Draw:
 
     def floats(self, *shape: int) -> Any:
         return self.rng.standard_normal(shape)
+
+
+def reference_pair(beta: float, p: list[Tensor], pair: list[Datum]) -> Tensor:
+    """The dpo loss of a chosen and a rejected datum as the paper has it, for autograd."""
+    rewards = []
+    for own, datum in zip(p, pair, strict=True):
+        given = {name: torch.from_numpy(array) for name, array in datum.inputs.items()}
+        rewards.append(((own - given["logprobs"]) * given["weights"]).sum())
+    return -torch.nn.functional.logsigmoid(beta * (rewards[0] - rewards[1]))
 
 
 def reference_loss(loss: str, config: dict[str, float], p: Tensor, datum: Datum) -> Tensor:
@@ -235,11 +249,18 @@ class PeftOracle:
         """What the engine should answer; gradients pile up in the model."""
         logprobs = self.logits(work.data).log_softmax(-1)
         outputs, loss = [], torch.zeros(())
+        config: dict[str, Any] = dict(work.loss_config)
+        chosen: list[Tensor] = []
         for row, datum in enumerate(work.data):
             targets = torch.from_numpy(datum.inputs["target_tokens"])
             columns = targets if targets.dim() == 2 else targets.unsqueeze(-1)
             p = logprobs[row, : len(datum.tokens)].gather(-1, columns).view(targets.shape)
-            loss = loss + reference_loss(work.loss_fn, dict(work.loss_config), p, datum)  # type: ignore[arg-type]
+            if work.loss_fn != "dpo":
+                loss = loss + reference_loss(work.loss_fn, config, p, datum)
+            elif row % 2:
+                pair = work.data[row - 1 : row + 1]
+                loss = loss + reference_pair(config.get("dpo_beta", 0.1), [*chosen, p], pair)
+            chosen = [p]
             outputs.append(p.detach().numpy())
         if not work.forward_only:
             loss.backward()

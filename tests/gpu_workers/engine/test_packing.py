@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gpu_workers.engine.packing import Cut, Load, Span, assign, cut, pack
 
@@ -80,3 +82,17 @@ def test_wide_targets_make_chunks_shorter() -> None:
     cuts = cut([9] * 8, 36, widths)
     assert [(c.first, c.last) for c in cuts] == [(0, 1), (1, 2), (2, 6), (6, 8)]
     assert cut([100], 36, [128]) == cut([100], 36)
+
+
+@given(
+    st.lists(st.integers(1, 90), min_size=1, max_size=20), st.integers(1, 120), st.integers(1, 3)
+)
+def test_groups_are_never_cut_apart(lengths: list[int], tokens: int, group: int) -> None:
+    lengths = lengths * group  # a multiple
+    cuts = cut(lengths, tokens, group=group)
+    assert [part.first for part in cuts] == [0, *(part.last for part in cuts[:-1])]
+    assert cuts[-1].last == len(lengths)
+    for part in cuts:
+        assert part.first % group == part.last % group == 0
+        assert part.tokens == sum(lengths[part.first : part.last])
+        assert part.tokens <= tokens or part.last - part.first == group

@@ -22,7 +22,7 @@ from tinsmith.wire import wire_pb2
 
 INFO: Any = SimpleNamespace(vocab_size=50, max_context_length=32, eos_token_ids=(1,))
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
-LOSSES = ["cross_entropy", "ppo", "gspo", "stable_reinforce", "custom", ""]
+LOSSES = ["cross_entropy", "ppo", "gspo", "stable_reinforce", "dpo", "custom", ""]
 NUMBERS = st.one_of(st.integers(-2, 60), st.sampled_from([2**31, 2**63 - 1, -(2**63)]))
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),

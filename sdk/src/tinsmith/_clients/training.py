@@ -21,6 +21,7 @@ from tinsmith._training.loss_handles import LossHandle
 from tinsmith._training.run_log import RunLog
 from tinsmith._training.saving import Saving
 from tinsmith._words.mistakes import explained, title_of, unlike
+from tinsmith.losses import LOSSES
 from tinsmith.types.datum import Datum
 from tinsmith.types.params import (
     AdamParams,
@@ -110,7 +111,7 @@ class TrainingClient(Saving, RunLog):
         Args:
             data: at least one datum; each at most as long as the model's context.
             loss_fn: ``cross_entropy``, ``importance_sampling``, ``ppo``, ``cispo``, ``dro``,
-                ``gspo``.
+                ``gspo``, ``stable_reinforce``; ``dpo`` takes chosen and rejected in turn.
             loss_fn_config: the loss's settings, e.g. ``{"clip_high_threshold": 1.3}`` for ``ppo``.
 
         Returns:
@@ -217,11 +218,16 @@ class TrainingClient(Saving, RunLog):
                 f"loss_fn must be the name of a loss, e.g. 'cross_entropy', not "
                 f"{title_of(loss_fn)}{own}"
             )
+        loss = LOSSES.get(loss_fn)  # one that is not known here may be known to the server
+        if loss is not None and (mistake := loss.incomplete(len(data))):
+            raise ValueError(mistake)
+        group = 1 if loss is None else loss.group
         settings = codec.encode_pass_settings(loss_fn, loss_fn_config, forward_only)
         whole = functools.partial(
             batches.measured, data=list(data), loss_fn=loss_fn, settings=dict(loss_fn_config or {})
         )
-        return self._session.run(self._passes.run(passes.encode(data), settings, kind, whole))
+        encoded = passes.encode(data)
+        return self._session.run(self._passes.run(encoded, settings, kind, whole, group))
 
     # ---- everything else that has a place in the order
 

@@ -17,16 +17,25 @@ MAX_BYTES = 5_000_000
 
 
 def split(
-    datums: Sequence[bytes], max_datums: int = MAX_DATUMS, max_bytes: int = MAX_BYTES
+    datums: Sequence[bytes],
+    max_datums: int = MAX_DATUMS,
+    max_bytes: int = MAX_BYTES,
+    group: int = 1,
 ) -> list[Sequence[bytes]]:
-    """Consecutive chunks of at most so many datums and bytes; a datum above that goes alone."""
+    """Consecutive chunks of at most so many datums and bytes; what is above that goes alone.
+
+    `group` neighbouring datums stay together.
+    """
     chunks: list[Sequence[bytes]] = []
     start = size = 0
-    for index, datum in enumerate(datums):
-        if index > start and (index - start >= max_datums or size + len(datum) > max_bytes):
+    for index in range(0, len(datums), group):
+        members = datums[index : index + group]
+        more = sum(len(datum) for datum in members)
+        full = index + len(members) - start > max_datums or size + more > max_bytes
+        if index > start and full:
             chunks.append(datums[start:index])
             start, size = index, 0
-        size += len(datum)
+        size += more
     chunks.append(datums[start:])
     return chunks
 

@@ -57,10 +57,13 @@ class Passes:
         self._created = created
 
     async def run(
-        self, datums: Sequence[bytes], settings: bytes, kind: str, whole: Whole
+        self, datums: Sequence[bytes], settings: bytes, kind: str, whole: Whole, group: int = 1
     ) -> ForwardBackwardOutput:
-        """One pass in its turn; `whole` mends what was merged from several requests."""
-        requests = await self._lane.turn(lambda: self._send(datums, settings))
+        """One pass in its turn; `group` neighbouring datums travel in one request.
+
+        `whole` mends what was merged from several requests.
+        """
+        requests = await self._lane.turn(lambda: self._send(datums, settings, group))
         merged = await self._result(requests, kind)
         return merged if len(requests) == 1 else await asyncio.to_thread(whole, merged)
 
@@ -85,11 +88,11 @@ class Passes:
         requests = await self._lane.turn(work)
         return custom_loss.result(await self._result(requests, "forward_backward"), metrics)
 
-    async def _send(self, datums: Sequence[bytes], settings: bytes) -> list[str]:
+    async def _send(self, datums: Sequence[bytes], settings: bytes, group: int = 1) -> list[str]:
         """Send a batch in as many requests as it takes; their ids, in order."""
         config = self._session.config
         chunks = batches.split(
-            datums, config.fwdbwd_max_chunk_len, config.fwdbwd_max_chunk_bytes_count
+            datums, config.fwdbwd_max_chunk_len, config.fwdbwd_max_chunk_bytes_count, group
         )
         run = (await self._created).model_id
 

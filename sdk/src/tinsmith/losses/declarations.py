@@ -28,8 +28,10 @@ class Loss:
     """What a loss is to everybody but its formula.
 
     `required` and `optional` are inputs of a datum. `whole_sequences`: the formula looks at a
-    sequence as a whole, not token by token. `wide_targets`: target_tokens may be [N, K].
-    `reads_provenance`: spans may stand for its mask and logprobs.
+    sequence as a whole, not token by token. `group`: so many neighbouring datums belong together
+    and are never cut apart, `members` says what they are. `weighed`: every datum needs a weight
+    that is not 0. `wide_targets`: target_tokens may be [N, K]. `reads_provenance`: spans may stand
+    for its mask and logprobs.
     """
 
     name: str
@@ -37,6 +39,9 @@ class Loss:
     optional: tuple[str, ...] = ()
     settings: Mapping[str, Setting] = field(default_factory=dict)
     whole_sequences: bool = False
+    group: int = 1
+    members: str = ""
+    weighed: bool = False
     wide_targets: bool = False
     reads_provenance: bool = False
 
@@ -54,6 +59,15 @@ class Loss:
     def defaults(self) -> dict[str, float]:
         """The settings of a request that sends none."""
         return {name: setting.default for name, setting in self.settings.items()}
+
+    def incomplete(self, datums: int) -> str | None:
+        """What is wrong with so many datums, None if they make whole groups."""
+        if datums % self.group == 0:
+            return None
+        return (
+            f"{self.name} takes groups of {self.group} neighbouring datums ({self.members}), and "
+            f"{datums} are not a multiple of {self.group}."
+        )
 
 
 _POLICY = ("target_tokens", "logprobs", "advantages")
@@ -85,6 +99,15 @@ LOSSES: dict[str, Loss] = {
             ("sequence_ratio_mask",),
             {"kl_coeff": Setting(0.0, low=0.0), "max_ratio": Setting(2.0, low=1e-6)},
             reads_provenance=True,
+        ),
+        Loss(
+            "dpo",
+            ("target_tokens", "weights", "logprobs"),
+            settings={"dpo_beta": Setting(0.1, low=1e-4, high=100.0)},
+            whole_sequences=True,
+            group=2,
+            members="chosen, then rejected",
+            weighed=True,
         ),
     )
 }

@@ -1,4 +1,4 @@
-"""What a pass tells of its data beside the loss: how far the run is from the model that sampled.
+"""What a pass tells of its data beside the loss: distance from the sampler, rewards of pairs.
 
 Plain numpy over a whole batch, so that no number depends on how the batch was cut or computed.
 """
@@ -31,7 +31,11 @@ def measure(
 
     `settings` are complete. Losses that compare nothing give none.
     """
-    return _of_policy(loss, settings, _Columns(data, logprobs)) if loss.of_policy else {}
+    if loss.of_policy:
+        return _of_policy(loss, settings, _Columns(data, logprobs))
+    if loss.name == "dpo":
+        return _of_pairs(settings["dpo_beta"], _Columns(data, logprobs))
+    return {}
 
 
 class _Columns:
@@ -108,3 +112,19 @@ def _outside(
 
 def _ratio(gap: Any) -> Any:
     return np.exp(np.minimum(gap, _LARGEST_GAP))
+
+
+def _of_pairs(beta: float, columns: _Columns) -> dict[str, float]:
+    """Rewards beta * sum(w (p - q)) of chosen and rejected, and how they compare."""
+    gap = columns.p - columns.get("logprobs", 0.0)
+    rewards = beta * columns.sums(columns.get("weights", 0.0) * gap)
+    chosen, rejected = rewards[0::2], rewards[1::2]
+    margins = chosen - rejected
+    return {
+        "num_pairs:sum": float(len(margins)),
+        "dpo_loss:mean": float(np.logaddexp(0.0, -margins).mean()),
+        "accuracy:mean": float((margins > 0).mean()),
+        "margin:mean": float(margins.mean()),
+        "chosen_reward:mean": float(chosen.mean()),
+        "rejected_reward:mean": float(rejected.mean()),
+    }

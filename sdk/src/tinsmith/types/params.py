@@ -18,6 +18,7 @@ LossFnType = Literal[
     "dro",
     "gspo",
     "stable_reinforce",
+    "dpo",
     "custom",
 ]
 

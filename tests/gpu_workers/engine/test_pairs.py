@@ -1,0 +1,156 @@
+"""The dpo loss: neighbouring datums are pairs. Against the same loss as a client writes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from gpu_workers.engine.base import BaseModel
+from gpu_workers.engine.types import AdapterSpec, Datum, ForwardBackward, PassResult, UserError
+from tests.gpu_workers.engine.harness import (
+    Client,
+    Draw,
+    assert_close,
+    assert_equal,
+    create_random,
+    running,
+)
+
+LENGTHS = [17, 3, 40, 1, 61, 8, 8, 30, 90, 50]
+"""Pairs that lie across the ends of chunks and micro-batches, and two longer than a chunk."""
+CONFIG: dict[str, float | str] = {"dpo_beta": 0.3}
+
+
+def near(client: Client, data: list[Datum]) -> list[Datum]:
+    """The datums with reference logprobs close to the run's own, so that no sigmoid is flat."""
+    rng = np.random.default_rng(5)
+    forward = client.do("run", ForwardBackward(data, "dpo", forward_only=True))
+    for datum, p in zip(data, forward.outputs, strict=True):
+        datum.inputs["logprobs"] = p + rng.normal(0, 0.3, len(p)).astype(np.float32)
+    return data
+
+
+def torch_dpo(data: list[Datum], p: list[torch.Tensor], beta: float) -> tuple[Any, dict[str, Any]]:
+    """What a user would hand to forward_backward_custom."""
+    rewards = []
+    for datum, own in zip(data, p, strict=True):
+        ratio = own - torch.from_numpy(datum.inputs["logprobs"])
+        rewards.append(beta * (ratio * torch.from_numpy(datum.inputs["weights"])).sum())
+    chosen, rejected = torch.stack(rewards[0::2]), torch.stack(rewards[1::2])
+    losses = -torch.nn.functional.logsigmoid(chosen - rejected)
+    return losses.sum(), {
+        "num_pairs:sum": len(losses),
+        "dpo_loss:mean": losses.mean().item(),
+        "accuracy:mean": (chosen > rejected).float().mean().item(),
+        "margin:mean": (chosen - rejected).mean().item(),
+        "chosen_reward:mean": chosen.mean().item(),
+        "rejected_reward:mean": rejected.mean().item(),
+    }
+
+
+def custom(client: Client, run: str, data: list[Datum]) -> tuple[float, dict[str, Any]]:
+    """The same pass as a client does it: forward, autograd, cross_entropy with its gradient."""
+    plain = [Datum(d.tokens, {k: d.inputs[k] for k in ("target_tokens", "weights")}) for d in data]
+    forward = client.do(run, ForwardBackward(plain, "cross_entropy", forward_only=True))
+    p = [torch.from_numpy(output).requires_grad_() for output in forward.outputs]
+    loss, metrics = torch_dpo(data, p, float(CONFIG["dpo_beta"]))
+    for datum, gradient in zip(plain, torch.autograd.grad(loss, p), strict=True):
+        datum.inputs["weights"] = -gradient.numpy()
+    client.do(run, ForwardBackward(plain, "cross_entropy"))
+    return loss.item(), metrics
+
+
+def test_dpo_equals_the_loss_written_by_a_client(client: Client, tmp_path: Path) -> None:
+    """Loss, gradient and measures, over pairs that chunks would cut apart."""
+    files = create_random(client, "run", AdapterSpec(8, 3), tmp_path / "adapter")
+    create_random(client, "other", AdapterSpec(8, 3), tmp_path / "again")
+    assert files
+    data = near(client, Draw(1).data(LENGTHS, "dpo"))
+    found: PassResult = client.do("run", ForwardBackward(data, "dpo", CONFIG))
+    loss, metrics = custom(client, "other", data)
+    assert found.metrics["loss:sum"] == pytest.approx(loss, rel=1e-5)
+    measures = {name: found.metrics[name] for name in metrics}
+    assert measures == pytest.approx(metrics, rel=1e-5, abs=1e-6)
+    assert 0 < metrics["accuracy:mean"] < 1
+    theirs = client.gradient("other", tmp_path / "theirs")
+    assert max(tensor.abs().max() for tensor in theirs.values()) > 0.01
+    assert_close(client.gradient("run", tmp_path / "own"), theirs)
+
+
+def test_of_equal_models_the_loss_is_log_two(client: Client, tmp_path: Path) -> None:
+    create_random(client, "run", AdapterSpec(8, 3), tmp_path / "adapter")
+    data = Draw(2).data(LENGTHS, "dpo")
+    forward = client.do("run", ForwardBackward(data, "dpo", forward_only=True))
+    for datum, p in zip(data, forward.outputs, strict=True):
+        datum.inputs["logprobs"] = p
+    found = client.do("run", ForwardBackward(data, "dpo"))
+    assert found.metrics["loss:sum"] == pytest.approx(len(data) / 2 * np.log(2), rel=1e-6)
+    assert found.metrics["margin:mean"] == 0
+
+
+@pytest.mark.parametrize("micro_batch", [96, 1000])
+def test_pairs_are_the_same_bits_alone_and_beside_others(
+    micro_batch: int, base: BaseModel, tmp_path: Path
+) -> None:
+    """Beside other runs' pairs and plain datums, in larger and smaller passes."""
+    data = Draw(3).data(LENGTHS, "dpo")
+    results, gradients = [], []
+    for name in ("alone", "beside"):
+        (tmp_path / name).mkdir()
+        size = 256 if name == "alone" else micro_batch
+        options: dict[str, Any] = {"chunk_tokens": 64, "micro_batch_tokens": size}
+        with running(base, tmp_path / name, **options) as client:
+            create_random(client, "run", AdapterSpec(8, 3), tmp_path / name / "adapter")
+            create_random(client, "other", AdapterSpec(5, 4), tmp_path / name / "others")
+            with client.together():
+                if name == "beside":
+                    client.submit(
+                        "other", ForwardBackward(Draw(4).data([3, 20, 70]), "cross_entropy")
+                    )
+                future = client.submit("run", ForwardBackward(data, "dpo"))
+                if name == "beside":
+                    client.submit("other", ForwardBackward(Draw(5).data([9, 2], "dpo"), "dpo"))
+            results.append(future.result(60))
+            gradients.append(client.gradient("run", tmp_path / name / "state"))
+    assert results[0].metrics == results[1].metrics
+    assert_equal(gradients[0], gradients[1])
+
+
+def without(name: str) -> list[Datum]:
+    """A pair whose second datum lacks an input."""
+    data = Draw(6).data([4, 5], "dpo")
+    del data[1].inputs[name]
+    return data
+
+
+def unweighed() -> list[Datum]:
+    """A pair of whose first datum nothing counts."""
+    data = Draw(6).data([4, 5], "dpo")
+    data[0].inputs["weights"][:] = 0
+    return data
+
+
+PAIR = Draw(6).data([4, 5], "dpo")
+BAD: list[tuple[list[Datum], dict[str, float | str], str]] = [
+    ([*PAIR, PAIR[0]], {}, r"groups of 2 .*\(chosen, then rejected\), and 3 are not"),
+    (without("logprobs"), {}, r"Datum 1: missing loss input 'logprobs'"),
+    (without("weights"), {}, r"Datum 1: missing loss input 'weights'"),
+    (unweighed(), {}, r"Datum 0: weights are all 0: dpo needs a token that counts"),
+    (PAIR, {"dpo_beta": 0.0}, r"dpo_beta is 0.0: a number from 0.0001 to 100 is allowed"),
+    (PAIR, {"dpo_beta": 1e3}, r"dpo_beta is 1000.0: a number from 0.0001 to 100 is allowed"),
+    (PAIR, {"dpo_beta": "big"}, r"dpo_beta is 'big'"),
+    (PAIR, {"beta": 0.1}, r"'beta' for dpo: allowed are dpo_beta"),
+]
+
+
+@pytest.mark.parametrize(("data", "config", "words"), BAD)
+def test_bad_pairs_are_named(
+    data: list[Datum], config: dict[str, float | str], words: str, client: Client
+) -> None:
+    with pytest.raises(UserError, match=words):
+        client.engine.validate(ForwardBackward(data, "dpo", config))
+    client.engine.validate(ForwardBackward(PAIR, "dpo", {"dpo_beta": 0.05}))
