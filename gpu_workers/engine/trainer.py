@@ -24,7 +24,7 @@ from gpu_workers.engine.lora import grouped
 from gpu_workers.engine.lora.context import Segment
 from gpu_workers.engine.losses import FORMULAS, Coefficients, Inputs
 from gpu_workers.engine.memory import CheckpointPlan
-from gpu_workers.engine.packing import Cut, cut, pack
+from gpu_workers.engine.packing import Cut, Packed, cut, pack
 from gpu_workers.engine.types import Datum, Float32Array, ForwardBackward, PassResult
 from gpu_workers.engine.validate import loss_config
 from tinsmith.losses import LOSSES
@@ -44,6 +44,8 @@ class Job:
     row: Row | None = None
     cuts: list[Cut] = field(init=False)
     outputs: list[Float32Array] = field(init=False)
+    references: dict[int, Float32Array] = field(default_factory=dict)
+    """Logprobs of the base model by datum, of those that are to be compared with it."""
     sums: dict[int, float] = field(default_factory=dict)  # chunk -> its part of the loss
     uniform: int = 0  # chunks in which every token is as likely as any other
     begun: bool = False
@@ -54,6 +56,19 @@ class Job:
         widths = [_width(datum.inputs["target_tokens"]) for datum in self.work.data]
         self.cuts = cut(lengths, self.chunk_tokens, widths, LOSSES[self.work.loss_fn].group)
         self.outputs = [np.empty(0, np.float32)] * len(self.work.data)
+
+    @property
+    def lacks_reference(self) -> bool:
+        """Whether the base model's logprobs are to be computed for it."""
+        wanted = LOSSES[self.work.loss_fn].reference
+        return wanted and "logprobs" not in self.work.data[0].inputs
+
+    def datum(self, number: int) -> Datum:
+        """A datum, with the reference logprobs that were computed for it."""
+        datum, found = self.work.data[number], self.references.get(number)
+        if found is None:
+            return datum
+        return Datum(datum.tokens, datum.inputs | {"logprobs": found})
 
     @property
     def gradient(self) -> bool:
@@ -79,6 +94,7 @@ class Job:
                 self.row.dirty = True
         self.begun = False
         self.backup = None
+        self.references.clear()
         self.sums.clear()
         self.uniform = 0
 
@@ -95,7 +111,7 @@ class Job:
             result.metrics[UNIFORM] = float(tokens)
         spec = LOSSES[self.work.loss_fn]
         config = loss_config(spec, self.work.loss_config)
-        inputs = [datum.inputs for datum in self.work.data]
+        inputs = [self.datum(number).inputs for number in range(len(self.work.data))]
         result.metrics.update(measure(spec, config, inputs, self.outputs))
         self.backup = None  # last: until then the job can be undone
         return result
@@ -115,7 +131,7 @@ class Chunk:
     @property
     def data(self) -> list[Datum]:
         """The chunk's datums."""
-        return self.job.work.data[self.cut.first : self.cut.last]
+        return [self.job.datum(number) for number in range(self.cut.first, self.cut.last)]
 
 
 class Trainer:
@@ -137,6 +153,7 @@ class Trainer:
         order. An exception leaves rows half done: undo every job and run them one by one.
         """
         gradient = chunks[0].job.gradient
+        self._refer([chunk for chunk in chunks if chunk.job.lacks_reference])
         if self.base.context.kernel == "grouped":
             chunks = sorted(chunks, key=lambda chunk: _row(chunk).bucket)
         packed = pack(
@@ -155,6 +172,34 @@ class Trainer:
         if gradient:
             for chunk in chunks:
                 _row(chunk).dirty = True
+        self._pass(packed, segments, parts, gradient=gradient)
+        self.tokens_done += len(packed.tokens)
+        return self._file(chunks, parts)
+
+    def _refer(self, chunks: list[Chunk]) -> None:
+        """Compute the base model's logprobs for the chunks: a pass with every adapter off."""
+        if not chunks:
+            return
+        packed = pack(
+            [[datum.tokens for datum in chunk.data] for chunk in chunks],
+            self.row_multiple,
+            self.segment_multiple,
+        )
+        parts = []
+        for chunk, span in zip(chunks, packed.spans, strict=True):
+            targets = [datum.inputs["target_tokens"] for datum in chunk.data]
+            nothing = torch.zeros(span.end - span.start, device=self.base.device)
+            tensor = self._tensor(np.concatenate(targets).astype(np.int64))
+            parts.append(Part(span.start, span.end, None, tensor, weights=nothing))
+        self._pass(packed, [], parts, gradient=False)
+        for chunk, part in zip(chunks, parts, strict=True):
+            ends = np.cumsum([len(datum.tokens) for datum in chunk.data])[:-1]
+            found = np.split(part.logprobs.cpu().numpy(), ends)
+            chunk.job.references.update(enumerate(found, chunk.cut.first))
+
+    def _pass(
+        self, packed: Packed, segments: list[Segment], parts: list[Part], *, gradient: bool
+    ) -> None:
         context = self.base.context
         context.begin(segments, packed_attention, packed.lengths)
         try:
@@ -162,8 +207,6 @@ class Trainer:
             self._compute(tokens, positions, parts, gradient)
         finally:
             context.end()
-        self.tokens_done += len(packed.tokens)
-        return self._file(chunks, parts)
 
     def _compute(
         self, tokens: Tensor, positions: Tensor, parts: list[Part], gradient: bool

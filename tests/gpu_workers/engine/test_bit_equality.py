@@ -33,6 +33,10 @@ def the_works() -> list[RunWork]:
         works.append(ForwardBackward(draw.data([4, 19], loss), loss, forward_only=number % 3 == 0))
     wide = [draw.datum(30, width=40), draw.datum(50), draw.datum(9, width=3), draw.datum(20)]
     works.append(ForwardBackward(wide, "cross_entropy"))
+    pairs = draw.data([20, 31, 9, 60], "dpo")
+    for datum in pairs:
+        del datum.inputs["logprobs"]  # the reference is the base model, in a pass of its own
+    works.append(ForwardBackward(pairs, "dpo"))
     return works
 
 

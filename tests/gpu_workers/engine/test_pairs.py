@@ -10,7 +10,14 @@ import pytest
 import torch
 
 from gpu_workers.engine.base import BaseModel
-from gpu_workers.engine.types import AdapterSpec, Datum, ForwardBackward, PassResult, UserError
+from gpu_workers.engine.types import (
+    AdapterSpec,
+    CreateRun,
+    Datum,
+    ForwardBackward,
+    PassResult,
+    UserError,
+)
 from tests.gpu_workers.engine.harness import (
     Client,
     Draw,
@@ -120,6 +127,77 @@ def test_pairs_are_the_same_bits_alone_and_beside_others(
     assert_equal(gradients[0], gradients[1])
 
 
+@pytest.mark.parametrize("kernel", ["loop", "grouped"])
+def test_the_reference_is_the_base_model_where_none_is_given(
+    kernel: str, base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trained run, beside others: the same as with the logprobs of a run that is still new."""
+    monkeypatch.setattr(base.context, "kernel", kernel)
+    given = Draw(7).data(LENGTHS, "dpo")
+    bare = [_without_logprobs(datum) for datum in given]
+    plain = [Datum(datum.tokens, dict(datum.inputs)) for datum in bare]
+    results, gradients = [], []
+    with running(base, tmp_path, chunk_tokens=48, micro_batch_tokens=160) as client:
+        client.do("new", CreateRun(AdapterSpec(8, 3)))
+        references = client.do("new", ForwardBackward(plain, "cross_entropy", forward_only=True))
+        for datum, reference in zip(given, references.outputs, strict=True):
+            datum.inputs["logprobs"] = reference
+        for name, data in (("given", given), ("computed", bare)):
+            create_random(client, name, AdapterSpec(8, 3), tmp_path / name)
+            create_random(client, f"beside {name}", AdapterSpec(20, 4), tmp_path / f"beside {name}")
+            with client.together():
+                beside = ForwardBackward(Draw(8).data([30, 9]), "cross_entropy")
+                client.submit(f"beside {name}", beside)
+                future = client.submit(name, ForwardBackward(data, "dpo", CONFIG))
+            results.append(future.result(60))
+            gradients.append(client.gradient(name, tmp_path / f"state of {name}"))
+            gradients.append(client.gradient(f"beside {name}", tmp_path / f"state beside {name}"))
+    assert abs(results[0].metrics["margin:mean"]) > 0.01
+    if kernel == "loop":
+        assert results[0].metrics == results[1].metrics
+        assert_equal(gradients[0], gradients[2])
+        assert_equal(gradients[1], gradients[3])
+    else:
+        assert results[0].metrics == pytest.approx(results[1].metrics, rel=1e-4, abs=1e-5)
+        assert_close(gradients[0], gradients[2])
+        assert_close(gradients[1], gradients[3])
+
+
+def _without_logprobs(datum: Datum) -> Datum:
+    inputs = {name: array for name, array in datum.inputs.items() if name != "logprobs"}
+    return Datum(datum.tokens, inputs)
+
+
+def test_a_pass_that_is_done_again_computes_its_reference_again(
+    base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backward that fails beside another request: both are done again, with the same bits."""
+    data = [_without_logprobs(datum) for datum in Draw(9).data(LENGTHS, "dpo")]
+    results = []
+    for name in ("calm", "failing"):
+        with running(base, tmp_path / name, chunk_tokens=48, micro_batch_tokens=400) as client:
+            create_random(client, "run", AdapterSpec(8, 3), tmp_path / name / "adapter")
+            create_random(client, "other", AdapterSpec(8, 4), tmp_path / name / "others")
+            failures = iter([True] if name == "failing" else [])
+            head = client.engine._trainer.head.run
+
+            def run(*arguments: Any, gradient: bool, head: Any = head, left: Any = failures) -> Any:
+                result = head(*arguments, gradient=gradient)
+                if gradient and next(left, False):
+                    raise RuntimeError("out of luck")
+                return result
+
+            monkeypatch.setattr(client.engine._trainer.head, "run", run)
+            with client.together():
+                other = client.submit("other", ForwardBackward(Draw(4).data([9]), "cross_entropy"))
+                future = client.submit("run", ForwardBackward(data, "dpo"))
+            other.result(60)
+            results.append((future.result(60), client.gradient("run", tmp_path / name / "state")))
+            assert next(failures, None) is None
+    assert results[0][0].metrics == results[1][0].metrics
+    assert_equal(results[0][1], results[1][1])
+
+
 def without(name: str) -> list[Datum]:
     """A pair whose second datum lacks an input."""
     data = Draw(6).data([4, 5], "dpo")
@@ -137,7 +215,7 @@ def unweighed() -> list[Datum]:
 PAIR = Draw(6).data([4, 5], "dpo")
 BAD: list[tuple[list[Datum], dict[str, float | str], str]] = [
     ([*PAIR, PAIR[0]], {}, r"groups of 2 .*\(chosen, then rejected\), and 3 are not"),
-    (without("logprobs"), {}, r"Datum 1: missing loss input 'logprobs'"),
+    (without("logprobs"), {}, r"Datum 1: missing loss input 'logprobs', which other datums have"),
     (without("weights"), {}, r"Datum 1: missing loss input 'weights'"),
     (unweighed(), {}, r"Datum 0: weights are all 0: dpo needs a token that counts"),
     (PAIR, {"dpo_beta": 0.0}, r"dpo_beta is 0.0: a number from 0.0001 to 100 is allowed"),

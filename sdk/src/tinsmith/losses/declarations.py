@@ -31,7 +31,8 @@ class Loss:
     sequence as a whole, not token by token. `group`: so many neighbouring datums belong together
     and are never cut apart, `members` says what they are. `weighed`: every datum needs a weight
     that is not 0. `wide_targets`: target_tokens may be [N, K]. `reads_provenance`: spans may stand
-    for its mask and logprobs.
+    for its mask and logprobs. `reference`: logprobs that no datum of a request has are the base
+    model's, computed with the run's adapter off.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Loss:
     weighed: bool = False
     wide_targets: bool = False
     reads_provenance: bool = False
+    reference: bool = False
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -102,12 +104,14 @@ LOSSES: dict[str, Loss] = {
         ),
         Loss(
             "dpo",
-            ("target_tokens", "weights", "logprobs"),
+            ("target_tokens", "weights"),
+            ("logprobs",),
             settings={"dpo_beta": Setting(0.1, low=1e-4, high=100.0)},
             whole_sequences=True,
             group=2,
             members="chosen, then rejected",
             weighed=True,
+            reference=True,
         ),
     )
 }
