@@ -97,20 +97,31 @@ def dpo(p: Tensor, inputs: Inputs, config: Config) -> Coefficients:
     q = `logprobs`, under the reference model; w = `weights`. Rows are whole sequences, chosen and
     rejected in turn, `lengths` long. A pair's loss stands in the first row of its chosen sequence.
     """
-    beta = config["dpo_beta"]
-    lengths = inputs["lengths"]
-    gains = (inputs["weights"].double() * (p.double() - inputs["logprobs"].double())).split(
-        lengths.tolist()
-    )
+    gap = p.double() - inputs["logprobs"].double()
+    return _preferred(gap, inputs, config["dpo_beta"])
+
+
+def bradley_terry(p: Tensor, inputs: Inputs, config: Config) -> Coefficients:
+    """L = -sum over pairs of log sigmoid(S_chosen - S_rejected), S = sum(w p); p, w [n] or [n, K].
+
+    Rows and lengths as in `dpo`.
+    """
+    return _preferred(p.double(), inputs, 1.0)
+
+
+def _preferred(values: Tensor, inputs: Inputs, beta: float) -> Coefficients:
+    """Both of pairs' losses, of sums over w times float64 values [n] or [n, K]."""
+    weights, lengths = inputs["weights"], inputs["lengths"]
+    gains = (weights.double() * values).split(lengths.tolist())
     rewards = beta * torch.stack([gain.sum() for gain in gains])
     margins = rewards[0::2] - rewards[1::2]
     slope = -beta * torch.sigmoid(-margins)
-    slopes = torch.stack([slope, -slope], 1).flatten().to(p.dtype)
-    g = slopes.repeat_interleave(lengths.to(p.device)) * inputs["weights"]
-    terms = torch.zeros_like(p)
-    firsts = (lengths.cumsum(0) - lengths)[0::2].to(p.device)
-    terms[firsts] = -torch.nn.functional.logsigmoid(margins).to(p.dtype)
-    return g, terms
+    slopes = torch.stack([slope, -slope], 1).flatten().to(weights.dtype)
+    slopes = slopes.repeat_interleave(lengths.to(weights.device))
+    terms = torch.zeros_like(slopes)
+    firsts = (lengths.cumsum(0) - lengths)[0::2].to(weights.device)
+    terms[firsts] = -torch.nn.functional.logsigmoid(margins).to(weights.dtype)
+    return (slopes if weights.dim() == 1 else slopes.unsqueeze(-1)) * weights, terms
 
 
 def _clipped(ratio: Tensor, inputs: Inputs, config: Config) -> Coefficients:
@@ -143,6 +154,7 @@ FORMULAS: dict[str, Callable[[Tensor, Inputs, Config], Coefficients]] = {
     "gspo": gspo,
     "stable_reinforce": stable_reinforce,
     "dpo": dpo,
+    "bradley_terry": bradley_terry,
 }
 """The formula of each of `tinsmith.losses.LOSSES`. One of a loss of whole sequences is asked for
 whole chunks, with their `lengths` in inputs; any other may be asked for any rows."""

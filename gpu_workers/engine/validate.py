@@ -83,18 +83,9 @@ def _forward_backward(work: ForwardBackward, info: ModelInfo) -> None:
             _datum(datum, spec, info)
         except UserError as error:
             raise UserError(f"Datum {number}: {error}") from None
-    if spec.reference:
-        _reference(work.data)
-
-
-def _reference(data: list[Datum]) -> None:
-    """Reference logprobs are given for all datums or computed for all: never of two models."""
-    without = [number for number, datum in enumerate(data) if "logprobs" not in datum.inputs]
-    if without and len(without) < len(data):
-        raise UserError(
-            f"Datum {without[0]}: missing loss input 'logprobs', which other datums have: give the "
-            "reference logprobs of all datums, or of none to have the base model's computed."
-        )
+    mistake = spec.mixed([datum.inputs for datum in work.data])
+    if mistake is not None:
+        raise UserError(mistake)
 
 
 def _loss_config(config: dict[str, float | str], spec: Loss) -> None:

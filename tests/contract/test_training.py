@@ -115,6 +115,19 @@ def test_dpo_equals_the_loss_written_in_torch(newest_with_torch: Client) -> None
     assert seen["server"] == pytest.approx(seen["custom"], rel=1e-4)
 
 
+def test_a_reward_model_is_trained_and_scores_what_it_was_trained_on(
+    live_stack: LiveStack,
+) -> None:
+    running = Client(OURS, live_stack.url, live_stack.api_key)
+    seen = running.run("training.rewards", base_model=BASE_MODEL)
+    running.close()
+    assert seen["losses"][-1] < 0.5 * seen["losses"][0]
+    assert seen["accuracy"] == 1
+    assert seen["scores"] == pytest.approx(seen["trained"], rel=1e-4, abs=1e-4)
+    assert seen["scores"][0] > seen["scores"][1]
+    assert seen["scores"][2] > seen["scores"][3]
+
+
 def test_a_missing_worker_is_waited_for(client: Client, administrator: Administrator) -> None:
     failed = client.run("training.impatience", base_model=administrator.add_unserved_model())
     assert failed["type"] == "TimeoutError"

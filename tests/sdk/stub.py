@@ -252,6 +252,11 @@ class Stub:
             message.prompt_logprobs = np.array(
                 [np.nan, *[-1.0] * (length - 1)], dtype="<f4"
             ).tobytes()
+        if (targets := body.get("target_prompt_logprobs")) is not None:
+            found = -np.arange(np.prod(targets["shape"]), dtype="<f4")
+            message.target_prompt_logprobs.dtype = wire.DTYPE_FLOAT32
+            message.target_prompt_logprobs.shape[:] = targets["shape"]
+            message.target_prompt_logprobs.dense = found.tobytes()
         result = Answer(body=message.SerializeToString(), content_type=wire.PROTOBUF)
         ids = [f"{sampler}:{seq}:{index}" for index in range(count)]
         name = f"{sampler}:{seq}"

@@ -76,6 +76,21 @@ def test_compute_logprobs(sampler: tinsmith.SamplingClient) -> None:
     assert asyncio.run(sampler.compute_logprobs_async(PROMPT)) == [None, -1.0, -1.0]
 
 
+def test_score(stub: Stub, sampler: tinsmith.SamplingClient) -> None:
+    """Of the tokens after the answer: the stub finds every one as likely as minus its place."""
+    assert sampler.score(PROMPT, [7, 8]).result(5) == 1.0
+    assert asyncio.run(sampler.score_async(PROMPT, [7, 8])) == 1.0
+    asked = stub.of("asample")[0].json()
+    tokens = [*PROMPT.to_ints(), 7, 8]
+    assert asked["prompt"]["chunks"][0]["tokens"][:-1] == tokens
+    assert asked["target_prompt_logprobs"]["shape"] == [len(tokens), 2]
+    assert asked["target_prompt_logprobs"]["data"] == [-1, -1] * (len(tokens) - 1) + [0, 1]
+    with pytest.raises(ValueError, match="nothing to score"):
+        sampler.score(PROMPT, [])
+    with pytest.raises(TypeError, match="prompt"):
+        sampler.score("text", [1])  # type: ignore[arg-type]
+
+
 def test_many_samples_at_once(stub: Stub, sampler: tinsmith.SamplingClient) -> None:
     async def all_of_them() -> list[types.SampleResponse]:
         return await asyncio.gather(*[sampler.sample_async(PROMPT, 1, PARAMS) for _ in range(200)])

@@ -456,4 +456,7 @@ def test_pairs_travel_in_one_request(stub: Stub, service: tinsmith.ServiceClient
     assert [len(request.data) for request in requests] == [2, 2, 2]
     with pytest.raises(ValueError, match=r"chosen, then rejected.* and 5 are not a multiple of 2"):
         training.forward_backward(data[:5], "dpo")
+    bare = types.Datum.from_tokens([1, 2], [2, 3])
+    with pytest.raises(ValueError, match=r"Datum 4: missing .*'logprobs', which other datums have"):
+        training.forward_backward([*data[:4], bare, bare], "dpo")
     assert len(stub.of("forward_backward")) == 3

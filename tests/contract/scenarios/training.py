@@ -233,3 +233,23 @@ def dpo(kit: Kit, base_model: str) -> dict[str, Any]:
             losses.append(passed.result(WAIT_S).metrics["dpo_loss:mean"])
         outcomes.append(losses)
     return {"custom": outcomes[0], "server": outcomes[1]}
+
+
+def rewards(kit: Kit, base_model: str) -> dict[str, Any]:
+    """A reward model: trained on pairs of answers, then asked for their scores."""
+    training = kit.training(base_model)
+    prompt, *answers = token_lists(count=5)
+    data = [kit.client.types.Datum.for_score(kit.prompt(prompt), answer) for answer in answers]
+    metrics = []
+    for _ in range(6):
+        passed = training.forward_backward(data, "bradley_terry")
+        training.optim_step(kit.adam()).result(WAIT_S)
+        metrics.append(passed.result(WAIT_S).metrics)
+    last = training.forward(data, "bradley_terry").result(WAIT_S)
+    sampler = training.save_weights_and_get_sampling_client()
+    return {
+        "losses": [metric["bradley_terry_loss:mean"] for metric in metrics],
+        "accuracy": last.metrics["accuracy:mean"],
+        "trained": [known[-1][0] - known[-1][1] for known in logprobs(last)],
+        "scores": [sampler.score(kit.prompt(prompt), answer).result(WAIT_S) for answer in answers],
+    }

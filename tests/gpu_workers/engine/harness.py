@@ -169,6 +169,9 @@ class Draw:
             # Logprobs such that ratios fall on both sides of every clip threshold.
             inputs["logprobs"] = self.floats(length) - 5
             inputs["advantages"] = self.floats(length) * (self.rng.random(length) > 0.25)
+        if loss == "bradley_terry":
+            weights = self.floats(*shape)
+            inputs = {"target_tokens": inputs["target_tokens"], "weights": weights}
         if loss == "dpo":
             inputs["weights"] = (self.rng.random(length) > 0.3) | (np.arange(length) == length - 1)
             del inputs["advantages"]
@@ -191,11 +194,13 @@ class Draw:
 
 
 def reference_pair(beta: float, p: list[Tensor], pair: list[Datum]) -> Tensor:
-    """The dpo loss of a chosen and a rejected datum as the paper has it, for autograd."""
+    """The loss of a chosen and a rejected datum as the papers have it, for autograd.
+
+    Without `logprobs`, which dpo compares with, it is that of bradley_terry."""
     rewards = []
     for own, datum in zip(p, pair, strict=True):
         given = {name: torch.from_numpy(array) for name, array in datum.inputs.items()}
-        rewards.append(((own - given["logprobs"]) * given["weights"]).sum())
+        rewards.append(((own - given.get("logprobs", 0)) * given["weights"]).sum())
     return -torch.nn.functional.logsigmoid(beta * (rewards[0] - rewards[1]))
 
 
@@ -251,15 +256,16 @@ class PeftOracle:
         outputs, loss = [], torch.zeros(())
         config: dict[str, Any] = dict(work.loss_config)
         chosen: list[Tensor] = []
+        beta = config.get("dpo_beta", 0.1) if work.loss_fn == "dpo" else 1.0
         for row, datum in enumerate(work.data):
             targets = torch.from_numpy(datum.inputs["target_tokens"])
             columns = targets if targets.dim() == 2 else targets.unsqueeze(-1)
             p = logprobs[row, : len(datum.tokens)].gather(-1, columns).view(targets.shape)
-            if work.loss_fn != "dpo":
+            if LOSSES[work.loss_fn].group == 1:
                 loss = loss + reference_loss(work.loss_fn, config, p, datum)
             elif row % 2:
                 pair = work.data[row - 1 : row + 1]
-                loss = loss + reference_pair(config.get("dpo_beta", 0.1), [*chosen, p], pair)
+                loss = loss + reference_pair(beta, [*chosen, p], pair)
             chosen = [p]
             outputs.append(p.detach().numpy())
         if not work.forward_only:

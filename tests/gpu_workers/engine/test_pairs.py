@@ -1,4 +1,4 @@
-"""The dpo loss: neighbouring datums are pairs. Against the same loss as a client writes it."""
+"""Losses of pairs, which are neighbouring datums, against the same as a client writes them."""
 
 from __future__ import annotations
 
@@ -41,30 +41,37 @@ def near(client: Client, data: list[Datum]) -> list[Datum]:
     return data
 
 
-def torch_dpo(data: list[Datum], p: list[torch.Tensor], beta: float) -> tuple[Any, dict[str, Any]]:
+def in_torch(loss: str, data: list[Datum], p: list[torch.Tensor]) -> tuple[Any, dict[str, Any]]:
     """What a user would hand to forward_backward_custom."""
+    beta, name, what = (
+        (float(CONFIG["dpo_beta"]), "dpo_loss", "reward")
+        if loss == "dpo"
+        else (1.0, "bradley_terry_loss", "score")
+    )
     rewards = []
     for datum, own in zip(data, p, strict=True):
-        ratio = own - torch.from_numpy(datum.inputs["logprobs"])
-        rewards.append(beta * (ratio * torch.from_numpy(datum.inputs["weights"])).sum())
+        reference = torch.from_numpy(datum.inputs.get("logprobs", np.zeros(1, np.float32)))
+        rewards.append(beta * ((own - reference) * torch.from_numpy(datum.inputs["weights"])).sum())
     chosen, rejected = torch.stack(rewards[0::2]), torch.stack(rewards[1::2])
     losses = -torch.nn.functional.logsigmoid(chosen - rejected)
     return losses.sum(), {
         "num_pairs:sum": len(losses),
-        "dpo_loss:mean": losses.mean().item(),
+        f"{name}:mean": losses.mean().item(),
         "accuracy:mean": (chosen > rejected).float().mean().item(),
         "margin:mean": (chosen - rejected).mean().item(),
-        "chosen_reward:mean": chosen.mean().item(),
-        "rejected_reward:mean": rejected.mean().item(),
+        f"chosen_{what}:mean": chosen.mean().item(),
+        f"rejected_{what}:mean": rejected.mean().item(),
     }
 
 
-def custom(client: Client, run: str, data: list[Datum]) -> tuple[float, dict[str, Any]]:
+def custom(
+    client: Client, run: str, loss_fn: str, data: list[Datum]
+) -> tuple[float, dict[str, Any]]:
     """The same pass as a client does it: forward, autograd, cross_entropy with its gradient."""
     plain = [Datum(d.tokens, {k: d.inputs[k] for k in ("target_tokens", "weights")}) for d in data]
     forward = client.do(run, ForwardBackward(plain, "cross_entropy", forward_only=True))
     p = [torch.from_numpy(output).requires_grad_() for output in forward.outputs]
-    loss, metrics = torch_dpo(data, p, float(CONFIG["dpo_beta"]))
+    loss, metrics = in_torch(loss_fn, data, p)
     for datum, gradient in zip(plain, torch.autograd.grad(loss, p), strict=True):
         datum.inputs["weights"] = -gradient.numpy()
     client.do(run, ForwardBackward(plain, "cross_entropy"))
@@ -78,11 +85,34 @@ def test_dpo_equals_the_loss_written_by_a_client(client: Client, tmp_path: Path)
     assert files
     data = near(client, Draw(1).data(LENGTHS, "dpo"))
     found: PassResult = client.do("run", ForwardBackward(data, "dpo", CONFIG))
-    loss, metrics = custom(client, "other", data)
+    loss, metrics = custom(client, "other", "dpo", data)
     assert found.metrics["loss:sum"] == pytest.approx(loss, rel=1e-5)
     measures = {name: found.metrics[name] for name in metrics}
     assert measures == pytest.approx(metrics, rel=1e-5, abs=1e-6)
     assert 0 < metrics["accuracy:mean"] < 1
+    theirs = client.gradient("other", tmp_path / "theirs")
+    assert max(tensor.abs().max() for tensor in theirs.values()) > 0.01
+    assert_close(client.gradient("run", tmp_path / "own"), theirs)
+
+
+def test_bradley_terry_equals_the_loss_written_by_a_client(client: Client, tmp_path: Path) -> None:
+    """Loss, gradient and measures; scores as the SDK makes them and of any other weights."""
+    create_random(client, "run", AdapterSpec(8, 3), tmp_path / "adapter")
+    create_random(client, "other", AdapterSpec(8, 3), tmp_path / "again")
+    draw = Draw(11)
+    data = [draw.datum(length, "bradley_terry", width=2) for length in LENGTHS]
+    for datum in data[:6]:
+        datum.inputs["weights"][:] = 0
+        datum.inputs["weights"][-1] = 1, -1
+        datum.inputs["target_tokens"][-1] = 0, 1
+    data[7] = draw.datum(30, "bradley_terry")  # beside one of [N, 2]
+    for datum in data[6:]:
+        datum.inputs["weights"] *= np.float32(0.02)  # or every sigmoid is flat
+    found: PassResult = client.do("run", ForwardBackward(data, "bradley_terry"))
+    loss, metrics = custom(client, "other", "bradley_terry", data)
+    assert found.metrics["loss:sum"] == pytest.approx(loss, rel=1e-5)
+    measures = {name: found.metrics[name] for name in metrics}
+    assert measures == pytest.approx(metrics, rel=1e-5, abs=1e-5)
     theirs = client.gradient("other", tmp_path / "theirs")
     assert max(tensor.abs().max() for tensor in theirs.values()) > 0.01
     assert_close(client.gradient("run", tmp_path / "own"), theirs)
@@ -223,6 +253,21 @@ BAD: list[tuple[list[Datum], dict[str, float | str], str]] = [
     (PAIR, {"dpo_beta": "big"}, r"dpo_beta is 'big'"),
     (PAIR, {"beta": 0.1}, r"'beta' for dpo: allowed are dpo_beta"),
 ]
+
+
+def test_bad_pairs_of_answers_are_named(client: Client) -> None:
+    data = Draw(6).data([4, 5], "bradley_terry")
+    client.engine.validate(ForwardBackward(data, "bradley_terry"))
+    with pytest.raises(UserError, match=r"bradley_terry takes groups of 2 .* and 1 are not"):
+        client.engine.validate(ForwardBackward(data[:1], "bradley_terry"))
+    with pytest.raises(UserError, match=r"'dpo_beta' for bradley_terry: allowed are none"):
+        client.engine.validate(ForwardBackward(data, "bradley_terry", {"dpo_beta": 0.1}))
+    data[1].inputs["logprobs"] = np.zeros(5, np.float32)
+    with pytest.raises(UserError, match=r"Datum 1: unknown loss input 'logprobs' for bradley_terr"):
+        client.engine.validate(ForwardBackward(data, "bradley_terry"))
+    data[1].inputs = {"target_tokens": data[1].inputs["target_tokens"], "weights": np.zeros(5)}
+    with pytest.raises(UserError, match=r"Datum 1: weights are all 0: bradley_terry needs"):
+        client.engine.validate(ForwardBackward(data, "bradley_terry"))
 
 
 @pytest.mark.parametrize(("data", "config", "words"), BAD)

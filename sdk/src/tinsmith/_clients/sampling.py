@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 
 from tinsmith import errors
 from tinsmith._clients import tokenizers
@@ -24,6 +25,8 @@ from tinsmith._session.waiting import PATIENCE_S, Waiting
 from tinsmith._settings.settings import resolve
 from tinsmith._training import codec
 from tinsmith._words.mistakes import explained
+from tinsmith.losses import SCORE_TOKENS
+from tinsmith.types.datum import scored_tokens
 from tinsmith.types.inputs import ModelInput
 from tinsmith.types.params import SamplingParams
 from tinsmith.types.results import GetSamplerResponse, SampleResponse
@@ -187,6 +190,44 @@ class SamplingClient(Ready[SamplerRef]):
     ) -> list[float | None]:
         """`compute_logprobs`, waited for."""
         return await self.compute_logprobs(prompt, prompt_logprobs_last_n)
+
+    def score(self, prompt: ModelInput, completion: Sequence[int]) -> APIFuture[float]:
+        """How good a reward model, trained with ``bradley_terry``, finds an answer.
+
+        Args:
+            prompt: what was asked.
+            completion: the answer's token ids, at least one.
+
+        Returns:
+            A future of a number of any sign: how much likelier the first of
+            ``tinsmith.losses.SCORE_TOKENS`` is than the second after the answer, as ``log p``.
+            Differences between answers to one prompt are what was trained.
+
+        >>> isinstance(sampler.score(ModelInput.from_ints([5, 6]), [7, 8]).result(), float)
+        True
+        """
+        tokens = scored_tokens(prompt, completion)
+        targets = np.full((len(tokens), 2), -1, np.int64)
+        targets[-1] = SCORE_TOKENS
+        sampled = self.sample(
+            ModelInput.from_ints([*tokens, SCORE_TOKENS[0]]),  # what is asked about comes after
+            1,
+            SamplingParams(max_tokens=1),
+            target_prompt_logprobs=TensorData.from_numpy(targets),
+        )
+
+        async def pick() -> float:
+            found = (await sampled).target_prompt_logprobs
+            if found is None:
+                raise errors.APIResponseValidationError("the server sent no target logprobs")
+            first, second = found.to_numpy()[-1].tolist()
+            return float(first - second)
+
+        return SampleFuture(self._session.run(pick()).future())
+
+    async def score_async(self, prompt: ModelInput, completion: Sequence[int]) -> float:
+        """`score`, waited for."""
+        return await self.score(prompt, completion)
 
     async def _sample(self, body: dict[str, Any]) -> SampleResponse:
         ref = await self._created

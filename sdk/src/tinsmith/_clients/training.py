@@ -111,7 +111,8 @@ class TrainingClient(Saving, RunLog):
         Args:
             data: at least one datum; each at most as long as the model's context.
             loss_fn: ``cross_entropy``, ``importance_sampling``, ``ppo``, ``cispo``, ``dro``,
-                ``gspo``, ``stable_reinforce``; ``dpo`` takes chosen and rejected in turn.
+                ``gspo``, ``stable_reinforce``; ``dpo`` and ``bradley_terry`` take chosen
+                and rejected in turn.
             loss_fn_config: the loss's settings, e.g. ``{"clip_high_threshold": 1.3}`` for ``ppo``.
 
         Returns:
@@ -219,8 +220,11 @@ class TrainingClient(Saving, RunLog):
                 f"{title_of(loss_fn)}{own}"
             )
         loss = LOSSES.get(loss_fn)  # one that is not known here may be known to the server
-        if loss is not None and (mistake := loss.incomplete(len(data))):
-            raise ValueError(mistake)
+        if loss is not None:  # what no single request shows, once the batch is cut
+            inputs = [datum.loss_fn_inputs for datum in data]
+            mistake = loss.incomplete(len(data)) or loss.mixed(inputs)
+            if mistake is not None:
+                raise ValueError(mistake)
         group = 1 if loss is None else loss.group
         settings = codec.encode_pass_settings(loss_fn, loss_fn_config, forward_only)
         whole = functools.partial(

@@ -4,6 +4,6 @@ The server checks requests by these declarations, the SDK cuts batches by them, 
 tests are held against them. Formulas are the engine's. Importing this imports no numpy.
 """
 
-from tinsmith.losses.declarations import LOSSES, Loss, Setting
+from tinsmith.losses.declarations import LOSSES, SCORE_TOKENS, Loss, Setting
 
-__all__ = ["LOSSES", "Loss", "Setting"]
+__all__ = ["LOSSES", "SCORE_TOKENS", "Loss", "Setting"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -71,6 +71,16 @@ class Loss:
             f"{datums} are not a multiple of {self.group}."
         )
 
+    def mixed(self, datums: Sequence[Collection[str]]) -> str | None:
+        """What is wrong if only some datums, given by the names of their inputs, have logprobs."""
+        without = [number for number, names in enumerate(datums) if "logprobs" not in names]
+        if not self.reference or len(without) in (0, len(datums)):
+            return None
+        return (
+            f"Datum {without[0]}: missing loss input 'logprobs', which other datums have: give the "
+            "reference logprobs of all datums, or of none to have the base model's computed."
+        )
+
 
 _POLICY = ("target_tokens", "logprobs", "advantages")
 _CLIPS = ("clip_low_threshold", "clip_high_threshold")
@@ -79,6 +89,9 @@ _CLIPS = ("clip_low_threshold", "clip_high_threshold")
 def _clips(low: float, high: float) -> dict[str, Setting]:
     return {"clip_low_threshold": Setting(low), "clip_high_threshold": Setting(high)}
 
+
+SCORE_TOKENS = (0, 1)
+"""Two tokens of any vocabulary. An answer's score is how much likelier the first is after it."""
 
 LOSSES: dict[str, Loss] = {
     loss.name: loss
@@ -112,6 +125,15 @@ LOSSES: dict[str, Loss] = {
             members="chosen, then rejected",
             weighed=True,
             reference=True,
+        ),
+        Loss(
+            "bradley_terry",
+            ("target_tokens", "weights"),
+            whole_sequences=True,
+            group=2,
+            members="chosen, then rejected",
+            weighed=True,
+            wide_targets=True,
         ),
     )
 }

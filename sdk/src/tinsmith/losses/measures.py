@@ -35,6 +35,8 @@ def measure(
         return _of_policy(loss, settings, _Columns(data, logprobs))
     if loss.name == "dpo":
         return _of_pairs(settings["dpo_beta"], _Columns(data, logprobs))
+    if loss.name == "bradley_terry":
+        return _of_scores(data, logprobs)
     return {}
 
 
@@ -118,13 +120,29 @@ def _of_pairs(beta: float, columns: _Columns) -> dict[str, float]:
     """Rewards beta * sum(w (p - q)) of chosen and rejected, and how they compare."""
     gap = columns.p - columns.get("logprobs", 0.0)
     rewards = beta * columns.sums(columns.get("weights", 0.0) * gap)
-    chosen, rejected = rewards[0::2], rewards[1::2]
+    return _compared("dpo_loss", "reward", rewards)
+
+
+def _of_scores(
+    data: Sequence[Arrays], logprobs: Sequence[np.ndarray[Any, Any]]
+) -> dict[str, float]:
+    """Scores sum(w p) of chosen and rejected, targets [N] or [N, K], and how they compare."""
+    scores = [
+        (datum["weights"].astype(np.float64) * p).sum()
+        for datum, p in zip(data, logprobs, strict=True)
+    ]
+    return _compared("bradley_terry_loss", "score", np.array(scores))
+
+
+def _compared(loss: str, what: str, numbers: np.ndarray[Any, Any]) -> dict[str, float]:
+    """Of one number a datum, chosen and rejected in turn."""
+    chosen, rejected = numbers[0::2], numbers[1::2]
     margins = chosen - rejected
     return {
         "num_pairs:sum": float(len(margins)),
-        "dpo_loss:mean": float(np.logaddexp(0.0, -margins).mean()),
+        f"{loss}:mean": float(np.logaddexp(0.0, -margins).mean()),
         "accuracy:mean": float((margins > 0).mean()),
         "margin:mean": float(margins.mean()),
-        "chosen_reward:mean": float(chosen.mean()),
-        "rejected_reward:mean": float(rejected.mean()),
+        f"chosen_{what}:mean": float(chosen.mean()),
+        f"rejected_{what}:mean": float(rejected.mean()),
     }

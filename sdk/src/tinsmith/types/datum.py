@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from tinsmith._words.mistakes import did_you_mean, explained, title_of
-from tinsmith.losses import LOSSES
+from tinsmith.losses import LOSSES, SCORE_TOKENS
 from tinsmith.types.inputs import ModelInput, check_input
 from tinsmith.types.tensor import TensorData, TensorDtype, dtype_of, is_torch
 from tinsmith.types.tokens import check_tokens
@@ -187,6 +187,24 @@ class Datum:
             )
         return renderer.example(messages, train_on, tools).datum()
 
+    @classmethod
+    def for_score(cls, prompt: ModelInput, completion: Sequence[int]) -> Datum:
+        """An answer to be scored, for ``bradley_terry``: chosen and rejected make a pair.
+
+        The score is how much likelier the first of ``tinsmith.losses.SCORE_TOKENS`` is than the
+        second after the answer. ``SamplingClient.score`` reads it.
+
+        >>> datum = Datum.for_score(ModelInput.from_ints([7, 8]), [9])
+        >>> datum.loss_fn_inputs["weights"].tolist()
+        [[0.0, 0.0], [0.0, 0.0], [1.0, -1.0]]
+        """
+        tokens = scored_tokens(prompt, completion)
+        weights = np.zeros((len(tokens), 2), np.float32)
+        weights[-1] = 1, -1
+        targets = np.zeros((len(tokens), 2), np.int64)
+        targets[-1] = SCORE_TOKENS
+        return cls(ModelInput.from_ints(tokens), {"target_tokens": targets, "weights": weights})
+
     def with_provenance(
         self, model_input: ProvenanceSpans, loss_fn_inputs: ProvenanceSpans
     ) -> Datum:
@@ -204,6 +222,15 @@ class Datum:
         if targets is not None and targets.shape is not None and len(targets.shape) == 1:
             _check_cover("loss_fn_inputs", loss_fn_inputs, targets.shape[0])
         return replace(self, model_input_spans=model_input, loss_fn_input_spans=loss_fn_inputs)
+
+
+def scored_tokens(prompt: ModelInput, completion: Sequence[int]) -> list[int]:
+    """Prompt and completion in one; raises TypeError or ValueError for what is neither."""
+    check_input(prompt, "prompt")
+    check_tokens(completion)
+    if not len(completion):
+        raise ValueError("the completion has no tokens: there is nothing to score")
+    return [*prompt.to_ints(), *map(int, completion)]
 
 
 def as_tensor(name: str, value: Any) -> TensorData:

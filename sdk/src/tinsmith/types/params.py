@@ -19,6 +19,7 @@ LossFnType = Literal[
     "gspo",
     "stable_reinforce",
     "dpo",
+    "bradley_terry",
     "custom",
 ]
 
