@@ -16,6 +16,15 @@ NANO = Path(__file__).resolve().parents[2] / "gpu_workers" / "nano"
 QWEN = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 QWEN_MARKS = ("<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<think>")
 LLAMA = ("<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>")
+# Bars and blanks of these are no ASCII
+DEEPSEEK = tuple(
+    f"<\uff5c{name.replace(' ', chr(0x2581))}\uff5c>"
+    for name in (
+        *("begin of sentence", "end of sentence", "User", "Assistant", "tool calls begin"),
+        *("tool calls end", "tool call begin", "tool call end", "tool sep"),
+        *("tool output begin", "tool output end"),
+    )
+)
 # The pattern of Qwen and, but for digits, of Llama 3: line ends join what stands before them
 _WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -47,8 +56,10 @@ def with_template(family: str, template: str) -> Any:
 @cache
 def tokenizer(family: str) -> Any:
     """A small tokenizer that splits as the family's own does, with its control tokens."""
-    is_llama = family == "llama3"
+    is_llama, is_deepseek = family == "llama3", family.startswith("deepseek")
     special = [*LLAMA, "<|eot_id|>"] if is_llama else list(QWEN)
+    if is_deepseek:
+        special = list(DEEPSEEK)
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -62,8 +73,12 @@ def tokenizer(family: str) -> Any:
     made.train_from_iterator(_TEXTS * 9, trainer)
     made.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in special])
     if not is_llama:
-        marks = [*QWEN_MARKS, "</think>"]
+        marks = ["<think>", "</think>"] if is_deepseek else [*QWEN_MARKS, "</think>"]
         made.add_tokens([AddedToken(text, special=False, normalized=False) for text in marks])
+    if is_deepseek:
+        return PreTrainedTokenizerFast(
+            tokenizer_object=made, bos_token=DEEPSEEK[0], eos_token=DEEPSEEK[1]
+        )
     return PreTrainedTokenizerFast(
         tokenizer_object=made,
         bos_token=LLAMA[0] if is_llama else None,
@@ -90,6 +105,7 @@ _PARTS = [
     "\\",
 ]
 _CONTROLS = [*QWEN, *QWEN_MARKS, "</think>", *LLAMA, "<|eot_id|>", "<|im_", "end|>"]
+_CONTROLS += DEEPSEEK
 
 
 def texts(with_controls: bool = False) -> st.SearchStrategy[str]:

@@ -43,3 +43,14 @@ def _message(item: dict[str, Any]) -> dict[str, Any]:
     if item.get("tool_calls"):
         found["tool_calls"] = [ToolCall.model_validate(call) for call in item["tool_calls"]]
     return found
+
+
+def declared(
+    kit: Kit, name: str, folder: str, tools: list[dict[str, Any]], system: str
+) -> list[int]:
+    """The prompt of a chat with tools."""
+    renderer = _renderer(name, folder)
+    prefix = renderer.create_conversation_prefix_with_tools(tools, system)
+    prompt = renderer.build_generation_prompt([*prefix, {"role": "user", "content": "Hi"}])
+    tokens: list[int] = prompt.to_ints()
+    return tokens

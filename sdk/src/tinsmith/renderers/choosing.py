@@ -9,6 +9,7 @@ from typing import Any
 
 from tinsmith._words.mistakes import check_text, did_you_mean
 from tinsmith.renderers.chat_template import ChatTemplate
+from tinsmith.renderers.deepseek import DeepSeekV3, DeepSeekV3Thinking
 from tinsmith.renderers.llama3 import Llama3
 from tinsmith.renderers.qwen import Qwen2Dot5, Qwen3, Qwen3DisableThinking, Qwen3Instruct
 from tinsmith.renderers.renderer import Renderer
@@ -23,6 +24,8 @@ FAMILIES: dict[str, type[Renderer]] = {
         Qwen3,
         Qwen3DisableThinking,
         Qwen3Instruct,
+        DeepSeekV3,
+        DeepSeekV3Thinking,
         ChatTemplate,
     )
 }
@@ -37,6 +40,8 @@ _BY_NAME = (
     (r"^qwen2\.5-[\d.]+b-instruct\b", "qwen2_5"),
     (r"^qwen2\.5-[\d.]+b$", "role_colon"),
     (r"^(meta-)?llama-3(\.[123])?-\d+b-instruct$", "llama3"),
+    (r"^deepseek-v3\.1(-terminus)?$", "deepseekv3"),
+    (r"^deepseek-v3\.1-base$", "role_colon"),
     (r"^nano-llama3$", "llama3"),
     (r"^(meta-)?llama-3(\.[12])?-\d+b$", "role_colon"),
 )

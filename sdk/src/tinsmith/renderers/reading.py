@@ -48,13 +48,16 @@ class Reply:
         return message
 
 
-def read_reply(pieces: Iterable[str | Control], marks: Sequence[str], loose: str) -> Reply:
+def read_reply(
+    pieces: Iterable[str | Control], marks: Sequence[str], loose: str, has_line_ends: bool = True
+) -> Reply:
     """A message of thinking between ``<think>`` and ``</think>``, text, and ``<tool_call>``s.
 
     Args:
         pieces: of the message, without its end.
         marks: those of the four that the family has.
         loose: a pattern of those that are no tokens of the tokenizer's, but letters.
+        has_line_ends: whether line ends around thinking are the family's, and no text.
     """
     reply = Reply()
     inside, held, has_thought = "", "", False
@@ -66,7 +69,7 @@ def read_reply(pieces: Iterable[str | Control], marks: Sequence[str], loose: str
         elif mark == THINK and not inside and not has_thought and not (reply.text + held).strip():
             inside, held = THINK, ""
         elif mark == THINK_END and inside == THINK:
-            reply.thinking = held.strip("\n")
+            reply.thinking = held.strip("\n") if has_line_ends else held
             inside, held, has_thought = "", "", True
         elif mark == CALL and not inside:
             reply.text += held.removesuffix("\n")
@@ -78,13 +81,13 @@ def read_reply(pieces: Iterable[str | Control], marks: Sequence[str], loose: str
             reply.is_malformed = True
             held += _text(piece)
     if inside == THINK:
-        reply.thinking = held.strip("\n")
+        reply.thinking = held.strip("\n") if has_line_ends else held
     elif inside == CALL:
         reply.unread.append({"text": CALL + held, "error": f"no {CALL_END} after it"})
     else:
         reply.text += held
     reply.is_malformed |= bool(inside)
-    if has_thought:
+    if has_thought and has_line_ends:
         reply.text = reply.text.lstrip("\n")
     return reply
 
