@@ -34,7 +34,14 @@ REMARKS = {
     "`SamplingClient.get_tokenizer`": HUB_OR_FOLDER,
     "loss of one's own, by create_custom_loss": "runs in the client; uploaded graphs are refused",
 }
-ADDED = ("log", "log_rollouts", "get_run_metrics", "get_run_rollouts", "download_checkpoint")
+ADDED = (
+    "log",
+    "log_rollouts",
+    "get_run_metrics",
+    "get_run_rollouts",
+    "download_checkpoint",
+    "score",
+)
 COOKBOOK_RUNS = (
     "`recipes.sl_loop` and `recipes.rl_loop`, the tutorials, as commands",
     "`recipes.chat_sl.train` as a command: killed, resumed, evaluated, with rolling checkpoints",
@@ -156,4 +163,5 @@ def _reason(message: str) -> str:
 
 
 def _home(name: str) -> str:
-    return "TrainingClient" if hasattr(tinsmith.TrainingClient, name) else "RestClient"
+    homes = (tinsmith.TrainingClient, tinsmith.SamplingClient, tinsmith.RestClient)
+    return next(home.__name__ for home in homes if hasattr(home, name))
