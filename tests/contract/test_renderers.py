@@ -38,6 +38,7 @@ THE_COOKBOOKS = [
     "qwen3_instruct",
     "deepseekv3",
     "deepseekv3_thinking",
+    "kimi_k2",
 ]
 SLOW = settings(max_examples=80, deadline=None)
 
@@ -142,6 +143,8 @@ MODES = {
     "qwen3_disable_thinking": LAST,
     "deepseekv3": EVERY,
     "deepseekv3_thinking": LAST,
+    # it gives weight to its own system's text, too, as if the chat had it
+    "kimi_k2": [*LAST, "all_tokens"],
 }
 
 
@@ -152,7 +155,7 @@ def test_equals_the_cookbooks_renderer(
     name: str, cookbook: Client, folders: dict[str, str], data: st.DataObject
 ) -> None:
     renderer = renderers.get(name, tokenizer(name))
-    thinks = name in ("qwen3", "deepseekv3_thinking")
+    thinks = name in ("qwen3", "deepseekv3_thinking", "kimi_k2")
     messages = data.draw(chats(thinks).map(_without_edges))
     if name.startswith("deepseekv3"):  # where the cookbook writes no end after an empty text
         messages = [{**item, "content": item["content"] or "a"} for item in messages]
@@ -183,10 +186,10 @@ def test_calls_equal_the_cookbooks(cookbook: Client, folders: dict[str, str]) ->
     messages = [
         {"role": "user", "content": "1 + 1?"},
         {"role": "assistant", "content": "So:", "tool_calls": [call, call]},
-        {"role": "tool", "content": "2"},
+        {"role": "tool", "content": "2", "name": "add", "tool_call_id": "add:0"},
         {"role": "assistant", "content": "2", "tool_calls": [call]},
     ]
-    for name in ("deepseekv3", "qwen3_instruct", "qwen3_disable_thinking", "qwen3"):
+    for name in ("kimi_k2", "deepseekv3", "qwen3_instruct", "qwen3_disable_thinking", "qwen3"):
         renderer = renderers.get(name, tokenizer(name))
         theirs = cookbook.run(
             "cookbook_renderers.rendered",
@@ -199,7 +202,7 @@ def test_calls_equal_the_cookbooks(cookbook: Client, folders: dict[str, str]) ->
         assert (ours.tokens, ours.weights) == (theirs["tokens"], theirs["weights"]), name
 
 
-@pytest.mark.parametrize("name", ["deepseekv3", "qwen3_instruct", "qwen3"])
+@pytest.mark.parametrize("name", ["kimi_k2", "deepseekv3", "qwen3_instruct", "qwen3"])
 def test_tools_are_declared_as_the_cookbook_does(
     name: str, cookbook: Client, folders: dict[str, str]
 ) -> None:

@@ -27,8 +27,8 @@ from tinsmith.renderers import Ending, Renderer, TrainOnWhat
 
 QUICK = settings(max_examples=60, deadline=None)
 EVERY = sorted(renderers.FAMILIES)
-THINKS = {"qwen3", "deepseekv3_thinking"}
-CALLS = {"deepseekv3", "qwen2_5", "qwen3", "qwen3_instruct", "qwen3_disable_thinking"}
+THINKS = {"kimi_k2", "qwen3", "deepseekv3_thinking"}
+CALLS = {"deepseekv3", "kimi_k2", "qwen2_5", "qwen3", "qwen3_instruct", "qwen3_disable_thinking"}
 EXTENDS = {name for name in EVERY if renderers.FAMILIES[name].extends}
 
 

@@ -25,6 +25,11 @@ DEEPSEEK = tuple(
         *("tool output begin", "tool output end"),
     )
 )
+KIMI = (
+    *("[EOS]", "<|im_end|>", "<|im_system|>", "<|im_user|>", "<|im_assistant|>", "<|im_middle|>"),
+    *("<|tool_calls_section_begin|>", "<|tool_calls_section_end|>", "<|tool_call_begin|>"),
+    *("<|tool_call_argument_begin|>", "<|tool_call_end|>"),
+)
 # The pattern of Qwen and, but for digits, of Llama 3: line ends join what stands before them
 _WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -60,6 +65,8 @@ def tokenizer(family: str) -> Any:
     special = [*LLAMA, "<|eot_id|>"] if is_llama else list(QWEN)
     if is_deepseek:
         special = list(DEEPSEEK)
+    if is_kimi := family.startswith("kimi"):
+        special = list(KIMI)
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -73,7 +80,7 @@ def tokenizer(family: str) -> Any:
     made.train_from_iterator(_TEXTS * 9, trainer)
     made.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in special])
     if not is_llama:
-        marks = ["<think>", "</think>"] if is_deepseek else [*QWEN_MARKS, "</think>"]
+        marks = ["<think>", "</think>"] if is_deepseek or is_kimi else [*QWEN_MARKS, "</think>"]
         made.add_tokens([AddedToken(text, special=False, normalized=False) for text in marks])
     if is_deepseek:
         return PreTrainedTokenizerFast(
@@ -105,7 +112,7 @@ _PARTS = [
     "\\",
 ]
 _CONTROLS = [*QWEN, *QWEN_MARKS, "</think>", *LLAMA, "<|eot_id|>", "<|im_", "end|>"]
-_CONTROLS += DEEPSEEK
+_CONTROLS += DEEPSEEK + KIMI
 
 
 def texts(with_controls: bool = False) -> st.SearchStrategy[str]:
@@ -154,7 +161,10 @@ def chats(
                 {"type": "function", "function": {"name": "add", "arguments": draw(_ARGUMENTS)}}
                 for _ in range(count)
             ]
-            results = [{"role": "tool", "content": draw(user)} for _ in range(count)]
+            results = [
+                {"role": "tool", "content": draw(user), "name": "add", "tool_call_id": f"add:{n}"}
+                for n in range(count)
+            ]
             messages += [asked, *results]
         messages.append(assistants(with_controls))
     return messages

@@ -42,7 +42,7 @@ def _message(item: dict[str, Any]) -> dict[str, Any]:
         ]
     if item.get("tool_calls"):
         found["tool_calls"] = [ToolCall.model_validate(call) for call in item["tool_calls"]]
-    return found
+    return found | {key: item[key] for key in ("name", "tool_call_id") if key in item}
 
 
 def declared(

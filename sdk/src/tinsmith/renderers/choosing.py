@@ -10,6 +10,7 @@ from typing import Any
 from tinsmith._words.mistakes import check_text, did_you_mean
 from tinsmith.renderers.chat_template import ChatTemplate
 from tinsmith.renderers.deepseek import DeepSeekV3, DeepSeekV3Thinking
+from tinsmith.renderers.kimi import KimiK2
 from tinsmith.renderers.llama3 import Llama3
 from tinsmith.renderers.qwen import Qwen2Dot5, Qwen3, Qwen3DisableThinking, Qwen3Instruct
 from tinsmith.renderers.renderer import Renderer
@@ -26,6 +27,7 @@ FAMILIES: dict[str, type[Renderer]] = {
         Qwen3Instruct,
         DeepSeekV3,
         DeepSeekV3Thinking,
+        KimiK2,
         ChatTemplate,
     )
 }
@@ -42,6 +44,7 @@ _BY_NAME = (
     (r"^(meta-)?llama-3(\.[123])?-\d+b-instruct$", "llama3"),
     (r"^deepseek-v3\.1(-terminus)?$", "deepseekv3"),
     (r"^deepseek-v3\.1-base$", "role_colon"),
+    (r"^kimi-k2-thinking$", "kimi_k2"),
     (r"^nano-llama3$", "llama3"),
     (r"^(meta-)?llama-3(\.[12])?-\d+b$", "role_colon"),
 )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-from tinsmith.renderers.messages import Chat, Message, arguments_text
+from tinsmith.renderers.messages import Chat, Message
 from tinsmith.renderers.reading import THINK, THINK_END, Reply, read_reply
 from tinsmith.renderers.renderer import Ending, Parsed, Pieces, Renderer, Turn
+from tinsmith.renderers.sections import Section
 from tinsmith.renderers.vocabulary import Control, Piece
 
 
@@ -23,6 +24,7 @@ _CALLS, _CALLS_END = _control("tool", "calls", "begin"), _control("tool", "calls
 _CALL, _CALL_END = _control("tool", "call", "begin"), _control("tool", "call", "end")
 _ARGUMENTS = _control("tool", "sep")
 _RESULT, _RESULT_END = _control("tool", "output", "begin"), _control("tool", "output", "end")
+_SECTION = Section(_CALLS, _CALL, _ARGUMENTS, _CALL_END, _CALLS_END)
 _OPEN, _CLOSED = Control(THINK), Control(THINK_END)
 
 _BEFORE_CALLS = "\n\nIMPORTANT: ALWAYS adhere to this exact format for tool use:\n"
@@ -86,7 +88,7 @@ class DeepSeekV3(Renderer):
     def read(self, tokens: Sequence[int]) -> Parsed:
         """The message that sampled tokens are."""
         kept, ending = self.end_of(tokens, [_END.text])
-        reply = _read(self.vocabulary.pieces(kept))
+        reply = _SECTION.read(self.vocabulary.pieces(kept), Reply(), lambda head: {"name": head})
         return self._parsed(reply, ending)
 
     def check(self, chat: Chat) -> None:
@@ -183,47 +185,3 @@ def _calls(message: Message) -> Iterator[Piece]:
         for call in message.tool_calls:
             yield from (_CALL, call.name, _ARGUMENTS, call.arguments, _CALL_END)
         yield _CALLS_END
-
-
-def _read(pieces: Iterable[str | Control]) -> Reply:
-    """A message of text, and of calls after it."""
-    reply = Reply()
-    call: list[str] = []
-    inside: Control | None = None  # of _CALLS, _CALL, _ARGUMENTS
-    follows = {
-        _CALLS: (None,),
-        _CALL: (_CALLS,),
-        _ARGUMENTS: (_CALL,),
-        _CALL_END: (_ARGUMENTS,),
-        _CALLS_END: (_CALLS,),
-    }
-    for piece in pieces:
-        if isinstance(piece, Control) and inside in follows.get(piece, ()):
-            if piece == _CALL_END:
-                _add(reply, call)
-                call = []
-            inside = {_CALL_END: _CALLS, _CALLS_END: None}.get(piece, piece)
-            continue
-        text = piece.text if isinstance(piece, Control) else piece
-        reply.is_malformed |= isinstance(piece, Control) or inside == _CALLS
-        if inside in (_CALL, _ARGUMENTS):
-            call += [""] * (1 + (inside == _ARGUMENTS) - len(call))
-            call[-1] += text
-        else:
-            reply.text += text
-    if call:
-        reply.unread.append({"text": " ".join(call), "error": "the call has no end"})
-    reply.is_malformed |= inside is not None
-    return reply
-
-
-def _add(reply: Reply, call: Sequence[str]) -> None:
-    name, arguments = [*call, "", ""][:2]
-    try:
-        written = arguments_text("the arguments", arguments)
-        if json.dumps(name, ensure_ascii=False) != f'"{name}"' or not name:
-            raise ValueError(f"the name {name!r} is none")
-    except ValueError as error:
-        reply.unread.append({"text": f"{name} {arguments}", "error": str(error)})
-        return
-    reply.calls.append({"type": "function", "function": {"name": name, "arguments": written}})
