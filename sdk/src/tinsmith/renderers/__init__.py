@@ -1,8 +1,12 @@
 """Renderers: messages to tokens and loss weights, and sampled tokens back to messages.
 
+>>> chat = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good day."}]
 >>> renderer = renderers.for_model("Qwen/Qwen3-8B", training.get_tokenizer())
->>> sampler.sample(renderer.prompt(messages), SamplingParams(stop=renderer.stop, max_tokens=200))
->>> training.forward_backward([renderer.example(messages).datum()], loss_fn="cross_entropy")
+>>> passed = training.forward_backward([renderer.example(chat).datum()], "cross_entropy")
+>>> until = SamplingParams(max_tokens=20, stop=renderer.stop)
+>>> drawn = sampler.sample(renderer.prompt(chat[:1]), 1, until).result()
+>>> renderer.parse(drawn.sequences[0].tokens).message["role"]
+'assistant'
 
 What is sampled is what is trained: an example begins with the very tokens of the prompt, and has
 weight after them. Text of messages is always encoded as text: nobody can write a control token.
