@@ -26,11 +26,6 @@ def inline(text: str) -> SafeString:
     return mark_safe("".join(parts))
 
 
-def first_line(docstring: str | None) -> str:
-    """The first sentence or paragraph, in one line."""
-    return " ".join(inspect.cleandoc(docstring or "").partition("\n\n")[0].split())
-
-
 def block(docstring: str | None) -> SafeString:
     """A whole docstring."""
     parts: list[str] = []

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -53,13 +54,14 @@ def cli(live_stack: LiveStack, tmp_path: Path) -> Run:
             text=True,
             check=False,
         )
+        said: Any = done.stdout + done.stderr
+        with suppress(json.JSONDecodeError):
+            said = json.loads(done.stdout)
         # its threads sometimes abort the interpreter at its end, when everything is said and done
-        aborted = done.returncode == -signal.SIGABRT and bool(done.stdout) and not done.stderr
+        whole = not isinstance(said, str) and not done.stderr
+        aborted = done.returncode == -signal.SIGABRT and whole
         assert (done.returncode == 0 or aborted) is ok, done.stdout + done.stderr
-        try:
-            return json.loads(done.stdout)
-        except json.JSONDecodeError:
-            return done.stdout + done.stderr
+        return said
 
     return run
 
