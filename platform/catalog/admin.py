@@ -52,6 +52,7 @@ class BaseModelForm(forms.ModelForm):
             return data
         data["source"] = found.source
         data["family"] = found.family
+        self.instance.hidden_size = found.hidden_size
         data["tokenizer_id"] = data.get("tokenizer_id") or found.tokenizer_id
         wanted = data.get("max_context_length") or found.max_context_length
         if wanted > found.max_context_length:

@@ -54,6 +54,13 @@ class BaseModel(models.Model):
     max_context_length = models.PositiveIntegerField(
         validators=[MinValueValidator(1)], help_text="Longest sequence, in tokens"
     )
+    hidden_size = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        editable=False,
+        validators=[MinValueValidator(1)],
+        help_text="The hidden_size of its config.json: clients choose learning rates by it",
+    )
     max_lora_rank = models.PositiveIntegerField(
         default=LARGEST_LORA_RANK,
         validators=[MinValueValidator(1), MaxValueValidator(LARGEST_LORA_RANK)],

@@ -13,7 +13,7 @@ from core.database import connection
 
 _COLUMNS = (
     "id, name, source, tokenizer_id, family, max_context_length, max_lora_rank, pool, "
-    "trainable, sampleable, description, created_at"
+    "trainable, sampleable, description, created_at, hidden_size"
 )
 
 
@@ -33,6 +33,7 @@ class OfferedModel:
     sampleable: bool
     description: str
     created_at: datetime
+    hidden_size: int | None
 
 
 async def offered_models() -> list[OfferedModel]:
@@ -77,12 +78,16 @@ def register(
     known = BaseModel.objects.filter(name=name).first()
     found = inspect(source)
     if known and known.source == found.source:
+        if known.hidden_size is None and found.hidden_size:  # registered before it was kept
+            known.hidden_size = found.hidden_size
+            known.save(update_fields=["hidden_size"])
         return known, False
     model = known or BaseModel(name=name, pool=pool, description=description)
     model.source = found.source
     model.tokenizer_id = found.tokenizer_id
     model.family = found.family
     model.max_context_length = found.max_context_length
+    model.hidden_size = found.hidden_size
     try:
         model.full_clean()
     except ValidationError as error:

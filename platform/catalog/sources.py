@@ -45,6 +45,7 @@ class SourceInfo:
     tokenizer_id: str
     family: str
     max_context_length: int
+    hidden_size: int | None
 
 
 def is_hub_id(source: str) -> bool:
@@ -73,7 +74,9 @@ def inspect(source: str) -> SourceInfo:
     context = config.get("max_position_embeddings")
     if not isinstance(context, int) or context < 1:
         raise BadSource(f"{source}: config.json has no max_position_embeddings")
-    return SourceInfo(source, source, family, context)
+    hidden = config.get("hidden_size")
+    known = isinstance(hidden, int) and hidden >= 1
+    return SourceInfo(source, source, family, context, hidden if known else None)
 
 
 def _check_family(source: str, family: str, config: dict[str, Any]) -> None:

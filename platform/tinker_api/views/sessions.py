@@ -109,6 +109,9 @@ class OfferedModel(Answer):
     max_context_length: int
     trainable: Annotated[bool, told("Whether runs can be made on it.")]
     sampleable: Annotated[bool, told("Whether it can be sampled from as it is.")]
+    hidden_size: Annotated[
+        int | None, told("The width of its layers; learning rates are chosen by it.")
+    ]
 
 
 class Capabilities(Answer):
@@ -188,6 +191,7 @@ async def server_capabilities(call: Call) -> Capabilities:
             max_context_length=model.max_context_length,
             trainable=model.trainable,
             sampleable=model.sampleable,
+            hidden_size=model.hidden_size,
         )
         for model in await catalog.offered_models()
     ]

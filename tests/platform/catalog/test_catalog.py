@@ -42,6 +42,7 @@ def test_limits_come_from_the_models_own_configuration(source: str) -> None:
     assert is_new
     assert (model.family, model.max_context_length, model.max_lora_rank) == ("qwen3", 512, 128)
     assert model.source == model.tokenizer_id == source
+    assert model.hidden_size is None
     assert (model.pool, model.trainable, model.sampleable) == ("default", True, True)
 
 
@@ -51,9 +52,14 @@ def test_registering_again_keeps_what_an_administrator_has_set(source: str, tmp_
     assert services.register(name="acme/tiny", source=source)[1] is False
     model = BaseModel.objects.get()
     assert (model.enabled, model.pool, model.max_context_length) == (False, "big", 64)
-    moved = make_source(tmp_path / "moved", max_position_embeddings=1024)
+    moved = make_source(tmp_path / "moved", max_position_embeddings=1024, hidden_size=64)
     services.register(name="acme/tiny", source=moved)
     model.refresh_from_db()
+    assert model.hidden_size == 64
+    BaseModel.objects.update(hidden_size=None)  # as rows are that were there before the column
+    assert services.register(name="acme/tiny", source=moved)[1] is False
+    model.refresh_from_db()
+    assert model.hidden_size == 64
     assert (model.source, model.enabled, model.max_context_length) == (moved, False, 1024)
 
 

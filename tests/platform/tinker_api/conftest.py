@@ -76,6 +76,7 @@ def base_model(transactional_db: None) -> BaseModel:
         tokenizer_id="/nowhere",
         family="qwen3",
         max_context_length=128,
+        hidden_size=192,
         max_lora_rank=16,
     )
 

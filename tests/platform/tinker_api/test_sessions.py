@@ -30,6 +30,7 @@ async def test_capabilities(api: Api) -> None:
                 "max_context_length": 128,
                 "trainable": True,
                 "sampleable": True,
+                "hidden_size": 192,
             }
         ]
     }

@@ -104,6 +104,7 @@ class SupportedModel(Struct, frozen=True, kw_only=True):
     max_context_length: int | None = None
     trainable: bool | None = None
     sampleable: bool | None = None
+    hidden_size: int | None = None
 
 
 class GetServerCapabilitiesResponse(Struct, frozen=True, kw_only=True):
