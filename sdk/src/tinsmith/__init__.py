@@ -18,6 +18,7 @@ from tinsmith._version import __version__
 if TYPE_CHECKING:
     from tinsmith import (
         auth,
+        data,
         hyperparameters,
         renderers,
         types,
@@ -236,6 +237,7 @@ __all__ = [
     "__title__",
     "__version__",
     "auth",
+    "data",
     "hyperparameters",
     "renderers",
     "types",
@@ -245,7 +247,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Load a public name from its module."""
-    if name in ("auth", "hyperparameters", "renderers", "types"):
+    if name in ("auth", "data", "hyperparameters", "renderers", "types"):
         value: Any = importlib.import_module(f"tinsmith.{name}")
     elif name in _HOME_OF:
         value = getattr(importlib.import_module(_HOME_OF[name]), name)
