@@ -29,6 +29,7 @@ LOCKS = os.path.join("platform", "config", "requirements")
 MADE_FROM = [
     "pyproject.toml",
     os.path.join("sdk", "pyproject.toml"),
+    os.path.join("recipes", "pyproject.toml"),
     os.path.join(LOCKS, "base.txt"),
     os.path.join(LOCKS, "dev.txt"),
 ]
@@ -106,7 +107,8 @@ def _install(extra):
     locked = [word for file in files for word in ("-r", file)]
     _run("libraries", [*exact, "--require-hashes", *locked])
     _run("PyTorch", [*pip, TORCH])  # finds its libraries there; which build is the machine's affair
-    ours = ["-e", os.path.join(HERE, "sdk"), "-e", HERE]
+    folders = [os.path.join(HERE, "sdk"), os.path.join(HERE, "recipes"), HERE]
+    ours = [word for folder in folders for word in ("-e", folder)]
     _run("Tinsmith itself", [*exact, "--no-build-isolation", *ours])
     # the extra contains the plain installation
     for name in {extra, ""}:

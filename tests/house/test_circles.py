@@ -19,7 +19,8 @@ from tests.conftest import REPOSITORY
 ROOTS = {
     REPOSITORY / "platform": ["."],
     REPOSITORY / "sdk" / "src": ["tinsmith"],
-    REPOSITORY: ["gpu_workers", "recipes", "tests"],
+    REPOSITORY / "recipes" / "src": ["tinsmith_recipes"],
+    REPOSITORY: ["gpu_workers", "tests"],
 }
 
 

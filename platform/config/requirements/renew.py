@@ -3,10 +3,10 @@
     python3 platform/config/requirements/renew.py             after a change of dependencies
     python3 platform/config/requirements/renew.py --upgrade   everything to its newest
 
-`base.txt` holds what the platform and the SDK need, and what builds them; `dev.txt` and `cuda.txt`
-what that extra adds, resolved for all Pythons and systems at once. What PyTorch alone brings along
-(its own wheel, NVIDIA's libraries) is left out: which build is right depends on the machine, and
-each names the rest of them exactly.
+`base.txt` holds what the platform, the SDK and the recipes need, and what builds them; `dev.txt`
+and `cuda.txt` what that extra adds, resolved for all Pythons and systems at once. What PyTorch
+alone brings along (its own wheel, NVIDIA's libraries) is left out: which build is right depends on
+the machine, and each names the rest of them exactly.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
 REPOSITORY = FOLDER.parents[2]
-PROJECTS = (REPOSITORY / "pyproject.toml", REPOSITORY / "sdk" / "pyproject.toml")
+PROJECTS = [REPOSITORY / folder / "pyproject.toml" for folder in (".", "sdk", "recipes")]
 BUILD = "hatchling>=1.27\neditables\n"
 EXTRAS = {"base": None, "dev": "dev", "cuda": "cuda"}
 TORCHS_OWN = re.compile(r"torch|triton|(nvidia|cuda)-.+")
@@ -58,6 +58,7 @@ def main() -> None:
             ]
             command += ["--universal", "--python-version", "3.11", "--generate-hashes"]
             command += ["--no-header", "--no-annotate", "--output-file", output]
+            command += ["--no-emit-package", "tinsmith"]
             command += ["--extra", extra, "--constraint", base] if extra else []
             subprocess.run(command, check=True, cwd=REPOSITORY)
         in_base: list[str] = []

@@ -22,7 +22,7 @@ from core.embedded.processes import stop
 if TYPE_CHECKING:
     from config.standalone.access import Access
 
-DEMO_MODULE = "recipes.demo"
+DEMO_MODULE = "tinsmith_recipes.pig_latin.demo"
 
 
 def run(command: str, options: argparse.Namespace) -> int:

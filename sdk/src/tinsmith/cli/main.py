@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = Command(parsed)
     try:
         try:
-            module = importlib.import_module(f"tinsmith.cli.{parsed.module}")
+            module = importlib.import_module(_module(parsed.module))
             code = getattr(module, parsed.function)(command)
         finally:
             command.close()
@@ -52,6 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return DONE
     except (TinsmithError, OSError, ValueError, ImportError) as error:
         return _complain(command, str(error) or type(error).__name__, FAILED)
+
+
+def _module(name: str) -> str:
+    """One of ours has a plain name; one that another package added is named in full."""
+    return name if "." in name else f"tinsmith.cli.{name}"
 
 
 def _complain(command: Command, words: str, code: int) -> int:

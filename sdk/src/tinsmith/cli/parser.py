@@ -5,11 +5,19 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from typing import Any
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _PATH = "a checkpoint: tinker://<run>/<kind>/<name>, the beginning of one, or latest"
 _RUN = "its id, <session>:train:<n>, the beginning of one, or latest"
+COMMANDS = "tinsmith.commands"
+"""Entry points of packages that add commands: functions of (command, groups, group), as below."""
+OF_THE_RECIPES = {
+    "recipes": "recipes: list, show, run, prove",
+    "train": "fine-tune a model on chats of one's own",
+    "eval": "evaluate a model or a checkpoint beside its base",
+}
 _SESSION = "its id, the beginning of one, or latest"
 
 
@@ -60,6 +68,7 @@ def build(version: str) -> argparse.ArgumentParser:
     )
     chat.add_argument("--seed", type=int, metavar="N", help="makes answers repeatable")
     chat.add_argument("--raw", action="store_true", help="continue the text, without a template")
+    _added(command, groups, group)
     completion = command(
         groups, "completion", "completion", "script", "print the shell's completion script"
     )
@@ -67,6 +76,16 @@ def build(version: str) -> argparse.ArgumentParser:
         "shell", choices=["bash", "zsh", "fish"], help="the script says where to put it"
     )
     return parser
+
+
+def _added(command: Any, groups: Any, group: Any) -> None:
+    """The commands of other installed packages; those of the recipes say how to get them."""
+    for found in sorted(entry_points(group=COMMANDS)):
+        found.load()(command, groups, group)
+    for name, words in OF_THE_RECIPES.items():
+        if name not in groups.choices:
+            absent = command(groups, name, "absent", "explain", f"{words} (not installed)")
+            absent.add_argument("words", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
 
 
 def _common() -> argparse.ArgumentParser:

@@ -1,8 +1,7 @@
-"""The task: plain English words, the question, the right answer, how answers are judged."""
+"""The task: plain English words, the question, the right answer."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -17,14 +16,19 @@ class Word:
     word: str
 
     @property
-    def question(self) -> str:
-        """What the user says."""
-        return f"Say '{self.word}' in Pig Latin."
+    def question(self) -> list[dict[str, str]]:
+        """The chat up to the answer."""
+        return [{"role": "user", "content": f"Say '{self.word}' in Pig Latin."}]
 
     @property
     def answer(self) -> str:
         """What the model should say."""
         return pig_latin(self.word)
+
+    @property
+    def chat(self) -> list[dict[str, str]]:
+        """Question and answer."""
+        return [*self.question, {"role": "assistant", "content": self.answer}]
 
 
 def pig_latin(word: str) -> str:
@@ -41,8 +45,3 @@ def split_words(held_out: int, seed: int = 0) -> tuple[list[Word], list[Word]]:
     Random(seed).shuffle(words)
     exercises = [Word(word) for word in words]
     return exercises[held_out:], exercises[:held_out]
-
-
-def exact_match(words: Sequence[Word], said: Sequence[str]) -> float:
-    """Share of the answers that are right to the letter."""
-    return sum(word.answer == one for word, one in zip(words, said, strict=True)) / len(words)
