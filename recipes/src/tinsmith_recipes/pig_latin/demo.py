@@ -57,8 +57,8 @@ def _verdict(recipe: PigLatin, summary: Summary, losses: Sequence[float]) -> int
     before, after = summary.figures["before"], summary.figures["exact_match"]
     print(f"\n    loss a token {losses[0]:.3f} → {losses[-1]:.3f} in {summary.seconds:.0f} s")
     print(f"    held-out words right to the letter: {before.value:.0%} → {after.value:.0%}\n")
-    if losses[-1] >= losses[0] or not all(one.holds(summary.figures) for one in recipe.claims):
-        promised = ", ".join(map(str, recipe.claims))
+    if losses[-1] >= losses[0] or not all(one.holds(summary.figures) for one in recipe.goals):
+        promised = ", ".join(map(str, recipe.goals))
         print(f"The model has not learnt its task: a falling loss and {promised} were expected.")
         return 1
     url = os.environ.get("TINSMITH_BASE_URL", "")

@@ -8,7 +8,7 @@ import chz
 
 from tinsmith import SamplingClient
 from tinsmith_recipes.pig_latin.data import Word, split_words
-from tinsmith_recipes.training import Claim, Estimate, Figure, Run, setting, share
+from tinsmith_recipes.training import Estimate, Figure, Goal, Run, setting, share
 from tinsmith_recipes.training.asking import answers, said
 from tinsmith_recipes.training.command import main
 from tinsmith_recipes.training.supervised import SupervisedSettings, Weighed, train_supervised
@@ -23,9 +23,9 @@ class PigLatin(SupervisedSettings):
 
     name: ClassVar[str] = "pig_latin"
     summary: ClassVar[str] = "Teaches Pig Latin from a thousand words: the demo, in a minute."
-    claims: ClassVar[tuple[Claim, ...]] = (
-        Claim("before", most=0.1),
-        Claim("exact_match", least=0.9),
+    goals: ClassVar[tuple[Goal, ...]] = (
+        Goal("before", most=0.1),
+        Goal("exact_match", least=0.9),
     )
 
     warmup: int = setting(10, "Steps in which the rate rises to its peak.", least=0)

@@ -85,8 +85,8 @@ def told(recipe: type[Recipe]) -> str:
     """A recipe with all its settings, for reading."""
     described = describe(recipe)
     lines = [f"{described['name']}: {described['summary']}", ""]
-    if described["claims"]:
-        lines += ["ends with " + ", ".join(described["claims"]), ""]
+    if described["goals"]:
+        lines += ["ends with " + ", ".join(described["goals"]), ""]
     for name, field in chz.chz_fields(recipe).items():
         schema = described["schema"]["properties"][name]
         lines.append(f"  {name}={'' if schema['default'] is None else schema['default']}")

@@ -9,16 +9,14 @@ import typing
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import chz
 from chz.blueprint import ConstructionException, InvalidBlueprintArg
 
 from tinsmith_recipes.training.figures import Figure
 from tinsmith_recipes.training.folder import Summary
-
-if TYPE_CHECKING:
-    from tinsmith_recipes.training.run import Run
+from tinsmith_recipes.training.run import Run, execute
 
 NANO = "tinsmith/nano-qwen3"
 _KINDS = {int: "integer", float: "number", str: "string", bool: "boolean"}
@@ -56,8 +54,8 @@ def setting(
 
 
 @dataclass(frozen=True)
-class Claim:
-    """What a recipe promises of one of its figures; ``tinsmith recipes prove`` holds it to it.
+class Goal:
+    """What one of a recipe's figures has to reach; ``tinsmith recipes prove`` sees whether it does.
 
     Attributes:
         figure: its name in the summary.
@@ -69,7 +67,7 @@ class Claim:
     most: float | None = None
 
     def holds(self, figures: dict[str, Figure]) -> bool:
-        """Whether these figures keep the promise; one that is missing breaks it."""
+        """Whether it is true of these figures; of one that is missing it is not."""
         found = figures.get(self.figure)
         if found is None:
             return False
@@ -96,7 +94,7 @@ class Recipe:
 
     name: ClassVar[str]
     summary: ClassVar[str]
-    claims: ClassVar[tuple[Claim, ...]] = ()
+    goals: ClassVar[tuple[Goal, ...]] = ()
 
     base_model: str = setting(
         NANO, "The base model that is tuned; the nano model needs no GPU and no hub."
@@ -147,8 +145,6 @@ class Recipe:
         Raises:
             ValueError: settings that do not fit each other, or the run that ``log_path`` holds.
         """
-        from tinsmith_recipes.training.run import execute
-
         return await execute(self)
 
     @abstractmethod
@@ -161,12 +157,12 @@ class Recipe:
 
 
 def describe(recipe: type[Recipe]) -> dict[str, Any]:
-    """A recipe for a form: name, summary, claims, a JSON Schema of its fields, an estimate."""
+    """A recipe for a form: name, summary, goals, a JSON Schema of its fields, an estimate."""
     estimate = recipe().estimate()
     return {
         "name": recipe.name,
         "summary": recipe.summary,
-        "claims": [str(claim) for claim in recipe.claims],
+        "goals": [str(goal) for goal in recipe.goals],
         "schema": {
             "type": "object",
             "additionalProperties": False,

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import chz
 
@@ -22,7 +22,9 @@ from tinsmith_recipes.training.figures import Figure
 from tinsmith_recipes.training.folder import Checkpoint, RunFolder, Summary
 from tinsmith_recipes.training.order import seed_of
 from tinsmith_recipes.training.progress import Progress
-from tinsmith_recipes.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from tinsmith_recipes.training.recipe import Recipe
 
 DAY_S = 86_400
 FINAL = "final"
