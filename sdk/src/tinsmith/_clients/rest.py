@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 import msgspec
 
 from tinsmith import errors
+from tinsmith._clients import tokenizers
 from tinsmith._clients.admin import AdminClient
 from tinsmith._clients.rest_base import address, unlike
 from tinsmith._clients.rest_checkpoints import Checkpoints
@@ -33,6 +35,9 @@ from tinsmith.types.results import (
 )
 from tinsmith.types.sessions import SessionSearchRequest, SessionSearchResponse
 from tinsmith.types.usage import AccessScope
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 TRACE_POLL_S = 2.0
 
@@ -273,6 +278,10 @@ class RestClient(Checkpoints, AdminClient):
     async def get_server_capabilities_async(self) -> GetServerCapabilitiesResponse:
         """`get_server_capabilities`, waited for."""
         return await self.get_server_capabilities()
+
+    def get_tokenizer(self, base_model: str) -> PreTrainedTokenizerBase:
+        """A base model's tokenizer, fetched from the server once; needs transformers."""
+        return tokenizers.load(self._session, base_model, None)
 
     def get_api_key(self) -> APIFuture[ApiKeyInfo]:
         """The key this client uses: its name, its team."""

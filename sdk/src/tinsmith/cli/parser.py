@@ -51,6 +51,7 @@ def build(version: str) -> argparse.ArgumentParser:
     _runs(command, group("runs", "training runs: list, show, watch"))
     _checkpoints(command, group("checkpoints", "saved weights: list, show, download, publish, …"))
     _sessions(command, group("sessions", "sessions: list, show, trace"))
+    _render(command, groups)
     chat = command(groups, "chat", "chat", "chat", "talk to a model in the terminal")
     chat.add_argument(
         "model",
@@ -180,6 +181,23 @@ def _sessions(command: Callable[..., argparse.ArgumentParser], to: Any) -> None:
     trace = command(to, "trace", "sessions", "trace", "save what a session did, for Perfetto")
     trace.add_argument("session", help=_SESSION)
     trace.add_argument("-o", "--output", metavar="FILE", help="a new file (<session>.trace.json)")
+
+
+def _render(command: Callable[..., argparse.ArgumentParser], to: Any) -> None:
+    render = command(to, "render", "render", "render", "show a chat as tokens, and what is learnt")
+    render.add_argument("source", help="a file .jsonl or .parquet, or a data set: owner/name")
+    render.add_argument("--row", type=_number(1, 10**9), default=1, metavar="N", help="which (1)")
+    render.add_argument("--split", help="of a data set (train)")
+    render.add_argument("--model", help="a base model of the server's, or a model's folder")
+    render.add_argument("--renderer", metavar="NAME", help="another one than the model's own")
+    render.add_argument("--tokenizer", metavar="FOLDER", help="another one than the model's own")
+    render.add_argument(
+        "--train-on",
+        default="last_assistant_message",
+        metavar="WHAT",
+        help="what is learnt: all_assistant_messages, all_tokens, … (last_assistant_message)",
+    )
+    render.add_argument("--html", metavar="FILE", help="write it as a page, too")
 
 
 def _page(parser: argparse.ArgumentParser) -> None:
