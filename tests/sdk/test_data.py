@@ -30,6 +30,14 @@ def write(tmp_path: Path) -> Any:
     return written
 
 
+def parquet(path: Path, rows: list[dict[str, Any]]) -> Path:
+    import pyarrow
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    return path
+
+
 def test_rows_come_with_their_places(write: Any) -> None:
     path = write({"a": 1}, "", {"a": 2}, {"a": 3})
     assert list(load_rows(path)) == [
@@ -48,6 +56,21 @@ def test_chats_are_messages_or_prompts_with_completions(write: Any) -> None:
     assert load_chats(path) == [CHAT] * 4
     assert len(load_chats(path, limit=3)) == 3
     assert load_chats(path, where=lambda row: row.get("category") == "Sums") == [CHAT]
+
+
+def test_a_parquet_file_is_read_as_a_jsonl_file_is(write: Any, tmp_path: Path) -> None:
+    """A table has every column in every row, also where it is empty."""
+    parts = [{"type": "thinking", "thinking": "Hm"}, {"type": "text", "text": "2"}]
+    thinks = {"role": "assistant", "content": parts}
+    asks = {"role": "user", "content": [{"type": "text", "text": "1 + 1?"}]}
+    result = {"role": "tool", "content": "2", "tool_call_id": "add:0"}
+    for number, chat in enumerate((CHAT, [asks, thinks], [CHAT[0], result])):
+        path = parquet(tmp_path / f"{number}.parquet", [{"messages": chat}] * 2)
+        assert load_chats(path) == load_chats(write({"messages": chat}, {"messages": chat}))
+        assert load_chats(path, limit=1) == [chat]
+    path = parquet(tmp_path / "bad.parquet", [{"messages": CHAT}, {"messages": CHAT[:0]}])
+    with pytest.raises(BadRow, match=r"bad\.parquet row 2: messages is empty"):
+        load_chats(path)
 
 
 @pytest.mark.parametrize(
@@ -156,6 +179,31 @@ def test_a_file_has_no_split_and_must_be_what_it_is_called(write: Any, tmp_path:
         load_rows(path, split="test")
     with pytest.raises(ValueError, match="is no parquet file"):
         load_rows(path.rename(tmp_path / "chats.parquet"))
+
+
+def test_a_data_set_is_loaded_by_its_name(
+    write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder of that name stands for the hub's."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "acme" / "chats"
+    folder.mkdir(parents=True)
+    rows = [{"messages": [CHAT[0], {**CHAT[1], "content": str(n)}]} for n in range(5)]
+    write(*rows, name="acme/chats/train.jsonl")
+    write(*rows[:2], name="acme/chats/test.jsonl")
+    (folder / "README.md").write_text(
+        "---\nconfigs:\n- config_name: main\n  data_files:\n"
+        "  - split: train\n    path: train.jsonl\n"
+        "  - split: test\n    path: test.jsonl\n---\n"
+    )
+    expected = [row["messages"] for row in rows]
+    assert load_chats("acme/chats", limit=5) == expected
+    assert load_chats("acme/chats:main", split="test", limit=2) == expected[:2]
+    assert load_chats("acme/chats", split="train[1:3]") == expected[1:3]
+    assert next(load_rows("acme/chats", limit=1))[0] == "acme/chats train row 1"
+    with pytest.raises(ValueError, match="acme/chats, split tset: "):
+        load_rows("acme/chats", split="tset", limit=1)
 
 
 @pytest.mark.parametrize(

@@ -339,7 +339,7 @@ def _of_parquet(path: Path) -> Iterator[Found]:
 
 def _of_hub(source: str, split: str, is_stream: bool) -> Iterator[Found]:
     try:
-        import datasets  # type: ignore
+        import datasets
     except ImportError:
         raise ImportError(f"{source} needs datasets: pip install 'tinsmith[hub]'") from None
     name, _, configuration = source.partition(":")
