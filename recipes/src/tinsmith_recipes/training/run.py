@@ -63,6 +63,7 @@ class Run:
         self.tokens = int(self.extra.get("tokens", 0))
         self.stopped: str | None = None
         self._advised: set[str] = set()
+        self._stages: list[Summary] = []
         self._begun = time.monotonic() - float(self.extra.get("seconds", 0))
         self._progress: Progress | None = None
         self._wandb = _open_wandb(recipe, stage)
@@ -235,27 +236,28 @@ class Run:
             from_state: the checkpoint to begin from, with a fresh optimizer; else a new adapter.
         """
         folder = RunFolder(self.folder.path / name, self.recipe.name, chz.asdict(self.recipe))
-        if folder.summary is not None:
-            return folder.summary
-        stage = Run(self.recipe, folder, self.service, stage=name, from_state=from_state)
-        done = await stage.finish(train)
-        self.tokens += done.tokens
+        done = folder.summary
+        if done is None:
+            stage = Run(self.recipe, folder, self.service, stage=name, from_state=from_state)
+            done = await stage.finish(train)
+            self.say(f"{self.recipe.name}: {name} done, {done.steps} steps")
+        self._stages.append(done)
         return done
 
     async def finish(self, train: Callable[[Run], Awaitable[dict[str, Figure]]]) -> Summary:
         """Train, save what came of it, and write the summary."""
         figures = await train(self)
-        final: Checkpoint | None = None
+        last: Checkpoint | Summary | None = self._stages[-1] if self._stages else None
         if "training" in self.__dict__:  # a recipe of stages trains nothing itself
-            final = await self.save_final(self.steps_done)
+            last = await self.save_final(self.steps_done)
         summary = Summary(
             recipe=self.recipe.name,
             figures=figures,
             seconds=time.monotonic() - self._begun,
-            steps=self.steps_done,
-            tokens=self.tokens,
-            state_path=final.state_path if final else None,
-            sampler_path=final.sampler_path if final else None,
+            steps=self.steps_done + sum(stage.steps for stage in self._stages),
+            tokens=self.tokens + sum(stage.tokens for stage in self._stages),
+            state_path=last.state_path if last else None,
+            sampler_path=last.sampler_path if last else None,
             stopped=self.stopped,
         )
         self.folder.finish(summary)
