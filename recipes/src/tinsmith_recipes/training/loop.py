@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,6 +97,8 @@ async def train_steps(
     except Stop as stop:
         run.stopped = str(stop)
         run.advise(f"stopped: {stop}")
+        with suppress(Stop):  # what was handed in is in the weights
+            await settle()
     except asyncio.CancelledError:
         await _save_on_the_way_out(run, handed_in, settle)
         raise

@@ -105,6 +105,13 @@ class Run:
         return self.base.get_tokenizer()
 
     @cached_property
+    def context(self) -> int | None:
+        """How many tokens the base model takes in, if the server says."""
+        offered = self.service.get_server_capabilities().supported_models
+        found = (one for one in offered if one.model_name == self.recipe.base_model)
+        return next((one.max_context_length for one in found), None)
+
+    @cached_property
     def renderer(self) -> renderers.Renderer:
         """What writes chats as tokens: the recipe's, or that of the base model's family."""
         if self.recipe.renderer is not None:
@@ -150,10 +157,11 @@ class Run:
         with suppress(OSError):  # a full disk costs no run
             transcripts.write(self.folder.path / "transcripts" / name, title, episodes)
 
-    def advise(self, words: str) -> None:
-        """Say something that its user should know, once."""
-        if words not in self._advised:
-            self._advised.add(words)
+    def advise(self, words: str, *, about: str | None = None) -> None:
+        """Say something its user should know, once; ``about`` names it where words may vary."""
+        topic = words if about is None else about
+        if topic not in self._advised:
+            self._advised.add(topic)
             self.say(words)
 
     def say(self, words: str) -> None:
