@@ -1,0 +1,110 @@
+"""Problems with their answers: generated sums, GSM8K, MATH, or a file like either."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+from tinsmith.data import BadRow, load_rows
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A question, the answer that is right, and what kind it is."""
+
+    question: str
+    answer: str
+    kind: str = ""
+
+
+def sums(largest: int, held_out: int, seed: int = 0) -> tuple[list[Problem], list[Problem]]:
+    """All sums of two numbers from 0 to ``largest``: to learn from, and ``held_out`` to test with.
+
+    No pair of numbers is in both, in whichever order.
+
+    >>> learn, test = sums(20, 100)
+    >>> len(learn) + len(test), test[0].question
+    (441, '...')
+
+    Raises:
+        ValueError: so many are to be held out that none is left.
+    """
+    pairs = [(a, b) for a in range(largest + 1) for b in range(a, largest + 1)]
+    Random(f"sums {seed}").shuffle(pairs)
+    kept: list[Problem] = []
+    test: list[Problem] = []
+    for a, b in pairs:
+        both = [_sum(a, b), _sum(b, a)][: 1 if a == b else 2]
+        room = held_out - len(test)
+        test += both[:room]
+        kept += both if room <= 0 else []
+    if len(test) < held_out or not kept:
+        raise ValueError(f"sums up to {largest} are too few to hold {held_out} of them out")
+    return Random(f"order {seed}").sample(kept, len(kept)), test
+
+
+def _sum(a: int, b: int) -> Problem:
+    return Problem(f"What is {a} + {b}?", str(a + b))
+
+
+def gsm8k(source: str, split: str | None, limit: int | None = None) -> list[Problem]:
+    """Rows of GSM8K: ``question``, and ``answer``, whose last line is ``#### 72``.
+
+    Raises:
+        BadRow: a row that is not like that.
+    """
+    found = []
+    for place, row in load_rows(source, split=split, limit=limit):
+        _, mark, answer = _text(place, row, "answer").rpartition("####")
+        if not mark:
+            raise BadRow(place, "its answer has no line '#### number'")
+        question = _text(place, row, "question")
+        found.append(Problem(question, answer.strip().replace(",", ""), "gsm8k"))
+    return found
+
+
+def math(source: str, split: str | None, limit: int | None = None) -> list[Problem]:
+    """Rows of MATH: ``problem``, and ``solution``, whose last ``\\boxed{…}`` is the answer.
+
+    Raises:
+        BadRow: a row that is not like that.
+    """
+    found = []
+    for place, row in load_rows(source, split=split, limit=limit):
+        answer = boxed(_text(place, row, "solution"))
+        if answer is None:
+            raise BadRow(place, "its solution has no \\boxed{answer}")
+        kind = row.get("type") or row.get("subject") or "math"
+        found.append(Problem(_text(place, row, "problem"), answer, str(kind)))
+    return found
+
+
+def boxed(text: str) -> str | None:
+    r"""What is in the last ``\boxed{…}`` of a text; None if there is none.
+
+    >>> boxed(r"So \boxed{1}, no: \boxed{\frac{1}{2}}.")
+    '\\frac{1}{2}'
+    """
+    begin = text.rfind("\\boxed{")
+    if begin < 0:
+        return None
+    depth, start = 1, begin + len("\\boxed{")
+    for place in range(start, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[place], 0)
+        if depth == 0:
+            return text[start:place].strip()
+    return None
+
+
+def without(problems: Sequence[Problem], others: Sequence[Problem]) -> list[Problem]:
+    """Problems whose question is none of the others'."""
+    known = {" ".join(one.question.split()) for one in others}
+    return [one for one in problems if " ".join(one.question.split()) not in known]
+
+
+def _text(place: str, row: dict[str, object], key: str) -> str:
+    value = row.get(key)
+    if not isinstance(value, str) or not value.strip():
+        raise BadRow(place, f"{key!r} must be a text; it has {', '.join(sorted(row))}")
+    return value
