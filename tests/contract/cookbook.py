@@ -31,8 +31,8 @@ MODEL = "Qwen/Qwen3-4B-Instruct-2507"
 UNTIED_MODEL = "tinsmith/nano-llama3"
 HELD = {MODEL: NANO / "nano-qwen3", UNTIED_MODEL: NANO / "nano-llama3"}
 RENDERER = "qwen3_instruct"
-# the build without a GPU; rl_loop grades with pylatexenc, of the cookbook's extra `math-rl`
-ALSO = ("torch==2.13.0", "pylatexenc")
+# the build without a GPU; of the cookbook's extras: what rl_loop grades with, what has the games
+ALSO = ("torch==2.13.0", "pylatexenc", "textarena")
 # for the tokens of two families of models alone; the release that 0.6.1 asks for is hard to find
 LEFT_OUT = "tml-renderers"
 COMMAND_WITHIN_S = 180.0
@@ -82,6 +82,12 @@ def furnish(folder: Path) -> None:
     _write(chats / "train.jsonl", [{"messages": _chat(choose)} for _ in range(128)])
     _write(chats / "test.jsonl", [{"messages": _chat(choose)} for _ in range(8)])
     _name_splits(chats, "default", "train", "test")
+    pairs = folder / "Anthropic" / "hh-rlhf"
+    _write(pairs / "train.jsonl", [_preference(choose) for _ in range(48)])
+    _write(pairs / "test.jsonl", [_preference(choose) for _ in range(4)])
+    _name_splits(pairs, "default", "train", "test")
+    translated = [{"messages": _chat(choose)[:2]} for _ in range(24)]
+    _write(folder / "distilled.jsonl", translated)
     answers = [f"One of both. #### {number % 2 + 1}" for number in range(12)]
     rows = [{"question": "One or two?", "answer": answer} for answer in answers]
     _write(problems / "train.jsonl", rows)
@@ -98,6 +104,12 @@ def _chat(choose: random.Random) -> list[dict[str, str]]:
         answer = f"\\boxed{{{choose.choice((1, 2))}}}"
         messages.append({"role": "assistant", "content": answer})
     return messages
+
+
+def _preference(choose: random.Random) -> Row:
+    """Two answers to one question, as this data set writes its chats; short ones are preferred."""
+    asked = f"\n\nHuman: {choose.choice(('tin', 'lead', 'zinc'))}?\n\nAssistant: "
+    return {"chosen": f"{asked}yes", "rejected": f"{asked}no, no, no"}
 
 
 def _write(path: Path, rows: list[Row]) -> None:
@@ -119,8 +131,11 @@ class Recipes:
     stack: LiveStack
     folder: Path
 
-    def run(self, module: str, log_path: str, **options: Any) -> list[Row]:
-        """The metrics that a recipe has logged when it ends, which has to be with success."""
+    def run(self, module: str, log_path: str, /, **options: Any) -> list[Row]:
+        """The metrics that a recipe has logged when it ends, which has to be with success.
+
+        An option of None is one that this recipe has not.
+        """
         process = self._start(module, log_path, options)
         try:
             process.wait(COMMAND_WITHIN_S)
@@ -156,6 +171,7 @@ class Recipes:
 
     def _start(self, module: str, log_path: str, options: Row) -> subprocess.Popen[bytes]:
         given = {"model_name": MODEL, "lora_rank": RANK, "log_path": log_path} | options
+        given = {name: value for name, value in given.items() if value is not None}
         command = [COOKBOOK.python(), "-m", f"tinker_cookbook.recipes.{module}"]
         command += [f"{name}={value}" for name, value in given.items()]
         with (self.folder / f"{log_path}.out").open("ab") as output:

@@ -211,6 +211,86 @@ def test_off_policy_distillation(taught: Row, cookbook: Client, recipes: Recipes
     assert losses[-1] < 0.8 * losses[0]
 
 
+# games play themselves: each turn of a model that knows none is an episode's last or costs reward
+GAME = {"lora_rank": None, "max_tokens": 8, "max_steps": 2, "eval_every": 0, "save_every": 0}
+
+
+def test_guess_the_number(recipes: Recipes) -> None:
+    rows = recipes.run(
+        "multiplayer_rl.guess_number.train",
+        "guess",
+        renderer_name=RENDERER,
+        batch_size=2,
+        group_size=2,
+        **GAME,
+    )
+    steps = [row for row in rows if "optim/lr" in row]
+    assert [row["step"] for row in steps] == [0, 1]
+    assert max(_finite(steps, "env/all/turns_per_episode")) == 10
+    assert recipes.checkpoints("guess")[-1]["name"] == "final"
+
+
+def test_tic_tac_toe(recipes: Recipes) -> None:
+    rows = recipes.run(
+        "multiplayer_rl.text_arena.train",
+        "games",
+        renderer_name=RENDERER,
+        batch_size=4,
+        num_train_datapoints=8,
+        num_test_datapoints=4,
+        **GAME,
+    )
+    steps = [row for row in rows if "optim/lr" in row]
+    assert [row["step"] for row in steps] == [0, 1]
+    _finite(steps, "env/all/reward/total")
+    assert recipes.checkpoints("games")[-1]["name"] == "final"
+
+
+def test_prompt_distillation(recipes: Recipes) -> None:
+    rows = recipes.run(
+        "prompt_distillation.train",
+        "distilled",
+        file_path="distilled.jsonl",
+        renderer_name=RENDERER,
+        num_epochs=4,
+        save_every=0,
+        eval_every=0,
+        **CHAT,
+    )
+    losses = _finite(rows, "train_mean_nll")
+    assert len(losses) == 12
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_the_rlhf_pipeline(recipes: Recipes) -> None:
+    recipes.run(
+        "preference.rlhf.rlhf_pipeline",
+        "rlhf",
+        model_name=None,
+        log_path=None,
+        base_model=MODEL,
+        short_name="nano",
+        batch_size=4,
+        max_length=1024,
+        max_steps=3,
+        sft_learning_rate=1e-2,
+        rm_learning_rate=1e-2,
+        rl_max_tokens=8,
+        rl_group_size=3,
+        eval_every=0,
+        save_every=2,
+    )
+    stages = {stage: f"tinker-runs/rlhf-nano/{stage}" for stage in ("sft", "rm", "rl")}
+    for path in stages.values():
+        assert recipes.checkpoints(path)[-1]["name"] == "final"
+    for stage in ("sft", "rm"):
+        losses = _finite(recipes.metrics(stages[stage]), "train_mean_nll")
+        assert losses[-1] < losses[0]
+    steps = [row for row in recipes.metrics(stages["rl"]) if "optim/lr" in row]
+    assert [row["step"] for row in steps] == [0, 1, 2]
+    _finite(steps, "env/all/reward/total")
+
+
 # a head that is also the embedding cannot take an adapter's change for itself alone
 @pytest.mark.parametrize(("base_model", "train_unembed"), [(UNTIED_MODEL, True), (MODEL, False)])
 def test_merged_weights(
