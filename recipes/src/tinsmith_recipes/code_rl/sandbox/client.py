@@ -45,11 +45,13 @@ class Sandbox:
         return self
 
     async def check(self) -> None:
-        """Run a program of one line; raises `SandboxUnavailable` with the reason if it cannot be."""
+        """Run a program of one line; raises `SandboxUnavailable` with the reason if that fails."""
         outcome = await self.run("print(6 * 7)")
         if outcome.stdout != "42\n":
             said = outcome.last_lines() or outcome.why
-            raise SandboxUnavailable(f"The sandbox cannot run this Python: {outcome.ending}: {said}")
+            raise SandboxUnavailable(
+                f"The sandbox cannot run this Python: {outcome.ending}: {said}"
+            )
 
     async def __aexit__(
         self,
@@ -75,7 +77,9 @@ class Sandbox:
         texts = {**(files or {}), "program.py": program, "input": stdin}
         request = json.dumps({"files": texts, "bounds": asdict(limits)}).encode()
         if len(request) > _MOST_BYTES:
-            raise ValueError(f"a program with its input has {len(request)} bytes; 1 MiB is the most")
+            raise ValueError(
+                f"a program with its input has {len(request)} bytes; 1 MiB is the most"
+            )
         async with self._free:
             result = await self._ask(request, limits.wall_seconds + _GRACE_S)
         if "refused" in result or "broken" in result:

@@ -58,6 +58,6 @@ class Outcome:
         """It ran to its end, with exit status 0."""
         return self.ending is Ending.FINISHED
 
-    def last_lines(self, count: int = 3) -> str:
+    def last_lines(self, count: int = 4) -> str:
         """The last lines of its errors, as one reads a traceback."""
         return "\n".join(self.stderr.rstrip().splitlines()[-count:])

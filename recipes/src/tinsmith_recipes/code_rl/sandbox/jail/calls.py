@@ -26,7 +26,8 @@ getrandom:318:278 arch_prctl:158:- exit:60:93 exit_group:231:94
 
 # Allowed for some of their arguments, or answered with an error (`rules.py`).
 _JUDGED = """
-clone:56:220 clone3:435:435 epoll_create1:291:20 fcntl:72:25 ioctl:16:29 prctl:157:167 prlimit64:302:261 execve:59:221
+clone:56:220 clone3:435:435 epoll_create1:291:20 fcntl:72:25 ioctl:16:29 prctl:157:167
+prlimit64:302:261 execve:59:221
 """
 
 # Refused as everything else is; here to be called by their names.
@@ -53,7 +54,10 @@ modify_ldt:154:- iopl:172:- ioperm:173:- vmsplice:278:75 splice:275:76 tee:276:7
 copy_file_range:326:285 landlock_create_ruleset:444:444 setsid:112:157 setpgid:109:154 alarm:37:-
 setitimer:38:103 getitimer:36:102 timer_create:222:107 openat2:437:437 close_range:436:436
 statfs:137:43 fstatfs:138:44 getpgrp:111:- getpgid:121:155 getsid:124:156 fadvise64:221:223
-chdir:80:49 fchdir:81:50
+chdir:80:49 fchdir:81:50 getpriority:140:141 flock:73:32 wait4:61:260 listen:50:201
+accept:43:202 accept4:288:242 sendmsg:46:211 recvmsg:47:212 recvfrom:45:207 epoll_ctl:233:21
+epoll_pwait:281:22 fsync:74:82 sync:162:81 pwrite64:18:68 mlock:149:228 msync:26:227
+mincore:27:232 membarrier:324:283 getcpu:309:168 creat:85:- utime:132:-
 """
 
 AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}

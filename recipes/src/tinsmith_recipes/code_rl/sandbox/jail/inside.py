@@ -11,7 +11,7 @@ builtins.exit = builtins.quit = sys.exit  # type: ignore[assignment]
 
 def _run() -> None:
     path = sys.argv[1]
-    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+    with open(path, encoding="utf-8") as file:
         source = file.read()
     names = {"__name__": "__main__", "__builtins__": builtins, "__file__": path}
     try:

@@ -8,9 +8,7 @@ from . import kernel, view
 
 USER = 1000  # who we are inside; a jailed program does not learn the researcher's number
 NOBODY = 65533  # who we are outside if we were started as root; daemons use 65534
-_PROGRAM = (
-    kernel.NEW_MOUNTS | kernel.NEW_PIDS | kernel.NEW_NET | kernel.NEW_IPC | kernel.NEW_UTS
-)
+_PROGRAM = kernel.NEW_MOUNTS | kernel.NEW_PIDS | kernel.NEW_NET | kernel.NEW_IPC | kernel.NEW_UTS
 _KILL_FIRST = "800"  # if the machine runs out of memory; 1000 is the most
 
 
@@ -21,8 +19,8 @@ def enter_as_warden(shown: view.View) -> int:
     """
     proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY)
     _write(proc, "oom_score_adj", _KILL_FIRST)
-    if os.geteuid() == 0:
-        # as root while the root is built: the interpreter may lie in a home that only root can enter
+    if _may_become_nobody():
+        # as root until the view stands: the interpreter may lie in a home that is only root's
         kernel.call("unshare", kernel.NEW_MOUNTS)
         view.enter(shown)
         kernel.become_nobody(NOBODY)
@@ -32,6 +30,15 @@ def enter_as_warden(shown: view.View) -> int:
         _enter_user_namespace(proc, kernel.NEW_MOUNTS)
         view.enter(shown)
     return proc
+
+
+def _may_become_nobody() -> bool:
+    """Root, unless it is the root of a user namespace in which there is nobody else."""
+    with open("/proc/self/uid_map") as users, open("/proc/self/gid_map") as groups:
+        maps = [[line.split() for line in file] for file in (users, groups)]
+    there = all(any(int(a) <= NOBODY < int(a) + int(n) for a, _, n in rows) for rows in maps)
+    with open("/proc/self/setgroups") as setgroups:
+        return os.geteuid() == 0 and there and setgroups.read().strip() == "allow"
 
 
 def enter_as_supervisor(proc: int) -> None:

@@ -11,6 +11,7 @@ from . import kernel
 from .view import BOX
 
 FIRST, PROGRAM, INPUT = "first.py", "program.py", "input"
+LINE = 3  # the descriptor on which the supervisor is told
 _OPEN_FILES = 32
 
 
@@ -49,35 +50,33 @@ class Python:
         }
 
 
-def become(python: Python, bounds: Bounds, filter: bytes, streams: tuple[int, int], to: int) -> None:
+def take_streams(out: int, err: int, line: int) -> None:
+    """Output, errors, and the line on which the supervisor is told, which closes at exec."""
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+    if line != LINE:
+        os.dup2(line, LINE, inheritable=False)
+
+
+def become(python: Python, bounds: Bounds, gate: bytes) -> None:
     """Turn this process, the first of its process namespace, into the program.
 
-    `streams` are where its output and its errors go. On `to` the supervisor is told the number of
-    the filter's descriptor. Raises `Refused` or OSError; returns never.
+    The supervisor is told the number of the descriptor that hears what the filter (`gate`) asks.
+    Raises `Refused` or OSError; returns never.
     """
     kernel.die_with_parent()
+    kernel.call("close_range", LINE + 1, 0x7FFFFFFF, 0)
+    os.dup2(os.open(f"{BOX}/{INPUT}", os.O_RDONLY), 0)
     os.setsid()
-    call_descriptor = _arrange_descriptors(streams, to)
     kernel.call("sethostname", b"box", 3)
     os.chdir(BOX)
     for signalled in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them; exec would keep that
         signal.signal(signalled, signal.SIG_DFL)
     _limit(bounds)
     kernel.give_up_privileges()
-    heard_at = kernel.install_filter(filter)
-    os.write(call_descriptor, f"{heard_at}\n".encode())
+    heard_at = kernel.install_filter(gate)
+    os.write(LINE, f"{heard_at}\n".encode())
     os.execve(python.path, python.command(), python.environment())
-
-
-def _arrange_descriptors(streams: tuple[int, int], to: int) -> int:
-    """Input, output, errors, and the line to the supervisor, which closes at exec; no other."""
-    os.dup2(os.open(f"{BOX}/{INPUT}", os.O_RDONLY), 0)
-    os.dup2(streams[0], 1)
-    os.dup2(streams[1], 2)
-    if to != 3:
-        os.dup2(to, 3, inheritable=False)
-    kernel.call("close_range", 4, 0x7FFFFFFF, 0)
-    return 3
 
 
 def _limit(bounds: Bounds) -> None:

@@ -5,6 +5,7 @@ The request comes and the result goes over one connection; when that closes, the
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -25,7 +26,7 @@ _READ = 1 << 16
 _LENGTH = struct.Struct("!I")
 
 
-def serve(connection: socket.socket, proc: int, python: program.Python, filter: bytes) -> None:
+def serve(connection: socket.socket, proc: int, python: program.Python, gate: bytes) -> None:
     """Run the one program that a connection asks for, and answer."""
     kernel.die_with_parent()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -34,7 +35,7 @@ def serve(connection: socket.socket, proc: int, python: program.Python, filter: 
         bounds = program.Bounds(**asked["bounds"])
         namespaces.enter_as_supervisor(proc)
         view.fill_box(asked["files"] | {program.FIRST: python.first})
-        result = _Run(connection, python, bounds, filter).result()
+        result = _Run(connection, python, bounds, gate).result()
     except kernel.Refused as refused:
         result = {"refused": refused.step, "errno": refused.error}
     except Exception as error:
@@ -52,10 +53,8 @@ def receive(connection: socket.socket) -> dict[str, Any]:
 def send(connection: socket.socket, message: dict[str, Any]) -> None:
     """One message; nobody may be there any more."""
     text = json.dumps(message).encode()
-    try:
+    with contextlib.suppress(OSError):
         connection.sendall(_LENGTH.pack(len(text)) + text)
-    except OSError:
-        pass
 
 
 def _exactly(connection: socket.socket, length: int) -> bytes:
@@ -76,16 +75,16 @@ class _Run:
         connection: socket.socket,
         python: program.Python,
         bounds: program.Bounds,
-        filter: bytes,
+        gate: bytes,
     ) -> None:
         self.bounds = bounds
         self.connection = connection.fileno()
         self.ended_for = ""  # why the supervisor killed it
         self.call = ""  # the forbidden call it made
         self.started = False
-        self.pid, outputs, heard_at = _start(python, bounds, filter)
+        self.pid, outputs, heard_at = _start(python, bounds, gate)
         self.pidfd = os.pidfd_open(self.pid)
-        self.filter = kernel.steal_descriptor(self.pidfd, heard_at)
+        self.gate = kernel.steal_descriptor(self.pidfd, heard_at)
         self.outputs = {descriptor: bytearray() for descriptor in outputs}
 
     def result(self) -> dict[str, Any]:
@@ -109,14 +108,14 @@ class _Run:
 
     def _watch(self, deadline: float) -> None:
         poll = select.poll()
-        for descriptor in (*self.outputs, self.filter, self.pidfd):
+        for descriptor in (*self.outputs, self.gate, self.pidfd):
             poll.register(descriptor, select.POLLIN)
         poll.register(self.connection, select.POLLIN | select.POLLRDHUP)
         while not self.ended_for:
             left = deadline - time.monotonic()
             ready = dict(poll.poll(max(0.0, left) * 1000))
-            if self.filter in ready:
-                self._hear(ready[self.filter], poll)
+            if self.gate in ready:
+                self._hear(ready[self.gate], poll)
             for descriptor in ready.keys() & self.outputs.keys():
                 if not self._read(descriptor):
                     poll.unregister(descriptor)
@@ -137,15 +136,15 @@ class _Run:
         try:
             if not events & select.POLLIN:
                 raise ProcessLookupError
-            fcntl.ioctl(self.filter, _RECEIVE, asked)
+            fcntl.ioctl(self.gate, _RECEIVE, asked)
         except OSError:  # it is dead, of which the pidfd tells, too
-            poll.unregister(self.filter)
+            poll.unregister(self.gate)
             return
         identifier, _, _, number, architecture, *_ = _ASKED.unpack(asked)
         called = calls.name(architecture & 0xFFFFFFFF, number & 0xFFFFFFFF)
         if called == "execve" and not self.started:
             self.started = True
-            fcntl.ioctl(self.filter, _SEND, _ANSWER.pack(identifier, 0, 0, _CONTINUE))
+            fcntl.ioctl(self.gate, _SEND, _ANSWER.pack(identifier, 0, 0, _CONTINUE))
         else:
             self.call = called
             self._end("forbidden call")
@@ -169,13 +168,14 @@ class _Run:
 
 
 def _start(
-    python: program.Python, bounds: program.Bounds, filter: bytes
+    python: program.Python, bounds: program.Bounds, gate: bytes
 ) -> tuple[int, tuple[int, int], int]:
-    """Fork the program; gives its process, where its output and errors come, and its filter's number."""
+    """Fork the program; gives its process, its output and errors, and its filter's number."""
     (out, out_write), (err, err_write), (line, line_write) = os.pipe(), os.pipe(), os.pipe()
     pid = os.fork()
     if pid == 0:
-        _become_or_tell(python, bounds, filter, (out_write, err_write), line_write)
+        program.take_streams(out_write, err_write, line_write)
+        _become_or_tell(python, bounds, gate)
     for descriptor in (out_write, err_write, line_write):
         os.close(descriptor)
     for descriptor in (out, err):
@@ -188,19 +188,14 @@ def _start(
     return pid, (out, err), int(told)
 
 
-def _become_or_tell(
-    python: program.Python,
-    bounds: program.Bounds,
-    filter: bytes,
-    streams: tuple[int, int],
-    line: int,
-) -> None:
+def _become_or_tell(python: program.Python, bounds: program.Bounds, gate: bytes) -> None:
     """In the child: be the program, or say which step was refused. Never returns."""
     try:
-        program.become(python, bounds, filter, streams, line)
+        program.become(python, bounds, gate)
     except kernel.Refused as refused:
-        os.write(line, f"{refused.step} {refused.error}".encode())
+        os.write(program.LINE, f"{refused.step} {refused.error}".encode())
     except OSError as error:
-        os.write(line, f"{os.path.basename(error.filename or 'the start')} {error.errno}".encode())
+        step = os.path.basename(error.filename or "the start")
+        os.write(program.LINE, f"{step} {error.errno}".encode())
     finally:
         os._exit(127)

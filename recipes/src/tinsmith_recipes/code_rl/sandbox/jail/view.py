@@ -1,11 +1,12 @@
 """The file system of a jail: what the interpreter needs, read-only, and nothing else.
 
-No home, no /etc, no /proc, no /tmp, no installed packages: the standard library, the system's
+No home, no /etc, no /proc, no /tmp, no installed packages: the standard library, the folders of the
 shared libraries, the interpreter and /dev/null, at the places where they are.
 """
 
 from __future__ import annotations
 
+import glob
 import os
 import sys
 import sysconfig
@@ -14,14 +15,18 @@ from dataclasses import dataclass
 from . import kernel
 
 BOX = "/box"  # where a program and its input lie, once a jail
-_LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")
+_MAYBE_LINKS = ("/lib", "/lib64", "/usr/lib64")
+_LOADERS = "/lib*/ld-*.so*"
 # Always there, and never part of what is shown: here the new root is put together.
 _BUILT_AT = "/proc"
 
 
 @dataclass(frozen=True)
 class View:
-    """Paths of this machine: folders and files to show, links to make, folders to hide."""
+    """Paths of this machine: folders and files to show, links to make, folders to hide.
+
+    `libraries` is where those that come with this Python are, if any do.
+    """
 
     shown: tuple[str, ...]
     links: tuple[tuple[str, str], ...]
@@ -33,29 +38,47 @@ class View:
 def of_this_interpreter() -> View:
     """What the Python that runs this needs, without the packages that are installed in it."""
     python = os.path.realpath(sys.executable)
-    libraries = os.path.realpath(os.path.join(sys.base_prefix, "lib"))
-    folders = [*_LIBRARIES, libraries, os.path.realpath(sysconfig.get_path("stdlib"))]
+    folders = {os.path.realpath(sysconfig.get_path("stdlib")), *_folders_of_libraries()}
     if python.startswith("/nix/store/"):
-        folders.append("/nix/store")
-    links = [(path, os.readlink(path)) for path in folders if os.path.islink(path)]
-    real = sorted({path for path in folders if os.path.isdir(path) and not os.path.islink(path)})
-    shown = [path for path in real if not any(_is_below(path, other) for other in real)]
-    packages = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
-    packages |= {"/usr/lib/python3/dist-packages", os.path.join(libraries, "site-packages")}
-    hidden = sorted(os.path.realpath(path) for path in packages if os.path.isdir(path))
-    hidden = [path for path in hidden if any(_is_below(path, folder) for folder in shown)]
-    return View((*shown, python), tuple(links), tuple(hidden), python, libraries)
+        folders.add("/nix/store")
+    top = sorted(path for path in folders if not any(_is_below(path, one) for one in folders))
+    loaders = [
+        os.path.realpath(os.path.dirname(path)) + "/" + os.path.basename(path)
+        for path in glob.glob(_LOADERS)
+    ]
+    files = [
+        path
+        for path in (*sorted(set(loaders)), python)
+        if not any(_is_below(path, one) for one in top)
+    ]
+    links = [(path, os.readlink(path)) for path in _MAYBE_LINKS if os.path.islink(path)]
+    packages = {os.path.realpath(sysconfig.get_path(name)) for name in ("purelib", "platlib")}
+    packages.add("/usr/lib/python3/dist-packages")
+    hidden = [
+        path
+        for path in sorted(packages)
+        if os.path.isdir(path) and any(_is_below(path, one) for one in top)
+    ]
+    libraries = os.path.realpath(os.path.join(sys.base_prefix, "lib"))
+    return View((*top, *files), tuple(links), tuple(hidden), python, libraries)
+
+
+def _folders_of_libraries() -> set[str]:
+    """Where the shared libraries are that this process has loaded; the others lie beside them."""
+    with open("/proc/self/maps") as maps:
+        paths = {line.split(maxsplit=5)[5].strip() for line in maps if ".so" in line}
+    return {os.path.dirname(path) for path in paths if os.path.isfile(path)}
 
 
 def enter(view: View) -> None:
     """Make it the root of this process; needs a mount namespace of its own."""
     kernel.mount("", "/", flags=kernel.RECURSIVE | kernel.PRIVATE)
     kernel.mount("tmpfs", _BUILT_AT, "tmpfs", options="size=1m,mode=755")
-    for path in view.shown:
-        _bind(path, _BUILT_AT + path)
     for path, target in view.links:
         os.makedirs(os.path.dirname(_BUILT_AT + path), exist_ok=True)
         os.symlink(target, _BUILT_AT + path)
+    for path in view.shown:
+        _bind(path, _BUILT_AT + path)
     for path in view.hidden:
         kernel.mount("tmpfs", _BUILT_AT + path, "tmpfs", options="size=4k,mode=755")
     null = _BUILT_AT + os.devnull
@@ -70,7 +93,7 @@ def enter(view: View) -> None:
 
 def fill_box(files: dict[str, str]) -> None:
     """Put files into the box, which nobody can write to after that."""
-    contents = {name: text.encode(errors="surrogatepass") for name, text in files.items()}
+    contents = {name: text.encode(errors="replace") for name, text in files.items()}
     room = sum(len(content) for content in contents.values()) + 4096 * (len(contents) + 1)
     kernel.mount("tmpfs", BOX, "tmpfs", options=f"size={room},mode=755")
     for name, content in contents.items():

@@ -41,7 +41,7 @@ def _text_of(name: str) -> str:
         return file.read()
 
 
-def _serve(control: socket.socket, proc: int, python: program.Python, filter: bytes) -> None:
+def _serve(control: socket.socket, proc: int, python: program.Python, gate: bytes) -> None:
     while True:
         byte, descriptors, _, _ = socket.recv_fds(control, 1, 1)
         if not byte:
@@ -49,6 +49,6 @@ def _serve(control: socket.socket, proc: int, python: program.Python, filter: by
         connection = socket.socket(fileno=descriptors[0])
         if os.fork() == 0:
             control.close()
-            supervisor.serve(connection, proc, python, filter)
+            supervisor.serve(connection, proc, python, gate)
             os._exit(0)
         connection.close()
