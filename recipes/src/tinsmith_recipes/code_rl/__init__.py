@@ -1,0 +1,1 @@
+"""Reinforcement learning on programs: what a model writes is run in a sandbox and tested."""
