@@ -46,7 +46,9 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointInfo(Saved):
-    """A checkpoint with its owner, its files and the shape of the adapter it holds."""
+    """A checkpoint with its owner, its files, the shape of the adapter it holds, and the renderer
+    that its run's metadata names.
+    """
 
     id: int
     team_id: int
@@ -57,6 +59,7 @@ class CheckpointInfo(Saved):
     train_attn: bool
     train_mlp: bool
     train_unembed: bool
+    renderer_name: str | None
 
 
 # what is past its time is gone for everybody, even before the sweep deletes it
@@ -64,7 +67,8 @@ LIVE = "(c.expires_at IS NULL OR c.expires_at > now())"
 _SELECT = f"""
 SELECT c.id, c.team_id, c.run_id, c.segment, c.name, c.key, c.size_bytes, c.encrypted, c.public,
        c.user_metadata, c.created_at, c.expires_at,
-       b.name AS base_model, r.rank, r.train_attn, r.train_mlp, r.train_unembed
+       b.name AS base_model, r.rank, r.train_attn, r.train_mlp, r.train_unembed,
+       r.user_metadata ->> 'renderer_name' AS renderer_name
 FROM checkpoints_checkpoint c
 JOIN runs_trainingrun r ON r.id = c.run_id
 JOIN catalog_basemodel b ON b.id = r.base_model_id

@@ -42,7 +42,10 @@ WITHOUT_WORKER_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What to sample. The engine's own end tokens stop unless there are `stops`."""
+    """What to sample. The engine's own end tokens stop unless it is told what does.
+
+    `ends_itself`: they are all of `end_tokens`. `lead` stands before an answer's text.
+    """
 
     prompts: list[list[int]]
     n: int
@@ -55,6 +58,8 @@ class Question:
     end_tokens: frozenset[int]
     top_logprobs: int
     top_parameter: str  # what the API calls it
+    ends_itself: bool = True
+    lead: str = ""
 
     def seeded(self) -> Question:
         """The same with a seed, so that a sample that is done again says the same."""
@@ -62,7 +67,9 @@ class Question:
 
     def body(self, prompt: list[int], sampler_id: str, number: int, live: bool) -> bytes:
         """The operation's body, as clients of the wire protocol send it."""
-        stops: list[str | int] = [*sorted(self.end_tokens), *self.stops] if self.stops else []
+        stops: list[str | int] = []
+        if self.stops or not self.ends_itself:
+            stops = [*sorted(self.end_tokens), *self.stops]
         return msgspec.json.encode(
             SampleBody(
                 type="sample",

@@ -7,21 +7,51 @@ it, and nobody sees why.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from openai_api import schemas
+from openai_api import families, schemas
+from openai_api.doors import Chosen
 from openai_api.errors import Refused
+from openai_api.families import Written
 from openai_api.templates import BadChat, ChatTemplate
 from openai_api.vocabulary import Vocabulary
+from tinsmith.renderers import FAMILIES
 
 Messages = list[dict[str, Any]]
+# what renderers call the places of a chat
+_PLACE = re.compile(r"messages\[\d+\]|tools(\[\d+\])?")
 # roles of which some templates know nothing
 _RARE_ROLES = ("system", "tool")
 # stands where something may be ignored: a template that shows it shows what it stands for
 _PROBE = "tinsmith probe"
+
+
+def write(words: Vocabulary, chosen: Chosen, wanted: schemas.Chat) -> Written:
+    """The chat as the renderer of its family writes it, or the model's own template.
+
+    The template also writes what a family's renderer has no form for, such as tools with Llama 3,
+    unless the checkpoint was trained with that renderer.
+
+    Raises:
+        Refused: neither can; the message names what is in the way.
+    """
+    renderer = families.renderer_of(words, chosen, wanted.chat_template_kwargs or {})
+    if renderer is None:
+        return Written(prompt_of(words, wanted))
+    messages = [_for_renderer(number, message) for number, message in enumerate(wanted.messages)]
+    try:
+        return families.write(renderer, messages, _tools(wanted))
+    except RecursionError:
+        raise Refused("the chat is nested too deeply", "messages") from None
+    except (TypeError, ValueError) as error:
+        if words.has_template and chosen.renderer_name not in FAMILIES:
+            return Written(prompt_of(words, wanted))
+        place = _PLACE.search(str(error))
+        raise Refused(str(error), place[0] if place else "messages") from None
 
 
 def prompt_of(words: Vocabulary, wanted: schemas.Chat) -> list[int]:
@@ -40,8 +70,7 @@ def prompt_of(words: Vocabulary, wanted: schemas.Chat) -> list[int]:
 
 def _prompt_of(words: Vocabulary, wanted: schemas.Chat) -> list[int]:
     messages = [_message(number, message) for number, message in enumerate(wanted.messages)]
-    offered = [_tool(number, tool) for number, tool in enumerate(wanted.tools or [])]
-    tools = offered if offered and wanted.tool_choice != "none" else None
+    tools = _tools(wanted)
     options = wanted.chat_template_kwargs or {}
     template = words.template(tools)
     _check_options(template, options)
@@ -183,6 +212,16 @@ def _message(number: int, message: schemas.Message) -> dict[str, Any]:
     return result
 
 
+def _for_renderer(number: int, message: schemas.Message) -> dict[str, Any]:
+    """A message as renderers know it: arguments as they were written, parts as parts."""
+    result = _message(number, message)
+    if message.tool_calls:
+        result["tool_calls"] = msgspec.to_builtins(message.tool_calls)
+    if isinstance(message.content, list):
+        result["content"] = [{"type": "text", "text": result["content"]}]
+    return result
+
+
 def _content(number: int, message: schemas.Message) -> str:
     if isinstance(message.content, list):
         return "".join(_text_of(number, part) for part in message.content)
@@ -205,6 +244,12 @@ def _text_of(number: int, part: dict[str, Any]) -> str:
             f"messages[{number}] has content with {unknown[0]!r}; allowed: type, text", where
         )
     return text
+
+
+def _tools(wanted: schemas.Chat) -> list[dict[str, Any]] | None:
+    """The tools that the model is to be shown."""
+    offered = [_tool(number, tool) for number, tool in enumerate(wanted.tools or [])]
+    return offered if offered and wanted.tool_choice != "none" else None
 
 
 def _tool(number: int, tool: schemas.Tool) -> dict[str, Any]:

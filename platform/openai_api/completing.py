@@ -43,9 +43,9 @@ class Task:
 
     def choices(self, prompt: int) -> list[Choice]:
         """The answers to a prompt, before they begin."""
-        n = self.question.n
+        n, asked = self.question.n, self.question
         return [
-            Choice(index, Detokenizer(self.vocabulary, self.question.stops))
+            Choice(index, Detokenizer(self.vocabulary, asked.stops, asked.end_tokens, asked.lead))
             for index in range(prompt * n, (prompt + 1) * n)
         ]
 

@@ -31,10 +31,15 @@ class Piece(NamedTuple):
 
 @dataclass(slots=True)
 class Detokenizer:
-    """The text of one sequence; `stops` end it and are not part of it."""
+    """The text of one sequence; `stops` end it, `lead` begins it, and neither is part of it.
+
+    `end_tokens` may end it beside the model's own.
+    """
 
     vocabulary: Vocabulary
     stops: list[str]
+    end_tokens: frozenset[int] = frozenset()
+    lead: str = ""
     ids: list[int] = field(default_factory=list)
     text: str = ""
     _starts: list[int] = field(default_factory=list)
@@ -68,9 +73,20 @@ class Detokenizer:
         if final and self._cut is None:
             self._add(self._stream.end())
         until = self._limit(final)
+        if not self._shown_text:
+            until = self._skip_lead(until, final)
         text = self.text[self._shown_text : until]
         self._shown_text = max(self._shown_text, until)
         return Piece(text, self._take_tokens(final))
+
+    def _skip_lead(self, until: int, final: bool) -> int:
+        """Leave out what stands before the text; how much may be shown while it may be coming."""
+        begun = self.text[: len(self.lead)]
+        if begun == self.lead:
+            self._shown_text = min(len(self.lead), until)
+        elif self.lead.startswith(begun) and not final:
+            return 0
+        return until
 
     def _add(self, text: str) -> None:
         """Append text and look whether a stop string is complete now."""
@@ -109,7 +125,10 @@ class Detokenizer:
 
     def _is_end(self, index: int) -> bool:
         """Whether a token is the one that ended the answer: it stands for no text."""
-        return index == len(self.ids) - 1 and self.ids[index] in self.vocabulary.end_tokens
+        return (
+            index == len(self.ids) - 1
+            and self.ids[index] in self.vocabulary.end_tokens | self.end_tokens
+        )
 
 
 def _overlap(text: str, stop: str) -> int:

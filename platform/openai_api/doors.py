@@ -36,6 +36,7 @@ class Chosen:
     base: OfferedModel
     path: str | None = None
     weights_key: str | None = None
+    renderer_name: str | None = None  # that its run says it was trained with
 
 
 async def choose(actor: Actor, name: str) -> Chosen:
@@ -44,7 +45,7 @@ async def choose(actor: Actor, name: str) -> Chosen:
     Raises:
         ModelNotFound: nothing that the actor may sample from. BadRequest: an encrypted checkpoint.
     """
-    path = key = None
+    path = key = renderer_name = None
     base_name = name
     if name.startswith(CHECKPOINT_PREFIX):
         try:
@@ -53,6 +54,7 @@ async def choose(actor: Actor, name: str) -> Chosen:
             raise ModelNotFound(error.detail) from None
         require_plain(checkpoint)
         base_name, path, key = checkpoint.base_model, name, checkpoint.key
+        renderer_name = checkpoint.renderer_name
     offered = {model.name: model for model in await sampleable_models()}
     if base_name not in offered:
         raise ModelNotFound(
@@ -60,7 +62,7 @@ async def choose(actor: Actor, name: str) -> Chosen:
             f"offered: {', '.join(offered) or 'none'}, "
             "and checkpoints by their tinker:// path"
         )
-    return Chosen(name, offered[base_name], path, key)
+    return Chosen(name, offered[base_name], path, key, renderer_name)
 
 
 async def sampleable_models() -> list[OfferedModel]:

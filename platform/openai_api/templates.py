@@ -6,7 +6,6 @@ come with models, so they run in a sandbox and see nothing but plain data.
 
 from __future__ import annotations
 
-import datetime
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from openai_api.marking import MARK_ROLE, PLAIN, Alphabet, mark_template
+from tinsmith.renderers.chat_template import TODAY
 
 # longest text that a template may make; the longest context is far shorter
 MOST_CHARACTERS = 16 * 2**20
@@ -60,7 +60,8 @@ def _to_json(value: Any, ensure_ascii: bool = False, **options: Any) -> str:
 
 
 def _now(form: str) -> str:
-    return datetime.datetime.now().strftime(form)
+    """The day that training tells templates, so that a prompt is the same tomorrow."""
+    return TODAY.strftime(form)
 
 
 @dataclass(frozen=True, slots=True)

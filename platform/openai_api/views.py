@@ -19,6 +19,7 @@ from openai_api.completing import Task, complete
 from openai_api.doors import Chosen
 from openai_api.endpoint import Call
 from openai_api.errors import Refused
+from openai_api.families import Written
 from openai_api.vocabulary import Vocabulary
 
 # what OpenAI's own completions give when they are not told
@@ -96,16 +97,17 @@ async def chat_completions(call: Call) -> HttpResponse:
     chosen = await doors.choose(call.actor, wanted.model)
     words = await vocabulary.of_model(chosen.base)
     if len(call.request.body) > LARGE_CHAT_BYTES:
-        prompt = await asyncio.to_thread(chats.prompt_of, words, wanted)
+        written = await asyncio.to_thread(chats.write, words, chosen, wanted)
     else:
-        prompt = chats.prompt_of(words, wanted)
+        written = chats.write(words, chosen, wanted)
     question = _question(
         wanted,
         chosen,
         words,
-        [prompt],
+        [written.tokens],
         wanted.max_completion_tokens or wanted.max_tokens,
         wanted.top_logprobs or 0,
+        written,
     )
     return await _answer(
         call, chosen, words, wanted, question, ChatShape(words, bool(wanted.logprobs))
@@ -148,6 +150,7 @@ def _question(
     prompts: list[list[int]],
     max_tokens: int | None,
     top_logprobs: int,
+    written: Written | None = None,
 ) -> Question:
     """What to sample; prompts that cannot be are refused before anything is asked."""
     longest = chosen.base.max_context_length
@@ -161,6 +164,7 @@ def _question(
                 "messages" if isinstance(wanted, schemas.Chat) else "prompt",
                 "context_length_exceeded",
             )
+    written = written or Written(prompts[0])
     return Question(
         prompts=prompts,
         n=wanted.n or 1,
@@ -169,8 +173,10 @@ def _question(
         top_p=1.0 if wanted.top_p is None else wanted.top_p,
         top_k=wanted.top_k or -1,
         seed=wanted.seed,
-        stops=schemas.stops_of(wanted),
-        end_tokens=words.end_tokens,
+        stops=schemas.stops_of(wanted) + written.stops,
+        end_tokens=words.end_tokens | written.end_tokens,
+        ends_itself=written.end_tokens <= words.end_tokens,
+        lead=written.lead,
         top_logprobs=top_logprobs,
         top_parameter="top_logprobs" if isinstance(wanted, schemas.Chat) else "logprobs",
     )

@@ -20,9 +20,12 @@ from openai_api.errors import Refused
 from openai_api.marking import Alphabet
 from openai_api.templates import INSEPARABLE, BadChat, BadTemplate, ChatTemplate
 from openai_api.text_streams import ByteStream, Pieces, PieceStream, TextStream
+from tinsmith.renderers import get as get_renderer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+    from tinsmith.renderers import Renderer
 
 # texts up to this length are tokenized at once, longer ones in a thread
 SHORT_CHARACTERS = 4000
@@ -59,6 +62,7 @@ class Vocabulary:
         self._bytes = _bytes_of_characters()
         self._byte_level = text_streams.kind_of(decoder) == "bytes"
         self._pieces = None if self._byte_level else self._make_pieces(decoder)
+        self._renderers: dict[str, Renderer | None] = {}
 
     def encode(self, text: str, *, special: bool) -> list[int]:
         """Tokens of a text; `special` adds what the model wants around it, such as a beginning."""
@@ -120,6 +124,25 @@ class Vocabulary:
             )
 
         return Pieces(self.decode, self._is_silent, is_byte, anchor)
+
+    def renderer(self, name: str) -> Renderer | None:
+        """The SDK's renderer of a family; None if this tokenizer is none of the family's."""
+        if name not in self._renderers:
+            try:
+                self._renderers[name] = get_renderer(name, _ForRenderers(self._tokenizer, self))
+            except ValueError:
+                self._renderers[name] = None
+        return self._renderers[name]
+
+    def number_of(self, special: str) -> int | None:
+        """The token that the configuration calls so: `bos_token`, `eos_token`."""
+        text = self._special.get(special)
+        return None if text is None else self._tokenizer.token_to_id(text)
+
+    @property
+    def has_template(self) -> bool:
+        """Whether the model has a chat template, readable or not."""
+        return bool(self._templates)
 
     def template(self, tools: list[dict[str, Any]] | None) -> ChatTemplate:
         """The chat template for chats with these tools, or without.
@@ -185,8 +208,19 @@ class Vocabulary:
             found = _json(folder / name).get("eos_token_id")
             if found is not None:
                 return [found] if isinstance(found, int) else list(found)
-        end = self._tokenizer.token_to_id(self._special.get("eos_token", ""))
+        end = self.number_of("eos_token")
         return [] if end is None else [end]
+
+
+class _ForRenderers:
+    """A tokenizer with what renderers ask of one, as that of transformers has it."""
+
+    def __init__(self, tokenizer: Tokenizer, words: Vocabulary) -> None:
+        self.backend_tokenizer = tokenizer
+        self.bos_token_id = words.number_of("bos_token")
+        self.eos_token_id = words.number_of("eos_token")
+        found = map(words.number_of, _SPECIAL_NAMES)
+        self.all_special_ids = [number for number in found if number is not None]
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -164,7 +164,11 @@ def test_recipes_import_the_sdk_alone() -> None:
 
 
 def test_the_server_imports_of_the_sdk_what_both_must_agree_on() -> None:
-    assert of_the_sdk(sources(PLATFORM, REPOSITORY / "gpu_workers")) == {"wire", "losses"}
+    assert of_the_sdk(sources(PLATFORM, REPOSITORY / "gpu_workers")) == {
+        "wire",
+        "losses",
+        "renderers",
+    }
 
 
 def of_the_sdk(files: list[Path]) -> set[str]:

@@ -29,9 +29,9 @@ from tinsmith.renderers.renderer import (
 from tinsmith.renderers.vocabulary import CUT, Control
 
 # What templates that ask for today are told, so that a prompt is the same tomorrow
-_TODAY = date(2024, 7, 26)
+TODAY = date(2024, 7, 26)
 _DIRECTIVES = ("%Y", "%y", "%m", "%d", "%B", "%b", "%A", "%a", "%H", "%M", "%S", "%j")
-_FIXED = "".join(f"|replace('{each}', '{_TODAY.strftime(each)}')" for each in _DIRECTIVES)
+_FIXED = "".join(f"|replace('{each}', '{TODAY.strftime(each)}')" for each in _DIRECTIVES)
 _CLOCK = "{% macro strftime_now(form) %}{{ form" + _FIXED + " }}{% endmacro %}\n"
 _SAID = "Zq1"
 _PROBE = Chat((Message("user", "Hello"), Message("assistant", _SAID)))

@@ -96,18 +96,8 @@ class KimiK2(Renderer):
 
     def _said(self, chat: Chat, index: int) -> Pieces:
         message = chat.messages[index]
-        thinking = message.thinking if index > _last_answer(chat) else ""
+        thinking = message.thinking if index > chat.last_plain_answer else ""
         return (Control(THINK), thinking, Control(THINK_END), message.text, *_calls(message))
-
-
-def _last_answer(chat: Chat) -> int:
-    """The last message of the assistant's that calls nothing, before the last one; -1 if none."""
-    found = [
-        index
-        for index, message in enumerate(chat.messages[:-1])
-        if message.role == "assistant" and not message.tool_calls
-    ]
-    return found[-1] if found else -1
 
 
 def _calls(message: Message) -> Iterator[Piece]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from tinsmith._words.mistakes import did_you_mean, title_of
@@ -63,8 +64,19 @@ class Chat:
 
     def last_index(self, role: str) -> int:
         """Where the last message of a role stands; -1 where none does."""
-        found = [index for index, message in enumerate(self.messages) if message.role == role]
+        return self._last.get(role, -1)
+
+    @cached_property
+    def last_plain_answer(self) -> int:
+        """Where the assistant last called nothing, the last message left out; -1 where nowhere."""
+        before = self.messages[:-1]
+        found = [n for n, m in enumerate(before) if m.role == "assistant" and not m.tool_calls]
         return found[-1] if found else -1
+
+    @cached_property
+    def _last(self) -> dict[str, int]:
+        # Families ask of each message: looked for anew each time, long chats would take minutes
+        return {message.role: index for index, message in enumerate(self.messages)}
 
     def up_to(self, count: int) -> Chat:
         """The chat when it had so many messages."""

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from itertools import accumulate
+from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tinsmith._words.mistakes import title_of
@@ -100,6 +100,8 @@ class Renderer(ABC):
     """Control tokens without which there is no such chat."""
     marks: tuple[str, ...] = ()
     """What frames thinking and calls: control tokens where the tokenizer has them, else text."""
+    lead: ClassVar[str] = ""
+    """What stands before the text of an answer that was sampled, and is none of it."""
     extends: ClassVar[bool] = True
     """Whether a chat's tokens begin with those of the chat when it was shorter."""
 
@@ -284,7 +286,8 @@ class Renderer(ABC):
 
     def _begun(self, chat: Chat) -> Owned:
         """The tokens of a chat up to where the assistant goes on."""
-        return self.encode([*self._written(chat), ((NOBODY, False), self.opening(chat))])
+        pieces = [piece for _, written in self._written(chat) for piece in written]
+        return self.encode([((NOBODY, False), [*pieces, *self.opening(chat)])])
 
     def _written(self, chat: Chat) -> list[tuple[tuple[int, bool], Pieces]]:
         """The pieces of a chat, each with whose they are."""
@@ -336,7 +339,8 @@ class Renderer(ABC):
         self, texts: Sequence[tuple[tuple[int, bool], str]]
     ) -> Iterable[tuple[tuple[int, bool], list[int]]]:
         """Tokens of texts side by side; one that reaches across is the earlier text's."""
-        texts = [(owner, text) for owner, text in texts if text]
+        by_owner = groupby(((owner, text) for owner, text in texts if text), lambda pair: pair[0])
+        texts = [(owner, "".join(text for _, text in pairs)) for owner, pairs in by_owner]
         whole = self.vocabulary.encode("".join(text for _, text in texts))
         begin = 0
         for place, before in enumerate(accumulate(text for _, text in texts)):

@@ -21,6 +21,7 @@ class RoleColon(Renderer):
 
     name = "role_colon"
     proof = "the public cookbook's RoleColonRenderer"
+    lead = " "
 
     def beginning(self, chat: Chat) -> Pieces:
         """What stands before the first message."""
@@ -31,7 +32,7 @@ class RoleColon(Renderer):
         """How a message is written."""
         message = chat.messages[index]
         header = (CUT, f"{message.role.capitalize()}:", CUT)
-        return Turn(header, (f" {message.text}{_END}",))
+        return Turn(header, (f"{self.lead}{message.text}{_END}",))
 
     def ending(self, chat: Chat) -> Pieces:
         """The rest of what stops the assistant."""
@@ -52,7 +53,7 @@ class RoleColon(Renderer):
         text, stop, rest = self.vocabulary.decode(kept).partition(_STOP)
         if stop:
             ending = Ending.MALFORMED if rest or ending is not Ending.CUT_OFF else Ending.STOP
-        text = text.removeprefix(" ")
+        text = text.removeprefix(self.lead)
         if not stop:
             text = text.removesuffix(_END)
         return Parsed({"role": "assistant", "content": text}, ending)

@@ -160,14 +160,12 @@ class Vocabulary:
 
     def _apart(self, text: str) -> Iterator[str]:
         """The text in parts that hold no control token's text as a whole."""
-        found = self._controls.search(text)
-        while found:
-            middle = found.start() + 1
-            yield text[:middle]
-            text = text[middle:]
-            found = self._controls.search(text)
-        if text:
-            yield text
+        begin = 0
+        while found := self._controls.search(text, begin):
+            yield text[begin : found.start() + 1]
+            begin = found.start() + 1
+        if begin < len(text):
+            yield text[begin:]
 
     def _encode(self, text: str) -> list[int]:
         encoded = self._backend.encode(text, add_special_tokens=False)
