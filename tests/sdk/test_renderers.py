@@ -26,9 +26,18 @@ from tinsmith import renderers
 from tinsmith.renderers import Ending, Renderer, TrainOnWhat
 
 QUICK = settings(max_examples=60, deadline=None)
-EVERY = sorted(renderers.FAMILIES)
-THINKS = {"kimi_k2", "qwen3", "deepseekv3_thinking"}
-CALLS = {"deepseekv3", "kimi_k2", "qwen2_5", "qwen3", "qwen3_instruct", "qwen3_disable_thinking"}
+# Of the three of gpt-oss one; they differ in a word, as a test below says
+EVERY = sorted(renderers.FAMILIES.keys() - {"gpt_oss_low", "gpt_oss_high"})
+THINKS = {"gpt_oss_medium", "kimi_k2", "qwen3", "deepseekv3_thinking"}
+CALLS = {
+    "gpt_oss_medium",
+    "deepseekv3",
+    "kimi_k2",
+    "qwen2_5",
+    "qwen3",
+    "qwen3_instruct",
+    "qwen3_disable_thinking",
+}
 EXTENDS = {name for name in EVERY if renderers.FAMILIES[name].extends}
 
 
@@ -122,7 +131,7 @@ def test_text_never_becomes_a_control_token(name: str, data: st.DataObject) -> N
     known = tokenizer(name).get_added_vocab().values()
     harmless = [dict(item) for item in messages]
     for item in harmless:
-        item["content"] = "a" if item["content"] else ""
+        item["content"] = "a" if plain(item, name)[0] else ""
     controls = [
         [token for token in renderer.example(chat).tokens if token in known]
         for chat in (messages, harmless)
@@ -196,7 +205,8 @@ def test_a_prefill_is_where_the_message_goes_on(name: str, data: st.DataObject) 
     prompt = renderer.prompt(messages[:-1]).to_ints()
     with_prefill = renderer.prompt(messages[:-1], prefill=begins).to_ints()
     assert with_prefill[: len(prompt)] == prompt
-    assert renderer.vocabulary.decode(with_prefill[len(prompt) :]) == begins
+    channel = "<|channel|>final<|message|>" if begins and name.startswith("gpt_oss") else ""
+    assert renderer.vocabulary.decode(with_prefill[len(prompt) :]) == channel + begins
     sampled = renderer.vocabulary.encode(goes_on)
     stopped = renderer.parse(sampled, prefill=begins)
     assert stopped.ending is Ending.CUT_OFF
@@ -297,6 +307,67 @@ def test_how_plain_text_ended(said: str, ending: str) -> None:
     assert (parsed.ending.value, parsed.message["content"]) == (ending, "Hello")
 
 
+@pytest.mark.parametrize(
+    ("said", "ending", "message"),
+    [
+        ("{final}Hello<|return|>", "stop", {"content": "Hello"}),
+        ("{final}Hello", "cut_off", {"content": "Hello"}),
+        ("{final}Hello<|end|>", "cut_off", {"content": "Hello"}),
+        ("{final}Hello<|endoftext|>", "end_of_text", {"content": "Hello"}),
+        ("{final}A<|return|>B", "malformed", {"content": "A"}),
+        ("{thinks}Hm", "cut_off", {"content": "", "reasoning_content": "Hm"}),
+        ("{thinks}Hm<|return|>", "malformed", {"content": "", "reasoning_content": "Hm"}),
+        ("{thinks}Hm{next}{final}A<|return|>", "stop", {"content": "A", "reasoning_content": "Hm"}),
+        ("Hello<|return|>", "malformed", {"content": "Hello"}),
+        ("{final}A{next}{final}B<|return|>", "malformed", {"content": "AB"}),
+        ("<|channel|>else<|message|>A<|return|>", "malformed", {"content": "A"}),
+    ],
+)
+def test_how_a_sample_of_channels_ended(said: str, ending: str, message: dict[str, Any]) -> None:
+    written = said.format(
+        final="<|channel|>final<|message|>",
+        thinks="<|channel|>analysis<|message|>",
+        next="<|end|><|start|>assistant",
+    )
+    tokens = tokenizer("gpt_oss").encode(written, add_special_tokens=False)
+    parsed = made("gpt_oss_medium").parse(tokens)
+    assert parsed.ending.value == ending
+    if isinstance(parsed.message["content"], list):  # for letters that are markup elsewhere
+        (part,) = parsed.message["content"]
+        parsed.message["content"] = part["text"]
+    assert parsed.message == {"role": "assistant", **message}
+
+
+@pytest.mark.parametrize(
+    ("to", "arguments", "why"),
+    [
+        ("functions.add", "no JSON", "must be an object"),
+        ("python", "{}", "there is no tool 'python'"),
+        ("functions.", "{}", "there is no tool 'functions.'"),
+    ],
+)
+def test_a_call_in_a_channel_that_cannot_be_read_is_told(to: str, arguments: str, why: str) -> None:
+    said = f" to={to}<|channel|>commentary <|constrain|>json<|message|>{arguments}<|call|>"
+    tokens = tokenizer("gpt_oss").encode(said, add_special_tokens=False)
+    (unread,) = made("gpt_oss_medium").parse(tokens).message["unparsed_tool_calls"]
+    assert why in unread["error"]
+    assert arguments in unread["text"]
+
+
+def test_gpt_oss_is_asked_to_reason_more_or_less() -> None:
+    prompts = {}
+    for effort in ("low", "medium", "high"):
+        renderer = renderers.get(f"gpt_oss_{effort}", tokenizer("gpt_oss"))
+        text = renderer.vocabulary.decode(renderer.prompt([USER]).to_ints())
+        assert f"Reasoning: {effort}\n" in text
+        prompts[effort] = text.replace(f": {effort}\n", "")
+    assert len(set(prompts.values())) == 1
+    assert "Current date" not in prompts["low"]
+    one_of = {"name": "add", "parameters": {"oneOf": [{"type": "object"}]}}
+    with pytest.raises(ValueError, match="has oneOf, which has no proven form"):
+        made("gpt_oss_medium").prompt([USER], [{"type": "function", "function": one_of}])
+
+
 def test_a_datum_of_messages_is_the_example_shifted() -> None:
     renderer = made("qwen3_instruct")
     messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]
@@ -363,6 +434,26 @@ CALL = {"type": "function", "function": {"name": "add", "arguments": {}}}
         ("llama3", [USER, {**SAID, "reasoning_content": "Hm"}], "no form for thinking"),
         ("role_colon", [USER, {**SAID, "tool_calls": [CALL]}], r"messages\[1\]: role_colon has no"),
         (
+            "gpt_oss_medium",
+            [USER, {"role": "system", "content": "A"}, SAID],
+            r"messages\[1\]: gpt_oss_medium has the system's message first",
+        ),
+        (
+            "gpt_oss_medium",
+            [USER, {**SAID, "tool_calls": [CALL]}, {"role": "tool", "content": "3"}, SAID],
+            r"messages\[2\]: gpt_oss_medium names the tool of a result: give its name",
+        ),
+        (
+            "gpt_oss_medium",
+            [USER, {**SAID, "tool_calls": [{"function": {"name": "a b", "arguments": {}}}]}],
+            r"messages\[1\]: gpt_oss_medium cannot call 'a b'",
+        ),
+        (
+            "gpt_oss_medium",
+            [USER, {"role": "assistant", "content": "<|channel|>final<|message|>A"}],
+            r"messages\[1\]: gpt_oss_medium writes <\|message\|> as markup",
+        ),
+        (
             "role_colon",
             [USER, {"role": "assistant", "content": "A\n\nUser: B"}],
             r"messages\[1\]: role_colon stops at",
@@ -405,6 +496,7 @@ def test_misused_calls_name_what_is_right() -> None:
         ("meta-llama/Llama-3.1-8B-Instruct", "llama3"),
         ("meta-llama/Meta-Llama-3-70B-Instruct", "llama3"),
         ("meta-llama/Llama-3.2-1B", "role_colon"),
+        ("openai/gpt-oss-20b", "gpt_oss_medium"),
         ("tinsmith/nano-qwen3", "qwen3_instruct"),
         ("tinsmith/nano-llama3", "llama3"),
         (NANO / "nano-qwen3", "qwen3_instruct"),

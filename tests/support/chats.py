@@ -30,6 +30,10 @@ KIMI = (
     *("<|tool_calls_section_begin|>", "<|tool_calls_section_end|>", "<|tool_call_begin|>"),
     *("<|tool_call_argument_begin|>", "<|tool_call_end|>"),
 )
+GPT_OSS = (
+    *("<|startoftext|>", "<|endoftext|>", "<|return|>", "<|constrain|>", "<|channel|>"),
+    *("<|start|>", "<|end|>", "<|message|>", "<|call|>"),
+)
 # The pattern of Qwen and, but for digits, of Llama 3: line ends join what stands before them
 _WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -67,6 +71,8 @@ def tokenizer(family: str) -> Any:
         special = list(DEEPSEEK)
     if is_kimi := family.startswith("kimi"):
         special = list(KIMI)
+    if is_gpt_oss := family.startswith("gpt_oss"):
+        special = list(GPT_OSS)
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -79,13 +85,15 @@ def tokenizer(family: str) -> Any:
     trainer = trainers.BpeTrainer(vocab_size=420, initial_alphabet=letters, show_progress=False)
     made.train_from_iterator(_TEXTS * 9, trainer)
     made.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in special])
-    if not is_llama:
+    if not is_llama and not is_gpt_oss:
         marks = ["<think>", "</think>"] if is_deepseek or is_kimi else [*QWEN_MARKS, "</think>"]
         made.add_tokens([AddedToken(text, special=False, normalized=False) for text in marks])
     if is_deepseek:
         return PreTrainedTokenizerFast(
             tokenizer_object=made, bos_token=DEEPSEEK[0], eos_token=DEEPSEEK[1]
         )
+    if is_gpt_oss:
+        return PreTrainedTokenizerFast(tokenizer_object=made, eos_token="<|return|>")
     return PreTrainedTokenizerFast(
         tokenizer_object=made,
         bos_token=LLAMA[0] if is_llama else None,
@@ -112,7 +120,7 @@ _PARTS = [
     "\\",
 ]
 _CONTROLS = [*QWEN, *QWEN_MARKS, "</think>", *LLAMA, "<|eot_id|>", "<|im_", "end|>"]
-_CONTROLS += DEEPSEEK + KIMI
+_CONTROLS += DEEPSEEK + KIMI + GPT_OSS
 
 
 def texts(with_controls: bool = False) -> st.SearchStrategy[str]:

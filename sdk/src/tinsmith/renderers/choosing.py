@@ -10,6 +10,7 @@ from typing import Any
 from tinsmith._words.mistakes import check_text, did_you_mean
 from tinsmith.renderers.chat_template import ChatTemplate
 from tinsmith.renderers.deepseek import DeepSeekV3, DeepSeekV3Thinking
+from tinsmith.renderers.gpt_oss import GptOss, GptOssHigh, GptOssLow
 from tinsmith.renderers.kimi import KimiK2
 from tinsmith.renderers.llama3 import Llama3
 from tinsmith.renderers.qwen import Qwen2Dot5, Qwen3, Qwen3DisableThinking, Qwen3Instruct
@@ -28,6 +29,9 @@ FAMILIES: dict[str, type[Renderer]] = {
         DeepSeekV3,
         DeepSeekV3Thinking,
         KimiK2,
+        GptOssLow,
+        GptOss,
+        GptOssHigh,
         ChatTemplate,
     )
 }
@@ -45,6 +49,7 @@ _BY_NAME = (
     (r"^deepseek-v3\.1(-terminus)?$", "deepseekv3"),
     (r"^deepseek-v3\.1-base$", "role_colon"),
     (r"^kimi-k2-thinking$", "kimi_k2"),
+    (r"^gpt-oss-\d+b$", "gpt_oss_medium"),
     (r"^nano-llama3$", "llama3"),
     (r"^(meta-)?llama-3(\.[12])?-\d+b$", "role_colon"),
 )
@@ -108,6 +113,8 @@ def _of_folder(folder: Path) -> str | None:
         return "role_colon"
     if kind == "llama" and Llama3.needs[1] in template:
         return "llama3"
+    if kind == "gpt_oss" and "<|channel|>" in template:
+        return "gpt_oss_medium"
     if "<|im_start|>" not in template:
         return None
     if kind == "qwen2":
