@@ -33,8 +33,8 @@ class Figure:
         return f"{value}{unit} ({low} to {high}, n={self.count})"
 
 
-def share(hits: Sequence[bool]) -> Figure:
-    """The share of hits, with Wilson's interval.
+def share(hits: Sequence[float]) -> Figure:
+    """The share of hits, each 1, or 0, or between for a part of one, with Wilson's interval.
 
     Raises:
         ValueError: no cases.
@@ -42,7 +42,7 @@ def share(hits: Sequence[bool]) -> Figure:
     count = len(hits)
     if count == 0:
         raise ValueError("a share of no cases")
-    part = sum(map(bool, hits)) / count
+    part = math.fsum(hits) / count
     middle = (part + Z * Z / (2 * count)) / (1 + Z * Z / count)
     reach = (
         Z / (1 + Z * Z / count) * math.sqrt(part * (1 - part) / count + Z * Z / (4 * count * count))

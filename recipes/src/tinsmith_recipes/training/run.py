@@ -90,6 +90,10 @@ class Run:
             user_metadata=metadata,
         )
 
+    def begin_from(self, state: str | None) -> None:
+        """Train on from a checkpoint's weights, with a fresh optimizer, and not a new adapter."""
+        self._from_state = state
+
     @cached_property
     def _rest(self) -> RestClient:
         return self.service.create_rest_client()
