@@ -1,0 +1,1 @@
+"""Recipes that learn what people prefer, from pairs of answers."""

@@ -1,0 +1,109 @@
+"""The recipes of preferences on a live platform, small: whole runs, killed runs, both losses."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import LiveStack
+from tests.support.waiting import eventually
+from tinsmith_recipes.preference.dpo.train import PreferenceDPO
+from tinsmith_recipes.training.folder import RunFolder
+
+pytestmark = pytest.mark.live
+
+SMALL: dict[str, Any] = {
+    "steps": 6,
+    "batch_size": 4,
+    "pairs": 40,
+    "held_out": 8,
+    "save_every": 2,
+    "warmup": 0,
+}
+
+
+@pytest.fixture(autouse=True)
+def server(live_stack: LiveStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINSMITH_BASE_URL", live_stack.url)
+    monkeypatch.setenv("TINSMITH_API_KEY", live_stack.api_key)
+
+
+def numbers(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """All that a run measured, times left out."""
+    files = RunFolder.of(folder)
+    rows = [
+        {name: value for name, value in row.items() if not name.startswith("time/")}
+        for row in files.metrics
+    ]
+    return rows, files.memo
+
+
+async def test_both_sides_compute_the_same_dpo(tmp_path: Path) -> None:
+    for side in ("server", "client"):
+        await PreferenceDPO(log_path=str(tmp_path / side), loss_on=side, **SMALL).run()
+    (on_server, memo), (on_client, other) = (
+        numbers(tmp_path / side) for side in ("server", "client")
+    )
+    both = on_server, on_client
+    assert on_server[0]["dpo_loss"] == pytest.approx(math.log(2), abs=1e-6)
+    assert on_server[-1]["dpo_loss"] < 0.99 * math.log(2)
+    for name in ("dpo_loss", "margin", "chosen_reward", "rejected_reward", "num_pairs"):
+        here, there = ([row[name] for row in rows] for rows in both)
+        assert here == pytest.approx(there, abs=1e-4), name
+    shares = [[row["accuracy"] for row in rows if "accuracy" in row][1:] for rows in both]
+    assert shares[0] == shares[1]  # from the second step on: a margin of nothing has no sign
+    assert memo["before"] == other["before"]
+    for here, there in zip(memo["after"], other["after"], strict=True):
+        assert here == pytest.approx(there, abs=1e-3)
+
+
+async def test_a_checkpoint_to_begin_from_is_the_reference(tmp_path: Path) -> None:
+    first = await PreferenceDPO(log_path=str(tmp_path / "first"), **SMALL).run()
+    again = PreferenceDPO(log_path=str(tmp_path / "again"), start_from=first.state_path, **SMALL)
+    second = await again.run()
+    was, (rows, now) = numbers(tmp_path / "first")[1], numbers(tmp_path / "again")
+    assert now["before"] == was["after"] != was["before"]
+    assert rows[0]["dpo_loss"] == pytest.approx(math.log(2), abs=1e-6)
+    assert second.figures["before"] == first.figures["preferred"]
+    assert second.figures["margin"].value > 0
+    assert await again.run() == second  # a finished folder is not trained again
+
+
+def test_killed_with_9_it_ends_with_the_same_numbers(tmp_path: Path) -> None:
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    words = [f"{name}={value}" for name, value in SMALL.items()]
+    command = [sys.executable, "-m", "tinsmith_recipes.preference.dpo.train", *words]
+    process = subprocess.Popen([*command, f"log_path={killed}"], env=os.environ)
+    try:
+        eventually(lambda: _rows(killed / "checkpoints.jsonl"), within_s=60)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not (killed / "summary.json").exists()
+    assert subprocess.run([*command, f"log_path={killed}"]).returncode == 0
+    first = asyncio.run(PreferenceDPO(log_path=str(undisturbed), **SMALL).run())
+    assert numbers(killed) == numbers(undisturbed)
+    second = RunFolder.of(killed).summary
+    assert second is not None
+    assert (second.figures, second.tokens) == (first.figures, first.tokens)
+
+
+def _rows(file: Path) -> list[Any]:
+    return [json.loads(row) for row in file.read_text().splitlines()] if file.exists() else []
+
+
+async def test_pairs_that_teach_nothing_cost_no_run(tmp_path: Path) -> None:
+    file = tmp_path / "pairs.jsonl"
+    file.write_text(json.dumps({"prompt": "Hi", "chosen": "Yes", "rejected": "No"}) + "\n")
+    with pytest.raises(ValueError, match="has 0 pairs to learn from"):
+        await PreferenceDPO(log_path=str(tmp_path / "run"), data=str(file), held_out=2).run()
+    assert not (tmp_path / "run" / "checkpoints.jsonl").exists()
