@@ -9,6 +9,12 @@ from urllib.parse import parse_qs, unquote, urlsplit
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
+def shipped(name: str) -> Path:
+    """A folder beside the code: of the checkout, or the copy of it that a wheel has."""
+    in_wheel = Path(__file__).with_name("shipped") / name
+    return in_wheel if in_wheel.exists() else REPOSITORY / name
+
+
 class BadEnvironment(Exception):
     """An environment variable holds something that cannot be used."""
 

@@ -27,6 +27,8 @@ from pathlib import Path
 from config import env
 
 BASE_DIR: Path = env.REPOSITORY
+FRONTEND_DIR: Path = env.shipped("frontend")
+DOCS_DIR: Path = env.shipped("docs")
 DATA_DIR: Path = env.data_folder()
 
 # --- security ---------------------------------------------------------------------------------
@@ -98,7 +100,7 @@ MIDDLEWARE = [
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "frontend"],
+        "DIRS": [FRONTEND_DIR],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [

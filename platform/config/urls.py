@@ -22,6 +22,8 @@ urlpatterns = [
     path("v1/", include("openai_api.urls")),
     path("", views.front_page),
     path("docs/", include("reference.urls")),
+    path("llms.txt", reference.show_llms),
+    path("llms-full.txt", reference.show_llms_full),
     path("admin/login/", accounts.sign_in),
     path("favicon.svg", views.favicon),
     path("favicon.ico", views.favicon),

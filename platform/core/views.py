@@ -17,7 +17,7 @@ from django.views.decorators.http import require_safe
 
 from core.words import misplaced
 
-_ICON = Path(settings.BASE_DIR) / "frontend" / "favicon.svg"
+_ICON = Path(settings.FRONTEND_DIR) / "favicon.svg"
 _NAME_SHOWN = 100
 _TITLES = {
     400: "That request cannot be read",
