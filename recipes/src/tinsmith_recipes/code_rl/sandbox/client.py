@@ -23,7 +23,7 @@ _GRACE_S = 30.0  # for the start of a program on a busy machine
 _START = "import sys; sys.path.insert(0, {folder!r}); from jail.warden import main; main()"
 
 
-class SandboxUnavailable(RuntimeError):
+class SandboxUnavailable(OSError):
     """This machine cannot keep programs apart; the message says what is missing."""
 
 

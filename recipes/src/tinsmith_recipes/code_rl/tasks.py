@@ -1,0 +1,129 @@
+"""Small programming tasks for the nano models: one expression of one or two steps, in words.
+
+Write code that adds 3 to n, then squares it.  ->  (n+3)**2
+Write code that reverses s, then says it twice.  ->  s[::-1]*2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+_SUM, _PRODUCT, _ATOM = 1, 2, 3  # how tightly a piece of code holds together
+_LETTERS = "aeinorstx"
+_WORDS = ("tin", "smith", "a", "level", "Forge", "nano model")
+_NUMBERS = (1, 2, 5, 7, -3, 12)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: words, code, how tightly its operand must hold together and itself does."""
+
+    words: str
+    code: str
+    needs: int
+    holds: int
+
+
+@dataclass(frozen=True)
+class Task:
+    """An expression to be written: of ``n``, a number, or of ``s``, a text."""
+
+    variable: str
+    steps: tuple[Step, ...]
+
+    @property
+    def question(self) -> str:
+        """What is asked."""
+        said = [
+            self.steps[0].words.format(self.variable),
+            *(s.words.format("it") for s in self.steps[1:]),
+        ]
+        return f"Write code that {', then '.join(said)}."
+
+    @property
+    def solution(self) -> str:
+        """An expression that does it."""
+        code, holds = self.variable, _ATOM
+        for step in self.steps:
+            code = step.code.format(f"({code})" if holds < step.needs else code)
+            holds = step.holds
+        return code
+
+    @property
+    def chat(self) -> list[dict[str, str]]:
+        """The question with its solution."""
+        return [
+            {"role": "user", "content": self.question},
+            {"role": "assistant", "content": self.solution},
+        ]
+
+    def examples(self) -> list[tuple[object, object]]:
+        """Arguments, with the values that are right for them."""
+        given: Sequence[object] = _NUMBERS if self.variable == "n" else _WORDS
+        code = compile(self.solution, "solution", "eval")
+        return [
+            (value, eval(code, {"__builtins__": {"len": len}}, {self.variable: value}))
+            for value in given
+        ]
+
+
+def _number_steps() -> list[Step]:
+    found = [
+        Step("doubles {}", "{}*2", _PRODUCT, _PRODUCT),
+        Step("triples {}", "{}*3", _PRODUCT, _PRODUCT),
+        Step("halves {}", "{}//2", _PRODUCT, _PRODUCT),
+        Step("squares {}", "{}**2", _ATOM, _ATOM),
+    ]
+    for k in range(1, 10):
+        found.append(Step(f"adds {k} to {{}}", f"{{}}+{k}", _SUM, _SUM))
+        found.append(Step(f"takes {k} from {{}}", f"{{}}-{k}", _SUM, _SUM))
+    return found
+
+
+def _text_steps() -> list[Step]:
+    found = [
+        Step("reverses {}", "{}[::-1]", _ATOM, _ATOM),
+        Step("shouts {}", "{}.upper()", _ATOM, _ATOM),
+        Step("says {} twice", "{}*2", _PRODUCT, _PRODUCT),
+        Step("drops the first letter of {}", "{}[1:]", _ATOM, _ATOM),
+        Step("drops the last letter of {}", "{}[:-1]", _ATOM, _ATOM),
+    ]
+    for letter in _LETTERS:
+        found.append(Step(f"adds '{letter}' to the end of {{}}", f"{{}}+'{letter}'", _SUM, _SUM))
+    return found
+
+
+def one_step() -> list[Task]:
+    """Every task of one step."""
+    return [
+        *(Task("n", (step,)) for step in _number_steps()),
+        *(Task("s", (step,)) for step in _text_steps()),
+    ]
+
+
+def two_steps() -> list[Task]:
+    """Every task of two steps."""
+    return [
+        Task(variable, (first, second))
+        for variable, steps in (("n", _number_steps()), ("s", _text_steps()))
+        for first in steps
+        for second in steps
+    ]
+
+
+def split(held_out: int, demonstrated: int, seed: int) -> tuple[list[Task], list[Task], list[Task]]:
+    """Tasks to show, to practise and to test with; what is tested is in neither of the others.
+
+    Shown are all tasks of one step and ``demonstrated`` of two; the others are of two steps.
+
+    Raises:
+        ValueError: no task would be left to practise.
+    """
+    tasks = two_steps()
+    if held_out + demonstrated >= len(tasks):
+        raise ValueError(f"of {len(tasks)} tasks of two steps none would be left to learn from")
+    Random(f"tasks {seed}").shuffle(tasks)
+    test, learn = tasks[:held_out], tasks[held_out:]
+    return [*one_step(), *learn[:demonstrated]], learn, test
