@@ -112,6 +112,14 @@ def test_a_template_that_is_taken_as_it_is_equals_the_family(
     assert taken.parse(said) == known.parse(said)
 
 
+@pytest.mark.parametrize("shipped", ["deepseek_r1_distill", "deepseekv3"])
+def test_a_template_that_opens_thinking_and_leaves_it_out_is_refused(shipped: str) -> None:
+    """What DeepSeek-R1's would train is never sampled."""
+    own = with_template("deepseekv3", template(shipped))
+    with pytest.raises(ValueError, match="writes a chat in another way than the prompt for it"):
+        renderers.for_model("deepseek-ai/DeepSeek-R1", own)
+
+
 @pytest.fixture(scope="module")
 def cookbook() -> Iterator[Client]:
     """A process that has the cookbook; its renderers ask no server."""

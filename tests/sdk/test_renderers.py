@@ -28,8 +28,9 @@ from tinsmith.renderers import Ending, Renderer, TrainOnWhat
 QUICK = settings(max_examples=60, deadline=None)
 # Of the three of gpt-oss one; they differ in a word, as a test below says
 EVERY = sorted(renderers.FAMILIES.keys() - {"gpt_oss_low", "gpt_oss_high"})
-THINKS = {"gpt_oss_medium", "kimi_k2", "qwen3", "deepseekv3_thinking"}
+THINKS = {"gpt_oss_medium", "mistral_v13", "kimi_k2", "qwen3", "deepseekv3_thinking"}
 CALLS = {
+    *("mistral_v3", "mistral_v7", "mistral_v11", "mistral_v13"),
     "gpt_oss_medium",
     "deepseekv3",
     "kimi_k2",
@@ -50,9 +51,14 @@ def made(name: str) -> Renderer:
 
 
 def some(name: str, with_controls: bool = False) -> st.SearchStrategy[Messages]:
-    return chats(name in THINKS, name in CALLS, with_controls, begins_anyhow=True).filter(
-        lambda messages: is_written(name, messages)
-    )
+    found = chats(name in THINKS, name in CALLS, with_controls, begins_anyhow=True)
+    if name == "mistral_v3":  # which says nothing beside its calls
+        found = found.map(
+            lambda messages: [
+                {**item, "content": ""} if "tool_calls" in item else item for item in messages
+            ]
+        )
+    return found.filter(lambda messages: is_written(name, messages))
 
 
 def is_written(name: str, messages: Messages) -> bool:
@@ -67,6 +73,8 @@ def plain(message: dict[str, Any], name: str) -> tuple[Any, ...]:
     text = content if isinstance(content, str) else content[0]["text"]
     if name == "llama3":
         text = text.strip()
+    elif name.startswith("mistral") and message["role"] == "assistant":
+        text = text.rstrip(" ")
     elif name in ("qwen3", "qwen3_disable_thinking"):
         text = text.lstrip("\n")
     calls = [
@@ -354,6 +362,50 @@ def test_a_call_in_a_channel_that_cannot_be_read_is_told(to: str, arguments: str
     assert arguments in unread["text"]
 
 
+@pytest.mark.parametrize(
+    ("name", "said", "ending", "message"),
+    [
+        ("mistral_v7", "Hello</s>", "stop", {"content": "Hello"}),
+        ("mistral_v7", "Hello", "cut_off", {"content": "Hello"}),
+        ("mistral_v7", "A[INST]B</s>", "malformed", {"content": "A[INST]B"}),
+        ("mistral_v7", "A</s>B", "malformed", {"content": "A"}),
+        ("mistral_v13", "[THINK]Hm[/THINK]A</s>", "stop", {"content": "A", "thinks": "Hm"}),
+        ("mistral_v13", "[THINK]Hm", "cut_off", {"content": "", "thinks": "Hm"}),
+        ("mistral_v13", "[THINK]Hm</s>", "malformed", {"content": "", "thinks": "Hm"}),
+    ],
+)
+def test_how_a_sample_of_mistrals_ended(
+    name: str, said: str, ending: str, message: dict[str, Any]
+) -> None:
+    parsed = made(name).parse(tokenizer(name).encode(said, add_special_tokens=False))
+    text, thinking, _ = plain(parsed.message, name)
+    assert (parsed.ending.value, text) == (ending, message["content"])
+    assert thinking == message.get("thinks", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "ids"),
+    [
+        ("mistral_v7", '[{"name": "add", "arguments": {"a": 1}, "id": "i"}]', ["i"]),
+        ("mistral_v7", '{"name": "add", "arguments": {"a": 1}}', [None]),
+        ("mistral_v7", '[{"name": "add"}]', []),
+        ("mistral_v7", "no JSON", []),
+        ("mistral_v11", 'add[CALL_ID]i[ARGS]{"a": 1}', ["i"]),
+        ("mistral_v11", 'add[ARGS]{"a": 1}[TOOL_CALLS]add[CALL_ID]j[ARGS]{"a": 1}', [None, "j"]),
+        ("mistral_v11", "add[CALL_ID]i", []),
+        ("mistral_v13", '[ARGS]{"a": 1}', []),
+    ],
+)
+def test_how_calls_of_mistrals_are_read(name: str, said: str, ids: list[str | None]) -> None:
+    tokens = tokenizer(name).encode(f"So[TOOL_CALLS]{said}</s>", add_special_tokens=False)
+    parsed = made(name).parse(tokens)
+    calls = parsed.message.get("tool_calls", [])
+    assert [call.get("id") for call in calls] == ids
+    assert all(arguments(call["function"]["arguments"]) == {"a": 1} for call in calls)
+    assert bool(parsed.message.get("unparsed_tool_calls")) is not bool(ids)
+    assert plain({**parsed.message, "tool_calls": []}, name)[0] == "So"
+
+
 def test_gpt_oss_is_asked_to_reason_more_or_less() -> None:
     prompts = {}
     for effort in ("low", "medium", "high"):
@@ -448,6 +500,35 @@ CALL = {"type": "function", "function": {"name": "add", "arguments": {}}}
             [USER, {**SAID, "tool_calls": [{"function": {"name": "a b", "arguments": {}}}]}],
             r"messages\[1\]: gpt_oss_medium cannot call 'a b'",
         ),
+        ("mistral_v7", [USER, {**SAID, "reasoning_content": "Hm"}], "v7 has no form for thinking"),
+        ("mistral_v7", [SAID], r"messages\[0\]: mistral_v7 answers users and tools alone"),
+        ("mistral_v7", [USER, USER, SAID], r"messages\[1\]: mistral_v7 joins messages of the user"),
+        (
+            "mistral_v11",
+            [USER, {"role": "system", "content": "A"}, SAID],
+            r"messages\[1\]: mistral_v11 has the system's message first",
+        ),
+        (
+            "mistral_v11",
+            [USER, {**SAID, "tool_calls": [CALL]}, {"role": "tool", "content": "3"}, SAID],
+            r"messages\[2\]: mistral_v11 names the call of a result: give its tool_call_id",
+        ),
+        (
+            "mistral_v3",
+            [USER, {**SAID, "tool_calls": [CALL]}],
+            r"messages\[1\]: mistral_v3 says nothing beside its calls",
+        ),
+        (
+            "mistral_v13",
+            [
+                USER,
+                {**SAID, "tool_calls": [{**CALL, "id": "a"}, {**CALL, "id": "b"}]},
+                {"role": "tool", "content": "3", "tool_call_id": "b"},
+                {"role": "tool", "content": "3", "tool_call_id": "a"},
+                SAID,
+            ],
+            r"messages\[2\]: mistral_v13 writes no ids: put results in their calls' order",
+        ),
         (
             "gpt_oss_medium",
             [USER, {"role": "assistant", "content": "<|channel|>final<|message|>A"}],
@@ -497,6 +578,10 @@ def test_misused_calls_name_what_is_right() -> None:
         ("meta-llama/Meta-Llama-3-70B-Instruct", "llama3"),
         ("meta-llama/Llama-3.2-1B", "role_colon"),
         ("openai/gpt-oss-20b", "gpt_oss_medium"),
+        ("mistralai/Mistral-Nemo-Instruct-2407", "mistral_v3"),
+        ("mistralai/Mistral-Small-3.1-24B-Instruct-2503", "mistral_v7"),
+        ("mistralai/Mistral-Small-3.2-24B-Instruct-2506", "mistral_v11"),
+        ("mistralai/Mistral-Small-24B-Base-2501", "role_colon"),
         ("tinsmith/nano-qwen3", "qwen3_instruct"),
         ("tinsmith/nano-llama3", "llama3"),
         (NANO / "nano-qwen3", "qwen3_instruct"),
@@ -508,7 +593,18 @@ def test_a_model_has_its_renderer(model: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "model", ["Qwen/Qwen3-4B-Thinking-2507", "Qwen/Qwen3-VL-8B-Instruct", "else/model", ""]
+    "model",
+    [
+        "Qwen/Qwen3-4B-Thinking-2507",
+        "Qwen/Qwen3-VL-8B-Instruct",
+        "deepseek-ai/DeepSeek-V3-0324",
+        "deepseek-ai/DeepSeek-R1",
+        "moonshotai/Kimi-K2-Instruct",
+        "mistralai/Devstral-Small-2507",
+        "mistralai/Mistral-7B-Instruct-v0.3",
+        "else/model",
+        "",
+    ],
 )
 def test_a_model_that_is_not_known_has_its_tokenizers_template(model: str) -> None:
     own = made("chat_template")

@@ -34,6 +34,12 @@ GPT_OSS = (
     *("<|startoftext|>", "<|endoftext|>", "<|return|>", "<|constrain|>", "<|channel|>"),
     *("<|start|>", "<|end|>", "<|message|>", "<|call|>"),
 )
+MISTRAL = (
+    *("<unk>", "<s>", "</s>", "[INST]", "[/INST]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]"),
+    *("[TOOL_RESULTS]", "[/TOOL_RESULTS]", "[TOOL_CALLS]", "[IMG]", "<pad>", "[IMG_BREAK]"),
+    *("[IMG_END]", "[PREFIX]", "[MIDDLE]", "[SUFFIX]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"),
+    *("[TOOL_CONTENT]", "[ARGS]", "[CALL_ID]", "[THINK]", "[/THINK]"),
+)
 # The pattern of Qwen and, but for digits, of Llama 3: line ends join what stands before them
 _WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -73,6 +79,8 @@ def tokenizer(family: str) -> Any:
         special = list(KIMI)
     if is_gpt_oss := family.startswith("gpt_oss"):
         special = list(GPT_OSS)
+    if is_mistral := family.startswith("mistral"):
+        special = list(MISTRAL)
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -85,13 +93,15 @@ def tokenizer(family: str) -> Any:
     trainer = trainers.BpeTrainer(vocab_size=420, initial_alphabet=letters, show_progress=False)
     made.train_from_iterator(_TEXTS * 9, trainer)
     made.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in special])
-    if not is_llama and not is_gpt_oss:
+    if not (is_llama or is_gpt_oss or is_mistral):
         marks = ["<think>", "</think>"] if is_deepseek or is_kimi else [*QWEN_MARKS, "</think>"]
         made.add_tokens([AddedToken(text, special=False, normalized=False) for text in marks])
     if is_deepseek:
         return PreTrainedTokenizerFast(
             tokenizer_object=made, bos_token=DEEPSEEK[0], eos_token=DEEPSEEK[1]
         )
+    if is_mistral:
+        return PreTrainedTokenizerFast(tokenizer_object=made, bos_token="<s>", eos_token="</s>")
     if is_gpt_oss:
         return PreTrainedTokenizerFast(tokenizer_object=made, eos_token="<|return|>")
     return PreTrainedTokenizerFast(
@@ -120,7 +130,7 @@ _PARTS = [
     "\\",
 ]
 _CONTROLS = [*QWEN, *QWEN_MARKS, "</think>", *LLAMA, "<|eot_id|>", "<|im_", "end|>"]
-_CONTROLS += DEEPSEEK + KIMI + GPT_OSS
+_CONTROLS += DEEPSEEK + KIMI + GPT_OSS + MISTRAL
 
 
 def texts(with_controls: bool = False) -> st.SearchStrategy[str]:

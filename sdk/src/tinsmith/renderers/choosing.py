@@ -13,6 +13,7 @@ from tinsmith.renderers.deepseek import DeepSeekV3, DeepSeekV3Thinking
 from tinsmith.renderers.gpt_oss import GptOss, GptOssHigh, GptOssLow
 from tinsmith.renderers.kimi import KimiK2
 from tinsmith.renderers.llama3 import Llama3
+from tinsmith.renderers.mistral import MistralV3, MistralV7, MistralV11, MistralV13
 from tinsmith.renderers.qwen import Qwen2Dot5, Qwen3, Qwen3DisableThinking, Qwen3Instruct
 from tinsmith.renderers.renderer import Renderer
 from tinsmith.renderers.role_colon import RoleColon
@@ -32,6 +33,10 @@ FAMILIES: dict[str, type[Renderer]] = {
         GptOssLow,
         GptOss,
         GptOssHigh,
+        MistralV3,
+        MistralV7,
+        MistralV11,
+        MistralV13,
         ChatTemplate,
     )
 }
@@ -50,6 +55,10 @@ _BY_NAME = (
     (r"^deepseek-v3\.1-base$", "role_colon"),
     (r"^kimi-k2-thinking$", "kimi_k2"),
     (r"^gpt-oss-\d+b$", "gpt_oss_medium"),
+    (r"^(mistral-nemo-instruct-2407|ministral-8b-instruct-2410)$", "mistral_v3"),
+    (r"^mistral-small(-24b-instruct-2501|-3\.1-24b-instruct-2503)$", "mistral_v7"),
+    (r"^mistral-small-3\.2-24b-instruct-2506$", "mistral_v11"),
+    (r"^(mistral-nemo-base-2407|mistral-small(-24b|-3\.1-24b)-base-250[13])$", "role_colon"),
     (r"^nano-llama3$", "llama3"),
     (r"^(meta-)?llama-3(\.[12])?-\d+b$", "role_colon"),
 )
