@@ -3,14 +3,14 @@
 # %% [markdown]
 # # A loss of your own
 #
-# The server has [nine losses](../../losses.md). Whatever else you can write in PyTorch as a
-# function of the targets' log-probabilities runs on your machine, exactly:
-# `forward_backward_custom` has the server compute the log-probabilities, calls your function, and
-# sends its gradient back. It costs one forward pass more. Your environment needs PyTorch for
-# this, the CPU build will do.
+# The server has [nine losses](../../losses.md). Whatever else you can write in PyTorch
+# as a function of the targets' log-probabilities runs on your machine, exactly:
+# `forward_backward_custom` has the server compute the log-probabilities, calls your
+# function, and sends its gradient back. It costs one forward pass more. Your
+# environment needs PyTorch for this, the CPU build will do.
 #
-# The example is *unlikelihood training*: make one answer likelier and another one rarer, each by
-# itself. No pairs, no reference model.
+# The example is *unlikelihood training*: make one answer likelier and another one
+# rarer, each by itself. No pairs, no reference model.
 
 # %%
 import torch
@@ -35,9 +35,9 @@ data = [chat("Kettle, please!"), chat("KETTLE")]  # wanted, unwanted
 # %% [markdown]
 # ## The loss
 #
-# The function is given the data as you passed it, and one tensor of log-probabilities a datum, of
-# the length of its targets. It returns a scalar, and numbers that you want to see again.
-# Positions of the prompt have weight 0: multiply, and they do not count.
+# The function is given the data as you passed it, and one tensor of log-probabilities a
+# datum, of the length of its targets. It returns a scalar, and numbers that you want to
+# see again. Positions of the prompt have weight 0: multiply, and they do not count.
 
 
 # %%
@@ -53,17 +53,16 @@ for step in range(12):
     passed = training.forward_backward_custom(data, unlikelihood)
     training.optim_step(AdamParams(learning_rate=5e-3))
     metrics = passed.result().metrics
-    print(
-        f"{step:3d}  wanted {metrics['wanted']:8.3f}  unwanted {metrics['unwanted']:8.3f}"
-    )
+    wanted, unwanted = metrics["wanted"], metrics["unwanted"]
+    print(f"{step:3d}  wanted {wanted:7.2f}  unwanted {unwanted:7.2f}")
 
-assert metrics["wanted"] > metrics["unwanted"]
+assert wanted > unwanted
 
 # %% [markdown]
 # ## The same numbers as the server's
 #
-# A custom loss is no approximation. Cross-entropy, written by hand, gives the loss that the
-# server computes:
+# A custom loss is no approximation. Cross-entropy, written by hand, gives the loss that
+# the server computes:
 
 
 # %%
@@ -78,10 +77,11 @@ print(ours, theirs)
 assert abs(ours - theirs) < 1e-4
 
 # %% [markdown]
-# - Losses of whole batches work (contrastive, pairs, groups): your function sees all of it.
+# - Losses of whole batches work (contrastive, pairs, groups): your function sees all of
+#   it.
 # - Values must depend on the log-probabilities; what does not is an error that says so.
-# - Where a loss is on the server already, use that one: it spares the second pass and needs no
-#   PyTorch.
+# - Where a loss is on the server already, use that one: it spares the second pass and
+#   needs no PyTorch.
 
 # %%
 service.close()

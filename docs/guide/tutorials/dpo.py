@@ -3,14 +3,15 @@
 # %% [markdown]
 # # Preferences: DPO
 #
-# You have pairs: for one question an answer that people preferred, and one that they did not.
-# Direct preference optimization makes the first likelier than the second, compared with a
-# reference, so that the model is not torn further from where it began than the pairs ask for.
-# Tinsmith computes it on the server: `loss_fn="dpo"`.
+# You have pairs: for one question an answer that people preferred, and one that they
+# did not. Direct preference optimization makes the first likelier than the second,
+# compared with a reference, so that the model is not torn further from where it began
+# than the pairs ask for. Tinsmith computes it on the server: `loss_fn="dpo"`.
 #
 # ## Pairs
 #
-# Neighbouring datums are a pair, the chosen one first. Here people prefer to be asked politely.
+# Neighbouring datums are a pair, the chosen one first. Here people prefer to be asked
+# politely.
 
 # %%
 from tinsmith import AdamParams, Datum, ServiceClient, renderers
@@ -41,8 +42,9 @@ for word in ("bucket", "ladle", "stove"):
 # %% [markdown]
 # ## Train
 #
-# No reference is given, so the server takes the base model: it computes its log-probabilities
-# with the run's adapter off. `dpo_beta` says how dear it is to leave the reference.
+# No reference is given, so the server takes the base model: it computes its
+# log-probabilities with the run's adapter off. `dpo_beta` says how dear it is to leave
+# the reference.
 
 # %%
 for step in range(15):
@@ -54,13 +56,14 @@ for step in range(15):
         print(f"{step:3d}  loss {loss:.3f}  margin {margin:.3f}")
 
 # %% [markdown]
-# `dpo_loss:mean` begins at log 2 = 0.693, where the run is its reference. `margin` is how much
-# more the chosen answer has gained than the rejected one; `accuracy` is the share of pairs where
-# it has.
+# `dpo_loss:mean` begins at log 2 = 0.693, where the run is its reference. `margin` is
+# how much more the chosen answer has gained than the rejected one; `accuracy` is the
+# share of pairs where it has.
 #
 # ## Has it learnt the preference, or the pairs?
 #
-# `forward` computes the same without a gradient. Look at pairs that were not trained on, always.
+# `forward` computes the same without a gradient. Look at pairs that were not trained
+# on, always.
 
 # %%
 metrics = training.forward(held_out, "dpo", {"dpo_beta": 0.1}).result().metrics
@@ -70,14 +73,14 @@ assert metrics["accuracy:mean"] == 1.0
 # %% [markdown]
 # ## What to watch
 #
-# - `chosen_reward` may fall while the margin grows: both answers become rarer, the rejected one
-#   faster. That is how the loss is made; a smaller learning rate, fewer steps or a larger
-#   `dpo_beta` helps if answers get odd.
-# - A run that began with a checkpoint's weights has that checkpoint for its reference only if you
-#   send its log-probabilities: what `forward` gave before the first step, as `logprobs` of every
-#   datum ([losses](../../losses.md#dpo-pairs)).
-# - Lengths: if chosen answers are longer throughout, length is what is learnt first. Balance
-#   them.
+# - `chosen_reward` may fall while the margin grows: both answers become rarer, the
+#   rejected one faster. That is how the loss is made; a smaller learning rate, fewer
+#   steps or a larger `dpo_beta` helps if answers get odd.
+# - A run that began with a checkpoint's weights has that checkpoint for its reference
+#   only if you send its log-probabilities: what `forward` gave before the first step,
+#   as `logprobs` of every datum ([losses](../../losses.md#dpo-pairs)).
+# - Lengths: if chosen answers are longer throughout, length is what is learnt first.
+#   Balance them.
 
 # %%
 service.close()

@@ -3,8 +3,8 @@
 # %% [markdown]
 # # Sample and score
 #
-# A `SamplingClient` does two things: it draws tokens, and it tells how likely given tokens are.
-# Evaluations, rewards, distillation and best-of-n are made of these two.
+# A `SamplingClient` does two things: it draws tokens, and it tells how likely given
+# tokens are. Evaluations, rewards, distillation and best-of-n are made of these two.
 
 # %%
 from tinsmith import ModelInput, SamplingParams, ServiceClient, renderers
@@ -19,7 +19,8 @@ prompt = renderer.prompt([question])
 # %% [markdown]
 # ## One answer, the likeliest
 #
-# At temperature 0 every token is the likeliest one, so the answer is the same each time.
+# At temperature 0 every token is the likeliest one, so the answer is the same each
+# time.
 
 # %%
 greedy = SamplingParams(max_tokens=16, temperature=0.0, stop=renderer.stop)
@@ -30,9 +31,9 @@ assert sequence.stop_reason == "stop"
 # %% [markdown]
 # ## Many answers
 #
-# `num_samples` answers share the work on the prompt. With a `seed` they are the same tomorrow,
-# and still differ from each other. Every sequence has the log-probability of each of its tokens,
-# which is what RL needs: [the data of RL](../rl_data.md).
+# `num_samples` answers share the work on the prompt. With a `seed` they are the same
+# tomorrow, and still differ from each other. Every sequence has the log-probability of
+# each of its tokens, which is what RL needs: [the data of RL](../rl_data.md).
 
 # %%
 params = SamplingParams(max_tokens=16, temperature=1.0, seed=7, stop=renderer.stop)
@@ -49,8 +50,9 @@ assert [one.tokens for one in again.sequences] == [
 # %% [markdown]
 # ## How likely is this?
 #
-# `compute_logprobs` gives the log-probability of every token of a text after those before it. The
-# first has none. Summed over an answer it tells which of two answers the model prefers.
+# `compute_logprobs` gives the log-probability of every token of a text after those
+# before it. The first has none. Summed over an answer it tells which of two answers the
+# model prefers.
 
 
 # %%
@@ -71,8 +73,8 @@ assert right > wrong
 # %% [markdown]
 # ## What else could have come
 #
-# `topk_sample_logprobs` names the likeliest tokens at every place, `topk_prompt_logprobs` the
-# same in the prompt.
+# `topk_sample_logprobs` names the likeliest tokens at every place,
+# `topk_prompt_logprobs` the same in the prompt.
 
 # %%
 drawn = sampler.sample(prompt, 1, greedy, topk_sample_logprobs=3).result()
@@ -87,8 +89,8 @@ for token, others in zip(sequence.tokens, sequence.topk_logprobs, strict=True):
 # %% [markdown]
 # ## Many at once
 #
-# Requests are futures: hand in all of them before you wait for the first. The server draws them
-# together.
+# Requests are futures: hand in all of them before you wait for the first. The server
+# draws them together.
 
 # %%
 futures = []

@@ -2,6 +2,7 @@
 
 Each section of it is one of the navigation, each link a page: a file of docs/, a tutorial's script,
 or one of the pages that are made from the code (`/docs/sdk`). A page's address is the file's name.
+READMEs of the recipes that are installed make a section of their own.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ from pathlib import Path
 
 from django.conf import settings
 
+from reference.guide import recipes
+
 _SECTION = re.compile(r"^## (.+)$", re.MULTILINE)
 _ENTRY = re.compile(r"^- \[(.+?)\]\((.+?)\): (.+?)(?=\n- |\n\n|\Z)", re.MULTILINE | re.DOTALL)
+RECIPES, AFTER = "Recipes", "Tutorials"
 # What a reader in a hurry may leave out, in the words of llmstxt.org
 OPTIONAL = "Inside"
 
@@ -68,21 +72,32 @@ def index_file() -> Path:
 def contents() -> Contents:
     """What index.md names. Raises ValueError if two pages would have one address."""
     file = index_file()
-    return read(file.read_text(), file.parent)
+    return read(file.read_text(), file.parent, recipes.installed())
 
 
-def read(text: str, folder: Path) -> Contents:
-    """Take index.md apart; its links are relative to `folder`."""
+def read(text: str, folder: Path, installed: list[recipes.Recipe]) -> Contents:
+    """Take index.md apart, whose links are relative to `folder`, and add recipes' READMEs."""
     beginning, *parts = _SECTION.split(text)
-    sections, by_slug = [], dict[str, Page]()
+    sections = []
     for name, body in zip(parts[::2], parts[1::2], strict=True):
         pages = [_page(name, folder, *entry) for entry in _ENTRY.findall(body)]
         sections.append(Section(name, pages))
-        for page in pages:
-            if by_slug.setdefault(page.slug, page) is not page:
-                raise ValueError(f"two pages would have the address /docs/{page.slug}")
+        if name == AFTER and (own := _recipe_pages(installed)):
+            sections.append(Section(RECIPES, own))
+    by_slug = dict[str, Page]()
+    for page in (page for section in sections for page in section.pages):
+        if by_slug.setdefault(page.slug, page) is not page:
+            raise ValueError(f"two pages would have the address /docs/{page.slug}")
     files = {page.file: page for page in by_slug.values() if page.file is not None}
     return Contents(beginning.strip(), sections, by_slug, files)
+
+
+def _recipe_pages(installed: list[recipes.Recipe]) -> list[Page]:
+    return [
+        Page(one.slug, one.name, one.summary, RECIPES, one.readme.resolve())
+        for one in installed
+        if one.readme is not None
+    ]
 
 
 def _page(section: str, folder: Path, title: str, link: str, summary: str) -> Page:

@@ -11,7 +11,7 @@ from typing import Any
 from django.conf import settings
 from django.template.loader import render_to_string
 
-from reference.guide import generated, markdown, tutorials
+from reference.guide import generated, markdown, recipes, tutorials
 from reference.guide.contents import OPTIONAL, Page, contents, index_file
 
 INDEX = "index"
@@ -56,16 +56,23 @@ def picture(name: str) -> tuple[bytes, str]:
     """(bytes, content type) of a picture that pages show; KeyError if there is none."""
     if name not in _pictures():
         raise KeyError(name)
-    return (_docs() / name).read_bytes(), PICTURES[Path(name).suffix]
+    file = _pictures()[name]
+    return file.read_bytes(), PICTURES[file.suffix]
 
 
 @cache
-def _pictures() -> frozenset[str]:
-    return frozenset(
-        file.relative_to(_docs()).as_posix()
-        for file in _docs().rglob("*")
+def _pictures() -> dict[str, Path]:
+    """Those below docs/, and those below a recipe's folder, by their addresses."""
+    folders = {"": _docs()}
+    for page in contents().by_slug.values():
+        if page.file is not None and not page.file.is_relative_to(_docs()):
+            folders[f"{page.slug}/"] = page.file.parent
+    return {
+        begin + file.relative_to(folder).as_posix(): file
+        for begin, folder in folders.items()
+        for file in folder.rglob("*")
         if file.suffix in PICTURES and file.is_file()
-    )
+    }
 
 
 def _docs() -> Path:
@@ -82,7 +89,10 @@ def _file(slug: str) -> Path:
 def _source(slug: str) -> str:
     file = _file(slug)
     text = file.read_text()
-    return tutorials.as_markdown(text) if file.suffix == ".py" else markdown.without_comments(text)
+    if file.suffix == ".py":
+        return tutorials.as_markdown(text)
+    table = recipes.as_markdown(recipes.installed()) if recipes.PLACE in text else ""
+    return markdown.without_comments(text.replace(recipes.PLACE, table))
 
 
 def _linked(text: str, file: Path, suffix: str) -> str:
@@ -98,8 +108,8 @@ def _linked(text: str, file: Path, suffix: str) -> str:
             return f"..{address}"
         target = (file.parent / place).resolve()
         if is_picture:
-            inside = target.is_relative_to(_docs()) and target.relative_to(_docs()).as_posix()
-            return f"files/{inside}" if inside in _pictures() else None
+            found = (name for name, known in _pictures().items() if known == target)
+            return next((f"files/{name}" for name in found), None)
         page = contents().by_file.get(target)
         return f"{page.slug}{suffix}{mark}{anchor}" if page else None
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 from django.test import Client
 
 from core.openapi import served
-from reference.guide import markdown, site, tutorials
+from reference.guide import markdown, recipes, site, tutorials
 from reference.guide.contents import contents, read
 from tinker_api import openapi as wire
 
@@ -78,7 +79,7 @@ def test_a_tutorial_is_prose_and_code_in_turns() -> None:
 def test_two_pages_of_one_address_are_refused(tmp_path: Path) -> None:
     index = "# T\n\n## S\n\n- [A](a_b.md): One.\n- [B](c/a-b.md): Two.\n"
     with pytest.raises(ValueError, match="/docs/a-b"):
-        read(index, tmp_path)
+        read(index, tmp_path, [])
 
 
 def test_contents_have_their_order_and_neighbours() -> None:
@@ -115,6 +116,27 @@ def test_a_tutorial_is_there_as_a_script() -> None:
 )
 def test_nothing_else_is_served(path: str) -> None:
     assert Client().get(f"/docs/{path}").status_code == 404
+
+
+def test_installed_recipes_are_told_of_without_importing_them() -> None:
+    shown = get("/docs/which-recipe.md")
+    assert {one.name for one in recipes.installed()} == entry_points(group=recipes.GROUP).names
+    for entry in entry_points(group=recipes.GROUP):
+        recipe = entry.load()
+        assert f"`{entry.name}`" in shown
+        assert recipe.summary in shown
+        for goal in recipe.goals:
+            assert f"`{goal.figure}`" in shown
+
+
+def test_a_recipes_readme_is_a_page(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("# R\n")
+    recipe = recipes.Recipe("games.chess", "Plays.", [], tmp_path / "README.md")
+    found = read("# T\n\n## Tutorials\n\n- [A](a.md): One.\n", tmp_path, [recipe])
+    assert [page.slug for page in found.sections[1].pages] == ["recipe-games-chess"]
+    assert recipes.as_markdown([recipe]).endswith(
+        "| [`games.chess`](/docs/recipe-games-chess) | Plays. |  |"
+    )
 
 
 def test_pictures_of_pages_are_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,8 +126,9 @@ function element(name, text, className) {
 // The text around the first word that was found, with the words marked
 function excerpt(text, words) {
   const places = words.map((word) => text.toLowerCase().indexOf(word)).filter((place) => place >= 0);
-  const from = Math.max(0, Math.min(...places, text.length) - AROUND);
-  const part = (from && places.length ? "… " : "") + text.slice(places.length ? from : 0).slice(0, 3 * AROUND);
+  const near = places.length ? Math.max(0, Math.min(...places) - AROUND) : 0;
+  const from = near && text.indexOf(" ", near) + 1;
+  const part = (from ? "… " : "") + text.slice(from, from + 3 * AROUND);
   const made = element("p");
   const escaped = words.map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
   for (const [place, piece] of part.split(new RegExp(`(${escaped.join("|")})`, "i")).entries()) {
