@@ -218,3 +218,11 @@ def test_what_is_not_installed_is_named(
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ImportError, match=rf"pip install 'tinsmith\[{extra}\]'"):
         load_rows(source, limit=1)
+
+
+def test_chats_tell_where_each_of_them_stands(write: Any) -> None:
+    path = write({"messages": CHAT, "kind": "a"}, {"messages": []}, {"messages": CHAT, "kind": "b"})
+    skipped: list[BadRow] = []
+    places: list[str] = []
+    load_chats(path, where=lambda row: row.get("kind") != "a", skipped=skipped, places=places)
+    assert (places, [one.place for one in skipped]) == ([f"{path}:3"], [f"{path}:2"])

@@ -90,6 +90,7 @@ def load_chats(
     limit: int | None = None,
     where: Where | None = None,
     skipped: list[BadRow] | None = None,
+    places: list[str] | None = None,
 ) -> list[Messages]:
     """Chats, as ``Datum.from_messages`` and renderers take them.
 
@@ -99,12 +100,13 @@ def load_chats(
         limit: how many chats at most.
         where: which rows are wanted, e.g. ``lambda row: row["category"] == "Coding"``.
         skipped: a list that bad rows are put into; without one the first of them is raised.
+        places: a list that the place of each chat is put into, its file and line.
 
     Raises:
         BadRow: a row that is no chat; the text names file, line and reason.
         ValueError: there is no chat at all, or there are more than MOST_ROWS.
     """
-    return _loaded(chat_of, source, split, limit, where, skipped)
+    return _loaded(chat_of, source, split, limit, where, skipped, places)
 
 
 def load_preferences(
@@ -182,6 +184,7 @@ def _loaded(
     limit: int | None,
     where: Where | None,
     skipped: list[BadRow] | None,
+    places: list[str] | None = None,
 ) -> list[Kind]:
     found: list[Kind] = []
     bad = 0
@@ -191,6 +194,8 @@ def _loaded(
         item = row if isinstance(row, BadRow) else _read(read, where, *row)
         if not isinstance(item, BadRow):
             found += item
+            if places is not None and not isinstance(row, BadRow):
+                places += [row[0]] * len(item)
         elif skipped is None:
             raise item
         else:
