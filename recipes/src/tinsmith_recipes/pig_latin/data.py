@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 
 VOWELS = "aeiou"
+HELD_OUT = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,17 @@ def pig_latin(word: str) -> str:
 
 def split_words(held_out: int, seed: int = 0) -> tuple[list[Word], list[Word]]:
     """The word list as two disjoint shuffled lists: to learn from, and `held_out` to test with."""
-    words = sorted(Path(__file__).with_name("words.txt").read_text().split())
+    words = plain_words()
     Random(seed).shuffle(words)
     exercises = [Word(word) for word in words]
     return exercises[held_out:], exercises[:held_out]
+
+
+def plain_words() -> list[str]:
+    """About 1,100 plain English words, sorted."""
+    return sorted(Path(__file__).with_name("words.txt").read_text().split())
+
+
+def held_out_chats(count: int, seed: int = 0) -> list[list[dict[str, str]]]:
+    """Chats on the words that a run with this seed is tested with, and at most ``count``."""
+    return [word.chat for word in split_words(HELD_OUT, seed)[1][:count]]

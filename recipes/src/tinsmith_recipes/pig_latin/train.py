@@ -7,7 +7,7 @@ from typing import ClassVar
 import chz
 
 from tinsmith import SamplingClient
-from tinsmith_recipes.pig_latin.data import Word, split_words
+from tinsmith_recipes.pig_latin.data import HELD_OUT, Word, split_words
 from tinsmith_recipes.training import Estimate, Figure, Goal, Run, setting, share
 from tinsmith_recipes.training.asking import answers, said
 from tinsmith_recipes.training.command import main
@@ -30,7 +30,7 @@ class PigLatin(SupervisedSettings):
 
     warmup: int = setting(10, "Steps in which the rate rises to its peak.", least=0)
     held_out: int = setting(
-        100, "Words that are never trained on, to test with.", least=1, most=1000
+        HELD_OUT, "Words that are never trained on, to test with.", least=1, most=1000
     )
 
     def estimate(self) -> Estimate:

@@ -67,6 +67,26 @@ def mean(values: Sequence[float]) -> Figure:
     return Figure(middle, middle - reach, middle + reach, count)
 
 
+def ratio(sums: Sequence[float], counts: Sequence[int]) -> Figure:
+    """What all sums are for each of what is counted, e.g. nats a token over chats of many tokens.
+
+    Args:
+        sums, counts: of each case, which are independent; what is within one case is not.
+
+    Raises:
+        ValueError: no cases.
+    """
+    cases, whole = len(sums), sum(counts)
+    if whole == 0:
+        raise ValueError("a ratio of no cases")
+    value = math.fsum(sums) / whole
+    if cases == 1:
+        return Figure(value, value, value, 1)
+    strayed = math.fsum((one - value * n) ** 2 for one, n in zip(sums, counts, strict=True))
+    reach = Z * math.sqrt(strayed * cases / (cases - 1)) / whole
+    return Figure(value, value - reach, value + reach, cases)
+
+
 def exact(value: float) -> Figure:
     """A number that was measured once and has no interval, e.g. a loss."""
     return Figure(value, value, value, 1)
