@@ -1,0 +1,1 @@
+"""Chat SFT: a model learns to answer as the assistant of given chats does."""
