@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import difflib
+import json
 import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
@@ -48,7 +50,7 @@ def main(recipe: type[Recipe], arguments: Sequence[str] | None = None) -> None:
     sys.exit(run(recipe, given))
 
 
-def run(recipe: type[Recipe], arguments: Sequence[str]) -> int:
+def run(recipe: type[Recipe], arguments: Sequence[str], *, as_json: bool = False) -> int:
     """Run a recipe with ``key=value`` words, and say how it went; the exit status."""
     try:
         chosen = read(recipe, arguments)
@@ -62,10 +64,10 @@ def run(recipe: type[Recipe], arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print(f"interrupted; the same command goes on from {folder}", file=sys.stderr)
         return INTERRUPTED
-    except (TinsmithError, ValueError, OSError) as error:
+    except (TinsmithError, ValueError, OSError, ImportError) as error:
         print(f"{recipe.name}: {error}", file=sys.stderr)
         return FAILED
-    print(ended(summary))
+    print(json.dumps(dataclasses.asdict(summary)) if as_json else ended(summary))
     return DONE
 
 

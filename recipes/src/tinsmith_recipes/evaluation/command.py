@@ -1,0 +1,113 @@
+"""``tinsmith eval MODEL_OR_CHECKPOINT --on SET…``: a model on sets of chats, beside its base."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tinsmith import RestClient, SamplingClient, ServiceClient, errors, renderers
+from tinsmith.types import ParsedCheckpointTinkerPath
+from tinsmith_recipes.evaluation import sets
+from tinsmith_recipes.evaluation.comparison import compare
+from tinsmith_recipes.evaluation.examining import Scores, examine
+from tinsmith_recipes.evaluation.report import OfSet
+
+if TYPE_CHECKING:
+    from tinsmith.cli.command import Command
+
+CHECKPOINT = "tinker://"
+INSPECT = "inspect:"
+
+
+@dataclass
+class Examined:
+    """A model that is asked."""
+
+    name: str
+    sampler: SamplingClient
+    renderer: renderers.Renderer
+
+
+def evaluate(command: Command) -> int:
+    """Evaluate, and print a table for each set, or JSON."""
+    given = command.arguments
+    given.model, base = _whole(command, given.model), given.base and _whole(command, given.base)
+    loaded = [
+        (name, *sets.load(name, given.limit, given.seed))
+        for name in given.on
+        if not name.startswith(INSPECT)
+    ]
+    base_name, found = asyncio.run(_evaluate(command, given.model, base, loaded))
+    tasks = [name.removeprefix(INSPECT) for name in given.on if name.startswith(INSPECT)]
+    if tasks:
+        from tinsmith_recipes.evaluation.inspecting import inspect_tasks
+
+        found += inspect_tasks(command.settings, given.model, base_name, tasks, given.limit)
+    if command.out.as_json:
+        told = {"model": given.model, "base": base_name, "sets": [one.plain() for one in found]}
+        print(json.dumps(told, ensure_ascii=False))
+        return 0
+    print(f"{given.model}{f' beside {base_name}' if base_name else ''}")
+    for one in found:
+        print("", *one.lines(), sep="\n")
+    return 0
+
+
+async def _evaluate(
+    command: Command, model: str, base: str | None, loaded: list[tuple[str, sets.Chats, list[str]]]
+) -> tuple[str | None, list[OfSet]]:
+    """The base's name, and what was found on each set."""
+    given, where = command.arguments, command.settings
+    async with ServiceClient(base_url=where.base_url, api_key=where.api_key) as service:
+        ours = await _open(service, model, given.renderer)
+        if base is None and model.startswith(CHECKPOINT):
+            base = await ours.sampler.get_base_model_async()
+        theirs = await _open(service, base, given.renderer) if base and base != model else None
+        found = []
+        for name, chats, left_out in loaded:
+            print(f"{name}: asking {len(chats)} chats", file=sys.stderr)
+            mine = await _ask(ours, chats, given.max_tokens)
+            other = await _ask(theirs, chats, given.max_tokens) if theirs else None
+            found.append(OfSet(name, len(chats), compare(chats, mine, other), left_out))
+        return theirs.name if theirs else None, found
+
+
+async def _ask(model: Examined, chats: sets.Chats, max_tokens: int) -> Scores:
+    return await examine(model.sampler, model.renderer, chats, max_tokens=max_tokens)
+
+
+async def _open(service: ServiceClient, name: str, renderer: str | None) -> Examined:
+    is_checkpoint = name.startswith(CHECKPOINT)
+    sampler = await service.create_sampling_client_async(
+        model_path=name if is_checkpoint else None, base_model=None if is_checkpoint else name
+    )
+    base = await sampler.get_base_model_async() if is_checkpoint else name
+    tokenizer = sampler.get_tokenizer()
+    if renderer is None and is_checkpoint:
+        renderer = _trained_with(service.create_rest_client(), name)
+    if renderer is not None:
+        return Examined(name, sampler, renderers.get(renderer, tokenizer))
+    return Examined(name, sampler, renderers.for_model(base, tokenizer))
+
+
+def _trained_with(rest: RestClient, checkpoint: str) -> str | None:
+    """The renderer that a checkpoint's run says it was trained with."""
+    run = ParsedCheckpointTinkerPath.from_tinker_path(checkpoint).training_run_id
+    try:
+        metadata = rest.get_training_run(run).result().user_metadata or {}
+    except errors.TinsmithError:  # of another team, which published the checkpoint alone
+        return None
+    name = metadata.get("renderer_name")
+    return name if name in renderers.FAMILIES else None
+
+
+def _whole(command: Command, name: str) -> str:
+    """A checkpoint's whole path, if its beginning or ``latest`` was given."""
+    from tinsmith.cli import ids
+
+    if name == ids.LATEST or name.startswith(CHECKPOINT):
+        return ids.checkpoint(command, name, sampler_only=True, whole=True)
+    return name
