@@ -115,6 +115,7 @@ class _Learner:
             batch = [one for some in kept for one in some]
             for adjust in self.adjusts:
                 found |= await adjust(batch) if batch else {}
+            self._check_budget(found)
             trained += batch
             for some in _split(kept, self.settings.substeps):
                 passes.append(self._pass(some))
@@ -219,6 +220,12 @@ class _Learner:
         its = self.settings
         return rate(its.learning_rate, step, its.steps, its.schedule, its.warmup)
 
+    def _check_budget(self, found: Metrics) -> None:
+        """End the run where its policy has gone too far from the reference."""
+        budget, kl = self.settings.kl_budget, found.get("kl_policy_base", 0.0)
+        if budget is not None and kl > budget:
+            raise Stop(f"KL to the reference is {kl:.2g} nats a token, above kl_budget={budget:g}")
+
     async def _look_back(self) -> None:
         """Act on how far the step before was from what sampled it."""
         outputs = [(await one).metrics for one in self.passes]
@@ -291,6 +298,12 @@ class _Learner:
             run.advise(
                 f"step {step} is skipped: within each group all episodes earned the same, which "
                 "says nothing; harder or easier problems, larger groups or a finer reward do",
+                about="constant reward",
+            )
+        elif found["groups/constant"] == self.settings.groups_per_batch:
+            run.advise(
+                f"in step {step} all episodes of each group earned the same, so that it learns "
+                "from the KL penalty alone",
                 about="constant reward",
             )
         kl = found.get("optim/kl_sample_train_v2", 0.0)

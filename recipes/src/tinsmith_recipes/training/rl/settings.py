@@ -98,6 +98,12 @@ class RLSettings(Recipe):
         least=0,
         most=1,
     )
+    kl_budget: float | None = setting(
+        None,
+        "Nats a token away from the reference at which the run ends, of a step's samples; by "
+        "default never. It is measured for the penalty.",
+        least=0,
+    )
     kl_limit: float = setting(
         0.1, "KL between sampler and learner, in nats a token, that is too much.", least=0
     )
@@ -130,6 +136,8 @@ class RLSettings(Recipe):
             )
         if self.kl_reference is not None and self.kl_penalty == 0:
             raise ValueError("kl_reference has no use with kl_penalty=0")
+        if self.kl_budget is not None and self.kl_penalty == 0:
+            raise ValueError("kl_budget has no use with kl_penalty=0, which measures no distance")
         _ = self.loss_settings
 
     @property
