@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import os
 import signal
 import subprocess
 import sys
@@ -17,6 +16,8 @@ import pytest
 from tests.conftest import LiveStack
 from tests.support.waiting import eventually
 from tinsmith_recipes.preference.dpo.train import PreferenceDPO
+from tinsmith_recipes.preference.rlhf.train import PreferenceRLHF
+from tinsmith_recipes.training import Recipe
 from tinsmith_recipes.training.folder import RunFolder
 
 pytestmark = pytest.mark.live
@@ -28,6 +29,19 @@ SMALL: dict[str, Any] = {
     "held_out": 8,
     "save_every": 2,
     "warmup": 0,
+}
+STAGES: dict[str, Any] = {
+    "pairs": 40,
+    "held_out": 6,
+    "save_every": 2,
+    "sft_steps": 8,
+    "sft_batch_size": 8,
+    "reward_steps": 4,
+    "reward_batch_size": 4,
+    "steps": 3,
+    "groups_per_batch": 2,
+    "group_size": 3,
+    "max_tokens": 32,
 }
 
 
@@ -78,27 +92,44 @@ async def test_a_checkpoint_to_begin_from_is_the_reference(tmp_path: Path) -> No
     assert await again.run() == second  # a finished folder is not trained again
 
 
-def test_killed_with_9_it_ends_with_the_same_numbers(tmp_path: Path) -> None:
-    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    words = [f"{name}={value}" for name, value in SMALL.items()]
-    command = [sys.executable, "-m", "tinsmith_recipes.preference.dpo.train", *words]
-    process = subprocess.Popen([*command, f"log_path={killed}"], env=os.environ)
+@pytest.mark.parametrize(
+    ("recipe", "settings", "after"),
+    [
+        (PreferenceDPO, SMALL, "checkpoints.jsonl"),
+        (PreferenceRLHF, STAGES, "reward/checkpoints.jsonl"),
+    ],
+    ids=["dpo", "rlhf"],
+)
+def test_killed_with_9_it_ends_with_the_same_numbers(
+    recipe: type[Recipe], settings: dict[str, Any], after: str, tmp_path: Path
+) -> None:
+    killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
+    words = [f"{name}={value}" for name, value in settings.items()]
+    command = [sys.executable, "-m", recipe.__module__, *words, f"log_path={killed}"]
+    process = subprocess.Popen(command)
     try:
-        eventually(lambda: _rows(killed / "checkpoints.jsonl"), within_s=60)
+        eventually(lambda: (killed / after).exists(), within_s=100)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert not (killed / "summary.json").exists()
-    assert subprocess.run([*command, f"log_path={killed}"]).returncode == 0
-    first = asyncio.run(PreferenceDPO(log_path=str(undisturbed), **SMALL).run())
-    assert numbers(killed) == numbers(undisturbed)
+    assert subprocess.run(command).returncode == 0
+    first = asyncio.run(recipe(log_path=str(undisturbed), **settings).run())
+    for stage in (".", *(one.parent.name for one in undisturbed.glob("*/config.json"))):
+        assert numbers(killed / stage) == numbers(undisturbed / stage)
     second = RunFolder.of(killed).summary
     assert second is not None
     assert (second.figures, second.tokens) == (first.figures, first.tokens)
 
 
-def _rows(file: Path) -> list[Any]:
-    return [json.loads(row) for row in file.read_text().splitlines()] if file.exists() else []
+async def test_beyond_its_budget_the_policy_stays_as_it_is(tmp_path: Path) -> None:
+    settings = STAGES | {"temperature": 0.01, "kl_budget": 1e-3}  # colder: another distribution
+    done = await PreferenceRLHF(log_path=str(tmp_path), **settings).run()
+    assert "above kl_budget=0.001" in str(done.stopped)
+    assert done.steps == STAGES["sft_steps"] + STAGES["reward_steps"]
+    assert done.figures["score_gain"].value == 0
+    assert done.figures["kl"].value == pytest.approx(0, abs=1e-6)
+    assert done.figures["win_rate"].value == 0.5
 
 
 async def test_pairs_that_teach_nothing_cost_no_run(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Reinforcement learning from preferences, in three stages."""
