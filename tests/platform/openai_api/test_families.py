@@ -36,10 +36,11 @@ MODELS = {
     "meta-llama/Llama-3.1-8B-Instruct": "llama3",
     "deepseek-ai/DeepSeek-V3.1": "deepseekv3",
     "moonshotai/Kimi-K2-Thinking": "kimi_k2",
+    "mistralai/Mistral-Small-3.1-24B-Instruct-2503": "mistral_v7",
 }
-CALLS = {"qwen3", "qwen3_instruct", "qwen2_5", "deepseekv3", "kimi_k2"}
+CALLS = {"qwen3", "qwen3_instruct", "qwen2_5", "deepseekv3", "kimi_k2", "mistral_v7"}
 # whose marks of calls are special tokens, which no text shows
-UNSEEN_CALLS = {"deepseekv3", "kimi_k2"}
+UNSEEN_CALLS = {"deepseekv3", "kimi_k2", "mistral_v7"}
 THINK = {"qwen3", "kimi_k2"}
 HI = [{"role": "user", "content": "Hi"}]
 QUICK = settings(max_examples=40, deadline=None)
