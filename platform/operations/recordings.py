@@ -1,7 +1,8 @@
 """What samplers recorded of sequences, for losses that need to know how they were drawn.
 
 A sample with `record_stability_info` leaves the tokens and logprobs of its sequences here, for a
-day, for training runs of the same session.
+day, for training runs of the same session. Those that a rollout names are copied to its run
+(`runs/sequences.py`) and stay as long as that.
 """
 
 from __future__ import annotations
@@ -15,6 +16,11 @@ from psycopg import Connection
 KEPT_S = 24 * 3600
 # a run that is restored does old passes again, so rows outlive their use
 FORGOTTEN_AFTER_S = 7 * KEPT_S
+# what other apps may read, where they look for sequences by `%(names)s`
+NAMED = """
+SELECT id AS name, session_id, tokens, logprobs FROM operations_recording
+WHERE id = ANY(%(names)s)
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -258,7 +258,10 @@ class Rollout(models.Model):
     completion = models.TextField(null=True, blank=True)
     prompt_tokens = ArrayField(models.IntegerField(), null=True, blank=True)
     completion_tokens = ArrayField(models.IntegerField(), null=True, blank=True)
+    sequences = ArrayField(models.TextField(), null=True, blank=True)
     reward = models.FloatField(null=True, blank=True)
+    components = models.JSONField(db_default={}, blank=True)
+    tags = ArrayField(models.TextField(), null=True, blank=True)
     data = models.JSONField(db_default={}, blank=True)
     time = models.DateTimeField(db_default=Now())
 
@@ -277,3 +280,22 @@ class Rollout(models.Model):
 
     def __str__(self) -> str:
         return f"rollout {self.step}/{self.group}/{self.index} of {self.run_id}"
+
+
+class Sequence(models.Model):
+    """What a sampler drew of a run's rollouts: int32 tokens, and float32 logprobs they have."""
+
+    id = models.BigAutoField(primary_key=True)
+    run = models.ForeignKey(TrainingRun, on_delete=models.CASCADE, related_name="sequences")
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="+")
+    name = models.TextField(help_text="The wire's `sequence_id`.")
+    tokens = models.BinaryField()
+    logprobs = models.BinaryField()
+
+    objects = TeamQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["run", "name"], name="sequence_unique")]
+
+    def __str__(self) -> str:
+        return f"{self.name} in {self.run_id}"

@@ -8,7 +8,7 @@ is kept as `NUL_KEPT_AS`, and said so, rather than lose a batch.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,8 @@ from psycopg.rows import class_row
 
 from core import database
 from core.errors import BadRequest, NotFound
+from runs import sequences
+from runs.sequences import Sampled
 
 if TYPE_CHECKING:
     from accounts.actors import Actor
@@ -29,10 +31,15 @@ NUL_KEPT_AS = "\\u0000"
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """How many different rows are kept; the places in the batch of those with NUL characters."""
+    """How many different rows are kept.
+
+    `escaped`: the places in the batch of those with NUL characters; `unknown`: of those that name
+    sequences of which nothing is recorded.
+    """
 
     rows: int
     escaped: list[int]
+    unknown: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +64,7 @@ class RecordedMetric:
 
 @dataclass(frozen=True, slots=True)
 class RolloutValue:
-    """An episode of a step."""
+    """An episode of a step. `sequences` names what was sampled in it, in order."""
 
     step: int
     group: int
@@ -66,7 +73,10 @@ class RolloutValue:
     completion: str | None
     prompt_tokens: list[int] | None
     completion_tokens: list[int] | None
+    sequences: list[str]
     reward: float | None
+    components: dict[str, float | str]
+    tags: list[str]
     data: dict[str, Any]
 
 
@@ -77,6 +87,14 @@ class RecordedRollout(RolloutValue):
     time: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class ReadRollout:
+    """An episode with the sequences that it names."""
+
+    rollout: RecordedRollout
+    sequences: list[Sampled]
+
+
 _ADD_METRICS = """
 INSERT INTO runs_metric (run_id, team_id, key, step, value)
 SELECT %s, %s, * FROM unnest(%s::text[], %s::bigint[], %s::float8[])
@@ -84,16 +102,19 @@ ON CONFLICT (run_id, key, step) DO UPDATE SET value = excluded.value, time = now
 """
 _ADD_ROLLOUTS = """
 INSERT INTO runs_rollout (run_id, team_id, step, "group", index, prompt, completion,
-                          prompt_tokens, completion_tokens, reward, data)
+                          prompt_tokens, completion_tokens, sequences, reward, components,
+                          tags, data)
 SELECT %s, %s, step, "group", index, prompt, completion,
-       prompt_tokens, completion_tokens, reward, data
+       prompt_tokens, completion_tokens, sequences, reward, components, tags, data
 FROM jsonb_to_recordset(%s::jsonb) AS given(
     step bigint, "group" bigint, index bigint, prompt text, completion text,
-    prompt_tokens integer[], completion_tokens integer[], reward float8, data jsonb)
+    prompt_tokens integer[], completion_tokens integer[], sequences text[], reward float8,
+    components jsonb, tags text[], data jsonb)
 ON CONFLICT (run_id, step, "group", index) DO UPDATE SET
     prompt = excluded.prompt, completion = excluded.completion,
     prompt_tokens = excluded.prompt_tokens, completion_tokens = excluded.completion_tokens,
-    reward = excluded.reward, data = excluded.data, time = now()
+    sequences = excluded.sequences, reward = excluded.reward, components = excluded.components,
+    tags = excluded.tags, data = excluded.data, time = now()
 """
 
 
@@ -145,12 +166,14 @@ async def record_rollouts(*, actor: Actor, run_id: str, values: Sequence[Rollout
     try:
         async with database.transaction() as conn:
             await _require_run(conn, actor, run_id)
+            named = [value.sequences for value in values]
+            unknown = await sequences.keep(conn, actor=actor, run_id=run_id, named=named)
             await conn.execute(
                 _ADD_ROLLOUTS, (run_id, actor.team_id, msgspec.json.encode(rows).decode())
             )
     except psycopg.DataError as error:
         raise BadRequest(f"the rollouts cannot be kept: {error.diag.message_primary}") from None
-    return Kept(len(rows), escaped)
+    return Kept(len(rows), escaped, unknown)
 
 
 async def list_metrics(
@@ -180,7 +203,7 @@ async def list_metrics(
 
 async def list_rollouts(
     *, actor: Actor, run_id: str, step: int | None, limit: int, offset: int
-) -> tuple[list[RecordedRollout], int]:
+) -> tuple[list[ReadRollout], int]:
     """A page of a run's episodes by step, group and index, and how many there are in all.
 
     Raises:
@@ -194,7 +217,8 @@ async def list_rollouts(
         await _require_run(conn, actor, run_id)
         await cursor.execute(
             'SELECT step, "group", index, prompt, completion, prompt_tokens, completion_tokens,'
-            f" reward, data, time FROM runs_rollout WHERE {chosen}"
+            " coalesce(sequences, '{}') AS sequences, reward, components,"
+            f" coalesce(tags, '{{}}') AS tags, data, time FROM runs_rollout WHERE {chosen}"
             ' ORDER BY step, "group", index LIMIT %s OFFSET %s',
             (run_id, step, step, limit, offset),
         )
@@ -203,8 +227,13 @@ async def list_rollouts(
             f"SELECT count(*) FROM runs_rollout WHERE {chosen}", (run_id, step, step)
         )
         row = await counted.fetchone()
+        names = [name for rollout in rollouts for name in rollout.sequences]
+        kept = await sequences.read(conn, run_id=run_id, names=names)
     assert row is not None
-    return rollouts, row[0]
+    return [
+        ReadRollout(found, [kept.get(name, Sampled(name)) for name in found.sequences])
+        for found in rollouts
+    ], row[0]
 
 
 async def _require_run(conn: database.Connection, actor: Actor, run_id: str) -> None:

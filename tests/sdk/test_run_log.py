@@ -56,6 +56,45 @@ def test_rollouts_are_numbered_within_their_group(
     ]
 
 
+def test_rollouts_name_what_was_sampled_by_its_ids(
+    stub: Stub, training: tinsmith.TrainingClient
+) -> None:
+    drawn = tinsmith.SampledSequence(
+        stop_reason="stop", tokens_np=np.array([1]), sequence_id="s:sample:0:0:0"
+    )
+    nameless = tinsmith.SampledSequence(stop_reason="stop", tokens_np=np.array([1]))
+    given = [
+        {
+            "sequences": [drawn, "s:sample:0:1:0"],
+            "components": {"format": np.float32(0.5), "length": math.nan},
+            "tags": ("sums",),
+        },
+        tinsmith.Rollout(sequences=[drawn], reward=1.0),
+    ]
+    training.log_rollouts(given, step=0).result(5)
+    first, second = stub.of(ROLLOUTS)[0].json()["rollouts"]
+    assert first == {
+        "sequences": ["s:sample:0:0:0", "s:sample:0:1:0"],
+        "components": {"format": 0.5, "length": "nan"},
+        "tags": ["sums"],
+        "group": 0,
+        "index": 0,
+        "step": 0,
+    }
+    assert second["sequences"] == ["s:sample:0:0:0"]
+    assert "tags" not in second
+    for wrong, says in (
+        ({"sequences": "s:0"}, "sequences must be a list, not text"),
+        ({"sequences": [3]}, r"sequences\[0\] must be text"),
+        ({"sequences": [nameless]}, "no id"),
+        ({"components": [1.0]}, "components must be numbers by name"),
+        ({"components": {"format": "good"}}, "components"),
+        ({"tags": "sums"}, "tags must be a list"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=says):
+            training.log_rollouts([wrong])
+
+
 def test_large_logs_go_in_batches(
     stub: Stub, training: tinsmith.TrainingClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,11 +20,14 @@ MAX_ROWS = 1000
 MAX_BODY_BYTES = 16 * 1024 * 1024
 MAX_DATA_BYTES = 64 * 1024
 MAX_METRICS_PAGE = 10_000
+MAX_SEQUENCES, MAX_LABELS = 1000, 100
 NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 Token = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Tokens = Annotated[list[Token], Meta(max_length=262_144)]
 Words = Annotated[str, Meta(max_length=1_000_000)]
+Label = Annotated[str, Meta(min_length=1, max_length=200)]
+SequenceId = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
 class Recorded(Answer):
@@ -34,6 +37,10 @@ class Recorded(Answer):
     escaped: Annotated[
         list[int] | UnsetType,
         told("Places of rows with NUL characters, which are kept as `\\u0000`; if there are."),
+    ] = UNSET
+    unknown: Annotated[
+        list[int] | UnsetType,
+        told("Places of rows that name sequences of which nothing is recorded; if there are."),
     ] = UNSET
     detail: Annotated[str | UnsetType, told("The same in words.")] = UNSET
 
@@ -54,6 +61,14 @@ class RecordedMetrics(Answer):
     cursor: Annotated[int, told("Send it as `after` for those that come later.")]
 
 
+class LoggedSequence(Answer):
+    """A sampled sequence."""
+
+    id: str
+    tokens: Annotated[list[int] | None, told("What was sampled; null once it is no longer kept.")]
+    logprobs: Annotated[list[float] | None, told("Of each token, as it was sampled.")]
+
+
 class RecordedRollout(Answer):
     """An episode."""
 
@@ -64,7 +79,12 @@ class RecordedRollout(Answer):
     completion: str | None
     prompt_tokens: list[int] | None
     completion_tokens: list[int] | None
+    sequences: Annotated[list[LoggedSequence], told("What was sampled in it, in order.")]
     reward: float | Literal["nan", "inf", "-inf"] | None
+    components: Annotated[
+        dict[str, float | str], told("Parts of the reward; nan, inf and -inf are texts.")
+    ]
+    tags: list[str]
     data: dict[str, Any]
     time: Moment
 
@@ -100,7 +120,16 @@ class Rollout(msgspec.Struct, forbid_unknown_fields=True):
     completion: Words | None = None
     prompt_tokens: Tokens | None = None
     completion_tokens: Tokens | None = None
+    sequences: Annotated[
+        Annotated[list[SequenceId], Meta(max_length=MAX_SEQUENCES)],
+        told("Ids of what was sampled with `record_stability_info`: its tokens are kept with it."),
+    ] = []
     reward: float | str | None = None
+    components: Annotated[
+        Annotated[dict[Label, float | str], Meta(max_length=MAX_LABELS)],
+        told("Parts of the reward by name."),
+    ] = {}
+    tags: Annotated[list[Label], Meta(max_length=MAX_LABELS)] = []
     data: dict[str, Any] | None = None
 
 
@@ -127,12 +156,21 @@ async def record_metrics(call: Call, run_id: str) -> Recorded:
 def _recorded(kept: recordings.Kept) -> Recorded:
     """What was kept, and of which rows a part was written in another way."""
     answer = Recorded(recorded=kept.rows)
+    words = []
     if kept.escaped:
         answer.escaped = kept.escaped
-        answer.detail = (
+        words.append(
             f"{len(kept.escaped)} of the rows hold NUL characters, which are kept as "
             f"{recordings.NUL_KEPT_AS}"
         )
+    if kept.unknown:
+        answer.unknown = kept.unknown
+        words.append(
+            f"{len(kept.unknown)} of the rows name sequences of which nothing is recorded, so that "
+            "their tokens cannot be kept: sample with record_stability_info, and log within a week"
+        )
+    if words:
+        answer.detail = "; ".join(words)
     return answer
 
 
@@ -185,6 +223,12 @@ async def record_rollouts(call: Call, run_id: str) -> Recorded:
                 completion=given.completion,
                 prompt_tokens=given.prompt_tokens,
                 completion_tokens=given.completion_tokens,
+                sequences=given.sequences,
+                components={
+                    name: _shown(_number(value, f"rollouts[{place}].components"))
+                    for name, value in given.components.items()
+                },
+                tags=given.tags,
                 reward=None if reward is None else _number(reward, f"rollouts[{place}].reward"),
                 data=data,
             )
@@ -208,7 +252,8 @@ async def list_rollouts(call: Call, run_id: str) -> RecordedRollouts:
     return RecordedRollouts(rollouts=[_rollout(item) for item in found], total_count=total)
 
 
-def _rollout(item: recordings.RecordedRollout) -> RecordedRollout:
+def _rollout(read: recordings.ReadRollout) -> RecordedRollout:
+    item = read.rollout
     return RecordedRollout(
         step=item.step,
         group=item.group,
@@ -217,6 +262,12 @@ def _rollout(item: recordings.RecordedRollout) -> RecordedRollout:
         completion=item.completion,
         prompt_tokens=item.prompt_tokens,
         completion_tokens=item.completion_tokens,
+        sequences=[
+            LoggedSequence(id=found.name, tokens=found.tokens, logprobs=found.logprobs)
+            for found in read.sequences
+        ],
+        components=item.components,
+        tags=item.tags,
         reward=None if item.reward is None else _shown(item.reward),
         data=item.data,
         time=item.time,

@@ -122,9 +122,12 @@ class Run:
             return renderers.get(self.recipe.renderer, self.tokenizer)
         return renderers.for_model(self.recipe.base_model, self.tokenizer)
 
-    def sampler(self) -> SamplingClient:
-        """The weights as they are after all that was handed in, to sample from."""
-        return self.training.save_weights_and_get_sampling_client()
+    def sampler(self, is_recorded: bool = False) -> SamplingClient:
+        """The weights as they are after all that was handed in, to sample from.
+
+        ``is_recorded``: the server keeps what is sampled for a week, so that rollouts can name it.
+        """
+        return self.training.save_weights_and_get_sampling_client(record_stability_info=is_recorded)
 
     def seed(self, *parts: object) -> int:
         """A seed of the recipe's seed, this stage and ``parts``."""

@@ -23,7 +23,7 @@ from tinsmith._session import background
 from tinsmith._session.futures import APIFuture
 from tinsmith._session.ready import Ready
 from tinsmith._session.session import Session
-from tinsmith._words.mistakes import explained, unlike, whole
+from tinsmith._words.mistakes import check_text, explained, unlike, whole
 from tinsmith.types.logs import Rollout
 from tinsmith.types.results import GetInfoResponse
 from tinsmith.types.tokens import check_tokens
@@ -38,9 +38,8 @@ MAX_KEY = 200
 
 
 class _Recorded(msgspec.Struct):
-    """The server's answer; `escaped` are places of rows that it could not keep as they are."""
+    """The server's answer; `detail` says what it could not keep as it is, if anything."""
 
-    escaped: list[int] = []
     detail: str = ""
 
 
@@ -219,7 +218,7 @@ class Recorder:
                 if future.set_running_or_notify_cancel():
                     future.set_exception(error)
         else:
-            if answer.escaped:
+            if answer.detail:
                 log.warning("%s were recorded, but not as they are: %s", what, answer.detail)
             for future in futures:
                 if future.set_running_or_notify_cancel():
@@ -250,6 +249,7 @@ def _number(what: str, value: Any) -> float | str:
 
 
 _FIELDS = frozenset(Rollout.__struct_fields__)
+_MAY_BE_EMPTY = {"sequences", "components", "tags"}
 
 
 def _rollout(position: int, given: Rollout | Mapping[str, Any]) -> dict[str, Any]:
@@ -274,7 +274,38 @@ def _rollout(position: int, given: Rollout | Mapping[str, Any]) -> dict[str, Any
             row[name] = [int(token) for token in row[name]]
     if "reward" in row:
         row["reward"] = _number(f"{where}: reward", row["reward"])
-    return row
+    if "sequences" in row:
+        row["sequences"] = _sequences(f"{where}: sequences", row["sequences"])
+    if "components" in row:
+        if not isinstance(row["components"], Mapping):
+            raise unlike(f"{where}: components", "numbers by name", row["components"])
+        row["components"] = {
+            name: _number(f"{where}: components[{name!r}]", value)
+            for name, value in row["components"].items()
+        }
+    if "tags" in row:
+        row["tags"] = _texts(f"{where}: tags", row["tags"])
+    # what is empty is not sent, either
+    return {name: value for name, value in row.items() if name not in _MAY_BE_EMPTY or value}
+
+
+def _sequences(where: str, given: Any) -> list[str]:
+    """The ids of samples, or of what was given as ids."""
+    if isinstance(given, Iterable) and not isinstance(given, str):
+        given = [getattr(item, "sequence_id", item) for item in given]
+    names = _texts(where, given)
+    if "" in names:
+        raise ValueError(f"{where}[{names.index('')}]: the server has given this sample no id")
+    return names
+
+
+def _texts(where: str, given: Any) -> list[str]:
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise unlike(where, "a list", given)
+    names = list(given)
+    for place, name in enumerate(names):
+        check_text(f"{where}[{place}]", name)
+    return names
 
 
 def _plain(value: Any) -> Any:

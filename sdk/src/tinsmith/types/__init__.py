@@ -21,6 +21,7 @@ from tinsmith.types.inputs import (
     RequestID,
 )
 from tinsmith.types.logs import (
+    LoggedSequence,
     MetricPoint,
     MetricsResponse,
     RecordedRollout,
@@ -161,6 +162,7 @@ __all__ = [
     "ImageChunk",
     "ListSessionsResponse",
     "LoadWeightsResponse",
+    "LoggedSequence",
     "LoraConfig",
     "LossFnOutput",
     "LossFnType",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from tinsmith._words.mistakes import Struct
+from tinsmith.types.results import SampledSequence
 
 MetricValue = float | str
 """A number, or ``nan``, ``inf`` or ``-inf``, which JSON has no numbers for."""
@@ -19,8 +21,13 @@ class Rollout(Struct, frozen=True, kw_only=True):
         index: which of its group it is; (step, group, index) names a rollout of a run.
         prompt, completion: texts.
         prompt_tokens, completion_tokens: token ids, instead of the texts or beside them.
+        sequences: what was sampled in it, in order: the ``sequence_id`` of each sample, or the
+            samples themselves. Sampling clients made with ``record_stability_info=True`` have the
+            server keep the tokens, so that they need not be sent again; log within a week.
         reward: what it earned.
-        data: anything else that JSON can hold, e.g. the parts of the reward.
+        components: parts of the reward by name.
+        tags: words to find it by.
+        data: anything else that JSON can hold.
 
     >>> Rollout(group=0, index=1, prompt="1+1=", completion="2", reward=1.0).reward
     1.0
@@ -32,8 +39,19 @@ class Rollout(Struct, frozen=True, kw_only=True):
     completion: str | None = None
     prompt_tokens: list[int] | None = None
     completion_tokens: list[int] | None = None
+    sequences: Sequence[str | SampledSequence] = ()
     reward: float | None = None
+    components: dict[str, float] = {}
+    tags: Sequence[str] = ()
     data: dict[str, Any] = {}
+
+
+class LoggedSequence(Struct, frozen=True, kw_only=True):
+    """What was sampled as ``id``: tokens and the logprob of each, [N]; None: no longer kept."""
+
+    id: str
+    tokens: list[int] | None = None
+    logprobs: list[float] | None = None
 
 
 class MetricPoint(Struct, frozen=True, kw_only=True):
@@ -68,7 +86,10 @@ class RecordedRollout(Struct, frozen=True, kw_only=True):
     completion: str | None = None
     prompt_tokens: list[int] | None = None
     completion_tokens: list[int] | None = None
+    sequences: list[LoggedSequence] = []
     reward: float | None = None
+    components: dict[str, MetricValue] = {}
+    tags: list[str] = []
     data: dict[str, Any] = {}
 
 

@@ -101,7 +101,7 @@ class _Learner:
     async def submit(self, step: int) -> Coroutine[Any, Any, Metrics]:
         """Hand in one step; see ``train_steps``."""
         begun = time.monotonic()
-        self.sampler = (step, self.run.sampler())
+        self.sampler = (step, self.run.sampler(is_recorded=True))
         self._play_ahead(step)
         await self._look_back()
         groups: list[Group] = []
@@ -330,14 +330,13 @@ class _Learner:
 
 def rollout(episode: Episode) -> dict[str, Any]:
     """An episode as the server records it: what was sampled by the ids that the server gave it."""
-    tags = list(episode.environment.tags)
-    data = {"parts": dict(episode.outcome.parts), "tags": tags, "turns": len(episode.turns)}
     return {
         "group": episode.group,
         "index": episode.index * episode.environment.seats + episode.seat,
+        "sequences": [turn.sequence_id for turn in episode.turns if turn.sequence_id],
         "reward": episode.reward,
-        "data": {name: value for name, value in data.items() if value}
-        | {"sequence_ids": [turn.sequence_id for turn in episode.turns if turn.sequence_id]},
+        "components": dict(episode.outcome.parts),
+        "tags": list(episode.environment.tags),
     }
 
 
