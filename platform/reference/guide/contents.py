@@ -1,8 +1,8 @@
 """What the documentation holds, in which order: docs/guide/index.md, in the form of llmstxt.org.
 
 Each section of it is one of the navigation, each link a page: a file of docs/, a tutorial's script,
-or one of the pages that are made from the code (`/docs/sdk`). A page's address is the file's name.
-READMEs of the recipes that are installed make a section of their own.
+or one of the pages that are made from the code (`/docs/sdk`). A page's address is the file's name,
+a README's its title. READMEs of the recipes that are installed make a section of their own.
 """
 
 from __future__ import annotations
@@ -101,6 +101,7 @@ def _recipe_pages(installed: list[recipes.Recipe]) -> list[Page]:
 
 
 def _page(section: str, folder: Path, title: str, link: str, summary: str) -> Page:
-    slug = Path(link).stem.lower().replace("_", "-")
+    name = title.replace(" ", "-") if Path(link).name == "README.md" else Path(link).stem
+    slug = name.lower().replace("_", "-")
     file = None if link.startswith("/docs/") else (folder / link).resolve()
     return Page(slug, title, " ".join(summary.split()), section, file)
