@@ -155,6 +155,7 @@ def test_calls_are_read_wherever_their_tool_is_named(
 
 _WORDS = st.sampled_from(["A number.", "é", 'says "so"', "two  words"])
 _LEAVES = st.one_of(
+    st.booleans(),
     st.fixed_dictionaries(
         {"type": st.sampled_from(["string", "integer", "number", "boolean", "null"])},
         optional={

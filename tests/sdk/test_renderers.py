@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -590,6 +591,24 @@ def test_misused_calls_name_what_is_right() -> None:
 )
 def test_a_model_has_its_renderer(model: Any, name: str) -> None:
     assert renderers.name_for_model(model) == name
+
+
+@pytest.mark.parametrize(
+    ("kind", "template", "name"),
+    [
+        ("gpt_oss", "<|start|>{{ x }}<|channel|>", "gpt_oss_medium"),
+        ("gpt_oss", "{{ x }}", "chat_template"),
+        ("mistral", "[INST]{{ x }}[/INST]", "chat_template"),
+        ("mistral", None, "role_colon"),
+    ],
+)
+def test_a_folder_has_its_renderer(
+    kind: str, template: str | None, name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
+    if template is not None:
+        (tmp_path / "chat_template.jinja").write_text(template)
+    assert renderers.name_for_model(tmp_path) == name
 
 
 @pytest.mark.parametrize(

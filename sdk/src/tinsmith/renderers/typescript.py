@@ -28,13 +28,15 @@ def _function(function: Mapping[str, Any]) -> str:
     return f"{comment}type {function['name']} = {takes} => any;\n\n"
 
 
-def _kind(schema: Mapping[str, Any], indent: str) -> str:
+def _kind(schema: Any, indent: str) -> str:
     """The type of a schema; what TypeScript has no word for is ``any``."""
+    if not isinstance(schema, Mapping):  # true and false are schemas, too
+        return "any"
     if "oneOf" in schema:
         raise ValueError("a tool's schema has oneOf, which has no proven form; use anyOf")
     kind = schema.get("type")
     if isinstance(kind, list):
-        return " | ".join(_PLAIN.get(item, str(item)) for item in kind)
+        return " | ".join(_PLAIN.get(str(item), str(item)) for item in kind)
     if kind == "object":
         return _object(schema, indent)
     if kind == "array":
@@ -57,7 +59,8 @@ def _object(schema: Mapping[str, Any], indent: str) -> str:
     return f"{comment}{{\n{''.join(lines)}{indent}}}"
 
 
-def _property(name: str, schema: Mapping[str, Any], indent: str) -> Iterator[str]:
+def _property(name: str, given: Any, indent: str) -> Iterator[str]:
+    schema = given if isinstance(given, Mapping) else {}
     if "title" in schema:
         yield f"{indent}// {schema['title']}\n{indent}//\n"
     if "description" in schema:
