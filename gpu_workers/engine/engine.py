@@ -76,9 +76,11 @@ class Engine:
             base.config, base.dtype, base.device, options.checkpointed_layers
         )
         self._trainer = Trainer(base, options.row_multiple, checkpoints)
-        self._passes = Passes(self._trainer, self._scheduler, self._residency, self._runs)
         self._sampler = LocalSampler(
             base, lambda directory: peft_io.load_frozen(directory, base), options.sampler
+        )
+        self._passes = Passes(
+            self._trainer, self._scheduler, self._residency, self._runs, self._sampler.versions
         )
         self._barriers = Barriers(
             self._arena,

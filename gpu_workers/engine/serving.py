@@ -9,6 +9,7 @@ import logging
 
 from gpu_workers.engine.barriers import Ticket
 from gpu_workers.engine.residency import Residency, Run
+from gpu_workers.engine.sampler.versions import VersionStore
 from gpu_workers.engine.scheduler import Item, Pass, Scheduler
 from gpu_workers.engine.trainer import Chunk, Job, Trainer
 from gpu_workers.engine.types import UserError
@@ -30,15 +31,21 @@ def job_of(item: Pass) -> Job:
 
 
 class Passes:
-    """Serves micro-batches. `runs` is the engine's, by id."""
+    """Serves micro-batches. `runs` is the engine's, by id; `versions` are the sampler's."""
 
     def __init__(
-        self, trainer: Trainer, scheduler: Scheduler, residency: Residency, runs: dict[str, Run]
+        self,
+        trainer: Trainer,
+        scheduler: Scheduler,
+        residency: Residency,
+        runs: dict[str, Run],
+        versions: VersionStore,
     ) -> None:
         self._trainer = trainer
         self._scheduler = scheduler
         self._residency = residency
         self._runs = runs
+        self._versions = versions
 
     def serve(self, picked: Picked) -> None:
         """One micro-batch; answers the passes that it completes."""
@@ -72,7 +79,11 @@ class Passes:
         if run.broken is not None or run.row is None:
             raise run.broken or RuntimeError("the run is not in memory")
         self._residency.touch(run)
-        job_of(item).begin(run.row)
+        job = job_of(item)
+        reference = job.work.reference
+        if reference is not None and job.frozen is None:
+            job.frozen = self._versions.read(reference.version, reference.directory)
+        job.begin(run.row)
 
     def _serve_one_by_one(self, chunks: dict[Pass, list[Chunk]], error: Exception) -> None:
         """After an exception: redo each request by itself, so that only the one at fault fails."""

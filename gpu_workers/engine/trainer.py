@@ -21,7 +21,7 @@ from gpu_workers.engine.attention import packed_attention
 from gpu_workers.engine.base import BaseModel
 from gpu_workers.engine.head import FusedHead, Part
 from gpu_workers.engine.lora import grouped
-from gpu_workers.engine.lora.context import Segment
+from gpu_workers.engine.lora.context import Adapter, Segment
 from gpu_workers.engine.losses import FORMULAS, Coefficients, Inputs
 from gpu_workers.engine.memory import CheckpointPlan
 from gpu_workers.engine.packing import Cut, Packed, cut, pack
@@ -44,8 +44,9 @@ class Job:
     row: Row | None = None
     cuts: list[Cut] = field(init=False)
     outputs: list[Float32Array] = field(init=False)
+    frozen: Adapter | None = None  # what it is compared with; None: the base model
     references: dict[int, Float32Array] = field(default_factory=dict)
-    """Logprobs of the base model by datum, of those that are to be compared with it."""
+    """Logprobs under the reference by datum, of those that are to be compared with it."""
     sums: dict[int, float] = field(default_factory=dict)  # chunk -> its part of the loss
     uniform: int = 0  # chunks in which every token is as likely as any other
     begun: bool = False
@@ -59,8 +60,8 @@ class Job:
 
     @property
     def lacks_reference(self) -> bool:
-        """Whether the base model's logprobs are to be computed for it."""
-        wanted = LOSSES[self.work.loss_fn].reference
+        """Whether logprobs under the reference are to be computed for it."""
+        wanted = bool(LOSSES[self.work.loss_fn].reference)
         return wanted and "logprobs" not in self.work.data[0].inputs
 
     def datum(self, number: int) -> Datum:
@@ -177,21 +178,28 @@ class Trainer:
         return self._file(chunks, parts)
 
     def _refer(self, chunks: list[Chunk]) -> None:
-        """Compute the base model's logprobs for the chunks: a pass with every adapter off."""
+        """Compute the reference's logprobs for the chunks: a pass with frozen adapters, or none."""
         if not chunks:
             return
+        if self.base.context.kernel == "grouped":
+            chunks = sorted(chunks, key=lambda chunk: _bucket(chunk.job.frozen))
         packed = pack(
             [[datum.tokens for datum in chunk.data] for chunk in chunks],
             self.row_multiple,
             self.segment_multiple,
         )
+        segments = [
+            Segment(chunk.job.frozen, span.start, span.padded_end)
+            for chunk, span in zip(chunks, packed.spans, strict=True)
+        ]
         parts = []
         for chunk, span in zip(chunks, packed.spans, strict=True):
             targets = [datum.inputs["target_tokens"] for datum in chunk.data]
             nothing = torch.zeros(span.end - span.start, device=self.base.device)
             tensor = self._tensor(np.concatenate(targets).astype(np.int64))
-            parts.append(Part(span.start, span.end, None, tensor, weights=nothing))
-        self._pass(packed, [], parts, gradient=False)
+            frozen = chunk.job.frozen
+            parts.append(Part(span.start, span.end, frozen, tensor, weights=nothing))
+        self._pass(packed, segments, parts, gradient=False)
         for chunk, part in zip(chunks, parts, strict=True):
             ends = np.cumsum([len(datum.tokens) for datum in chunk.data])[:-1]
             found = np.split(part.logprobs.cpu().numpy(), ends)
@@ -275,6 +283,10 @@ class Trainer:
 def _finite(gradient: Tensor) -> bool:
     """Whether it is, and its squares are: Adam squares it."""
     return bool(torch.isfinite(torch.linalg.vector_norm(gradient)))
+
+
+def _bucket(adapter: Adapter | None) -> int:
+    return 0 if adapter is None else adapter.bucket
 
 
 def _row(chunk: Chunk) -> Row:

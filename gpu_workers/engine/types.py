@@ -75,14 +75,26 @@ class CreateRun:
     spec: AdapterSpec
 
 
+@dataclass(frozen=True, slots=True)
+class FrozenWeights:
+    """Weights that never change: a published version, and the directory of its PEFT files."""
+
+    version: str
+    directory: Path
+
+
 @dataclass(slots=True)
 class ForwardBackward:
-    """Logprobs, loss and (unless `forward_only`) gradients, added to those already there."""
+    """Logprobs, loss and (unless `forward_only`) gradients, added to those already there.
+
+    `reference`: what a loss that needs reference logprobs is to compare with; None: the base model.
+    """
 
     data: list[Datum]
     loss_fn: str
     loss_config: dict[str, float | str] = field(default_factory=dict)
     forward_only: bool = False
+    reference: FrozenWeights | None = None
 
 
 @dataclass(slots=True)

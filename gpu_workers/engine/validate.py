@@ -93,7 +93,7 @@ def _loss_config(config: dict[str, float | str], spec: Loss) -> None:
         if key not in spec.settings:
             raise UserError(
                 f"Unknown loss_fn_config key {key!r} for {spec.name}: "
-                f"allowed are {_names(spec.settings)}."
+                f"allowed are {_names(filter(None, [*spec.settings, spec.reference]))}."
             )
         setting = spec.settings[key]
         _number(f"loss_fn_config {key}", value, setting.low, setting.high, setting.allowed)

@@ -23,7 +23,7 @@ from gpu_workers.engine.types import (
     SaveState,
     UserError,
 )
-from gpu_workers.reading import answers, bodies, passes
+from gpu_workers.reading import answers, bodies, passes, references
 from operations import recordings, results
 from operations.bodies import CreateFromCheckpoint, LoadWeightsBody, SaveWeightsBody
 from operations.claims import AdoptedRun, Claimed
@@ -98,8 +98,12 @@ def _forward_backward(conn: Connection, run: AdoptedRun, operation: Claimed) -> 
         )
 
     work = passes.forward_backward(operation.body, operation.content_type, find)
+    references.use(conn, run, operation, work)
     tokens = sum(len(datum.tokens) for datum in work.data)
-    used = [Used(Kind.SCORE if work.forward_only else Kind.TRAIN, tokens)]
+    scored = tokens * (work.forward_only + references.reads_twice(work))
+    used = [Used(Kind.SCORE, scored)] if scored else []
+    if not work.forward_only:
+        used.append(Used(Kind.TRAIN, tokens))
     return Plan([work], answers.forward_backward, used=lambda _: used)
 
 

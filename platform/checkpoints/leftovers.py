@@ -29,6 +29,7 @@ SELECT l.key FROM checkpoints_leftover l
 WHERE l.not_before <= now()
   AND NOT EXISTS (SELECT FROM checkpoints_checkpoint c WHERE c.key = l.key)
   AND NOT EXISTS (SELECT FROM operations_lane a WHERE a.snapshot_key = l.key)
+  AND NOT EXISTS (SELECT FROM operations_payload p WHERE p.reads = l.key)
   AND NOT {SAMPLED_FROM.format(key="l.key")}
   AND NOT EXISTS (SELECT FROM operations_operation o JOIN runs_sampler s ON s.id = o.target
                   WHERE s.run_id = l.inflight_run_id AND o.kind = 'sample'

@@ -211,6 +211,16 @@ class Payload(models.Model):
     operation = models.OneToOneField(Operation, primary_key=True, on_delete=models.CASCADE)
     content_type = models.TextField()
     body = models.BinaryField()
+    reads = models.TextField(
+        null=True, blank=True, help_text="Key of files in the store that are read beside it."
+    )
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["reads"], condition=Q(reads__isnull=False), name="payload_by_files"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"body of operation {self.operation_id}"

@@ -78,6 +78,21 @@ def replayable(
         return cursor.execute(_REPLAY, values, binary=True).fetchall()
 
 
+def hold(conn: Connection, *, operation_id: int, key: str) -> None:
+    """Keep files in the store as long as the operation, which reads them, may be done again."""
+    conn.execute(
+        "UPDATE operations_payload SET reads = %s WHERE operation_id = %s", (key, operation_id)
+    )
+
+
+def held(conn: Connection, *, operation_id: int) -> str | None:
+    """The key of the files that an operation holds, if any."""
+    row = conn.execute(
+        "SELECT reads FROM operations_payload WHERE operation_id = %s", (operation_id,)
+    ).fetchone()
+    return row[0] if row is not None else None
+
+
 def creation_error(conn: Connection, *, run_id: str) -> str | None:
     """Why a run could not be created; None if it was."""
     row = conn.execute(

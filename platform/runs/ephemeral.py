@@ -62,3 +62,21 @@ def renew_inflight(conn: Connection, *, run_id: str, key: str, seq: int) -> None
         (run_id, seq, key, seq),
     ).fetchall()
     leftovers.leave_inflight(conn, run_id=run_id, keys=list({old for (old,) in replaced}))
+
+
+def find_frozen(
+    conn: Connection, *, team_id: int, sampler_id: str
+) -> tuple[str, str | None] | None:
+    """(base model, store key of the weights or None) of a team's sampler that never changes.
+
+    None where there is no such one, also once its session has let it go.
+    """
+    return conn.execute(
+        """
+        SELECT b.name, p.weights_key FROM runs_sampler p
+        JOIN runs_session s ON s.id = p.session_id
+        JOIN catalog_basemodel b ON b.id = p.base_model_id
+        WHERE p.id = %s AND p.team_id = %s AND p.inflight_seq IS NULL AND s.released_at IS NULL
+        """,
+        (sampler_id, team_id),
+    ).fetchone()

@@ -32,6 +32,10 @@ def test_the_page_tells_what_is_declared(loss: Loss) -> None:
     assert tuple(NAME.findall(may_have)) == loss.optional
     told = re.findall(r"`(\w+)` \(([\d.]+)[;)]", settings)
     assert {name: float(default) for name, default in told} == loss.defaults
+    assert (
+        re.findall(r"`(\w+)` \(the base model\)", settings)
+        == [loss.reference][: bool(loss.reference)]
+    )
 
 
 def test_the_page_lists_no_other_losses() -> None:

@@ -65,6 +65,12 @@ class VersionStore:
             self._shrink()
         return version
 
+    def read(self, name: str, directory: Path) -> Adapter:
+        """The version's adapter, for who keeps it no longer than its own work."""
+        version = self.acquire(name, directory)
+        self.release(version)
+        return version.adapter
+
     def release(self, version: Version) -> None:
         """Say that one request has done with the version."""
         with self._lock:

@@ -15,7 +15,9 @@ from gpu_workers.engine.types import (
     CreateRun,
     Datum,
     ForwardBackward,
+    FrozenWeights,
     PassResult,
+    PublishSampler,
     UserError,
 )
 from tests.gpu_workers.engine.harness import (
@@ -157,28 +159,45 @@ def test_pairs_are_the_same_bits_alone_and_beside_others(
     assert_equal(gradients[0], gradients[1])
 
 
+@pytest.mark.parametrize("published", [False, True])
 @pytest.mark.parametrize("kernel", ["loop", "grouped"])
-def test_the_reference_is_the_base_model_where_none_is_given(
-    kernel: str, base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_reference_is_the_base_model_or_what_is_named_where_none_is_given(
+    kernel: str,
+    published: bool,
+    base: BaseModel,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A trained run, beside others: the same as with the logprobs of a run that is still new."""
+    """A trained run, beside others: the same as with the logprobs of a run with these weights."""
     monkeypatch.setattr(base.context, "kernel", kernel)
     given = Draw(7).data(LENGTHS, "dpo")
     bare = [_without_logprobs(datum) for datum in given]
     plain = [Datum(datum.tokens, dict(datum.inputs)) for datum in bare]
     results, gradients = [], []
     with running(base, tmp_path, chunk_tokens=48, micro_batch_tokens=160) as client:
-        client.do("new", CreateRun(AdapterSpec(8, 3)))
+        frozen = None
+        if published:
+            create_random(client, "new", AdapterSpec(5, 9), tmp_path / "new")
+            frozen = FrozenWeights("v1", tmp_path / "v1")
+            client.do("new", PublishSampler(frozen.version, frozen.directory))
+        else:
+            client.do("new", CreateRun(AdapterSpec(8, 3)))
         references = client.do("new", ForwardBackward(plain, "cross_entropy", forward_only=True))
         for datum, reference in zip(given, references.outputs, strict=True):
             datum.inputs["logprobs"] = reference
         for name, data in (("given", given), ("computed", bare)):
             create_random(client, name, AdapterSpec(8, 3), tmp_path / name)
             create_random(client, f"beside {name}", AdapterSpec(20, 4), tmp_path / f"beside {name}")
+            client.engine.drop_sampler("v1")  # so that it is read from its files
             with client.together():
                 beside = ForwardBackward(Draw(8).data([30, 9]), "cross_entropy")
                 client.submit(f"beside {name}", beside)
-                future = client.submit(name, ForwardBackward(data, "dpo", CONFIG))
+                own = ForwardBackward(data, "dpo", CONFIG)
+                if name == "computed":
+                    own.reference = frozen
+                future = client.submit(name, own)
+                others = [_without_logprobs(datum) for datum in Draw(9).data([8, 4], "dpo")]
+                client.submit(f"beside {name}", ForwardBackward(others, "dpo"))
             results.append(future.result(60))
             gradients.append(client.gradient(name, tmp_path / f"state of {name}"))
             gradients.append(client.gradient(f"beside {name}", tmp_path / f"state beside {name}"))
@@ -191,6 +210,29 @@ def test_the_reference_is_the_base_model_where_none_is_given(
         assert results[0].metrics == pytest.approx(results[1].metrics, rel=1e-4, abs=1e-5)
         assert_close(gradients[0], gradients[2])
         assert_close(gradients[1], gradients[3])
+
+
+def test_a_reference_that_cannot_be_read_costs_its_own_pass_alone(
+    base: BaseModel, tmp_path: Path
+) -> None:
+    data = [_without_logprobs(datum) for datum in Draw(9).data(LENGTHS, "dpo")]
+    gradients = []
+    with running(base, tmp_path, chunk_tokens=48, micro_batch_tokens=400) as client:
+        for name in ("calm", "failing"):
+            create_random(client, name, AdapterSpec(8, 3), tmp_path / name)
+            create_random(client, f"beside {name}", AdapterSpec(8, 4), tmp_path / f"beside {name}")
+            with client.together():
+                beside = ForwardBackward(Draw(8).data([30, 9]), "cross_entropy")
+                other = client.submit(f"beside {name}", beside)
+                client.submit(name, ForwardBackward(data, "dpo"))
+                if name == "failing":
+                    gone = FrozenWeights("gone", tmp_path / "gone")
+                    failed = client.submit(name, ForwardBackward(data, "dpo", reference=gone))
+            assert other.result(60).metrics["loss:sum"]
+            gradients.append(client.gradient(name, tmp_path / f"state of {name}"))
+        with pytest.raises(FileNotFoundError):
+            failed.result(60)
+    assert_equal(gradients[0], gradients[1])
 
 
 def _without_logprobs(datum: Datum) -> Datum:

@@ -31,8 +31,9 @@ class Loss:
     sequence as a whole, not token by token. `group`: so many neighbouring datums belong together
     and are never cut apart, `members` says what they are. `weighed`: every datum needs a weight
     that is not 0. `wide_targets`: target_tokens may be [N, K]. `reads_provenance`: spans may stand
-    for its mask and logprobs. `reference`: logprobs that no datum of a request has are the base
-    model's, computed with the run's adapter off.
+    for its mask and logprobs. `reference`: logprobs that no datum of a request has are computed
+    under the weights that the setting of this name tells, a sampler checkpoint's address or a
+    sampler's id; without it they are the base model's.
     """
 
     name: str
@@ -45,7 +46,7 @@ class Loss:
     weighed: bool = False
     wide_targets: bool = False
     reads_provenance: bool = False
-    reference: bool = False
+    reference: str = ""
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -78,7 +79,7 @@ class Loss:
             return None
         return (
             f"Datum {without[0]}: missing loss input 'logprobs', which other datums have: give the "
-            "reference logprobs of all datums, or of none to have the base model's computed."
+            "reference logprobs of all datums, or of none to have them computed."
         )
 
 
@@ -124,7 +125,7 @@ LOSSES: dict[str, Loss] = {
             group=2,
             members="chosen, then rejected",
             weighed=True,
-            reference=True,
+            reference="dpo_reference",
         ),
         Loss(
             "bradley_terry",
