@@ -6,15 +6,20 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import tinsmith
 from tests.conftest import REPOSITORY, LiveStack
+from tests.contract.conftest import BASE_MODEL
 
 GUIDE = REPOSITORY / "docs" / "guide"
 TUTORIALS = sorted((GUIDE / "tutorials").glob("*.py"))
 QUICKSTART = GUIDE / "quickstart.md"
+PAGES = [page for page in sorted(GUIDE.glob("*.md")) if page != QUICKSTART]
 CODE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -59,6 +64,52 @@ def test_the_quickstart_ends_with_what_it_promises(live_stack: LiveStack, tmp_pa
         [*asked, "--temperature", "0"], env={**os.environ, **environment}, text=True
     )
     assert answer.strip() == "Cleo"
+
+
+@pytest.fixture(scope="module")
+def names(
+    live_stack: LiveStack, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Any]]:
+    """What the snippets of pages take for granted."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TINSMITH_BASE_URL", live_stack.url)
+        patch.setenv("TINSMITH_API_KEY", live_stack.api_key)
+        patch.setenv("TINSMITH_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        with tinsmith.ServiceClient() as service:
+            training = service.create_lora_training_client(BASE_MODEL, rank=4, seed=1)
+            sampler = service.create_sampling_client(base_model=BASE_MODEL)
+            prompt = tinsmith.ModelInput.from_ints([5, 6, 7])
+            params = tinsmith.SamplingParams(max_tokens=4, seed=1)
+            chats = [tinsmith.Datum.from_tokens([5, 6, 7, 8])]
+            yield {
+                **{name: getattr(tinsmith, name) for name in tinsmith.__all__},
+                "MODEL": BASE_MODEL,
+                "SEED": 1,
+                "STEPS": 2,
+                "batch": lambda step: chats,
+                "chats": chats,
+                "preferences": [*chats, tinsmith.Datum.from_tokens([5, 6, 7, 9])],
+                "prompt": prompt,
+                "rate": lambda step: 1e-4,
+                "sampler": sampler,
+                "sequence": sampler.sample(prompt, 1, params).result().sequences[0],
+                "service": service,
+                "training": training,
+            }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
+def test_the_snippets_of_a_page_run(
+    page: Path, names: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    here = dict(names)
+    for snippet in CODE.findall(page.read_text()):
+        exec(compile(snippet, page.name, "exec"), here)
+    if "datum" in here and callable(here["datum"]):  # the page's own, of RL
+        made = here["datum"](names["prompt"], names["sequence"], 0.5)
+        names["training"].forward_backward([made], "importance_sampling").result()
+        assert made.loss_fn_inputs["advantages"].tolist()[:3] == [0.0, 0.0, 0.5]
 
 
 def lines_of(tutorial: str, begin: str) -> list[str]:
