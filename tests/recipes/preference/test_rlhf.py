@@ -97,3 +97,8 @@ def test_a_budget_needs_the_penalty_that_measures_it() -> None:
     assert PreferenceRLHF(kl_penalty=0.0, kl_budget=None).kl_budget is None
     with pytest.raises(ValueError, match="did you mean kl_budget"):
         read(PreferenceRLHF, ["kl_buget=1"])
+
+
+def test_a_number_out_of_range_is_told_by_its_name() -> None:
+    with pytest.raises(ValueError, match=r"^unfinished_cost=-1\.0 is out of range: at least 0"):
+        read(PreferenceRLHF, ["unfinished_cost=-1"])

@@ -42,7 +42,8 @@ def setting(
         if value is None:
             return
         if (least is not None and value < least) or (most is not None and value > most):
-            raise ValueError(f"{name}={value!r} is out of range: {_range(least, most)}")
+            shown = name.removeprefix("X_")  # chz's own name for the value as it was given
+            raise ValueError(f"{shown}={value!r} is out of range: {_range(least, most)}")
 
     limits = {"minimum": least, "maximum": most}
     return chz.field(
