@@ -59,7 +59,7 @@ class PreferenceRLHF(RLSettings, PairData):
     goals: ClassVar[tuple[Goal, ...]] = (
         Goal("reward_accuracy", least=0.9),
         Goal("score_gain", least=1.0),
-        Goal("kl", most=0.15),
+        Goal("kl", most=0.2),
         Goal("win_rate", least=0.65),
     )
 
@@ -73,14 +73,17 @@ class PreferenceRLHF(RLSettings, PairData):
     reward_learning_rate: float = setting(
         2e-3, "The second stage's peak rate; the default suits the nano model.", least=0, most=1
     )
-    steps: int = setting(20, "Steps of the third stage, which learns from the scores.", least=1)
+    steps: int = setting(15, "Steps of the third stage, which learns from the scores.", least=1)
     groups_per_batch: int = setting(8, "Prompts a step of the third stage.", least=1)
     max_tokens: int = setting(48, "Longest answer; one that is cut off pays for it.", least=1)
     kl_penalty: float = setting(
-        0.05, "What each nat away from the SFT model costs, beside differences in score.", least=0
+        0.3,
+        "What each nat away from the SFT model costs; the default suits scores that are a few "
+        "units apart.",
+        least=0,
     )
     kl_budget: float | None = setting(
-        0.15,
+        0.2,
         "Nats a token away from the SFT model at which the third stage ends: far from what was "
         "compared, scores rise because the reward model is wrong.",
         least=0,
