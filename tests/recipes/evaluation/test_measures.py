@@ -158,6 +158,14 @@ def test_a_model_is_compared_with_its_base_chat_by_chat() -> None:
     assert compare(CHATS, OURS)["nll"].base is None
 
 
+def test_nats_of_other_tokens_have_no_difference() -> None:
+    other = Scores([4.0, 2.0, 1.0], [2, 1, 1], BASE.answers, BASE.references)
+    found = compare(CHATS, OURS, other)
+    assert found["nll"].base is not None
+    assert found["nll"].difference is None
+    assert found["exact_match"].difference is not None
+
+
 def test_a_true_rule_may_judge_instead() -> None:
     judge = by_rule(lambda chat, answer: float("x" in answer))
     assert compare(CHATS, OURS, BASE, judge)["win_rate"].ours.value == pytest.approx(0.5)

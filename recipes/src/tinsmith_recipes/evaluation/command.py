@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tinsmith import RestClient, SamplingClient, ServiceClient, errors, renderers
 from tinsmith.types import ParsedCheckpointTinkerPath
-from tinsmith_recipes.evaluation import sets
+from tinsmith_recipes.evaluation import inspecting, sets
 from tinsmith_recipes.evaluation.comparison import compare
 from tinsmith_recipes.evaluation.examining import Scores, examine
 from tinsmith_recipes.evaluation.report import OfSet
@@ -34,18 +34,19 @@ class Examined:
 def evaluate(command: Command) -> int:
     """Evaluate, and print a table for each set, or JSON."""
     given = command.arguments
-    given.model, base = _whole(command, given.model), given.base and _whole(command, given.base)
+    tasks = [name.removeprefix(INSPECT) for name in given.on if name.startswith(INSPECT)]
+    if tasks:
+        inspecting.library()  # before anything takes time
     loaded = [
         (name, *sets.load(name, given.limit, given.seed))
         for name in given.on
         if not name.startswith(INSPECT)
     ]
+    given.model, base = _whole(command, given.model), given.base and _whole(command, given.base)
     base_name, found = asyncio.run(_evaluate(command, given.model, base, loaded))
-    tasks = [name.removeprefix(INSPECT) for name in given.on if name.startswith(INSPECT)]
     if tasks:
-        from tinsmith_recipes.evaluation.inspecting import inspect_tasks
-
-        found += inspect_tasks(command.settings, given.model, base_name, tasks, given.limit)
+        where = command.settings
+        found += inspecting.inspect_tasks(where, given.model, base_name, tasks, given.limit)
     if command.out.as_json:
         told = {"model": given.model, "base": base_name, "sets": [one.plain() for one in found]}
         print(json.dumps(told, ensure_ascii=False))

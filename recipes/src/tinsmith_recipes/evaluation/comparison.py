@@ -70,7 +70,9 @@ def compare(
     if base is None:
         return {name: Compared(figure) for name, figure in found.items()}
     theirs = base.figures()
-    differences = {"nll": ratio_difference(ours.losses, base.losses, ours.counts)}
+    differences: dict[str, Difference] = {}
+    if ours.counts == base.counts:  # another tokenizer's nats a token are other things
+        differences["nll"] = ratio_difference(ours.losses, base.losses, ours.counts)
     if ours.answers and base.answers:
         once = [1] * len(chats)
         differences["exact_match"] = share_difference(ours.hits, base.hits)

@@ -31,12 +31,7 @@ def inspect_tasks(
         ImportError: inspect-ai is not installed.
         ValueError: there is no such task, or it failed; says why.
     """
-    try:
-        import inspect_ai  # type: ignore
-    except ImportError:
-        raise ImportError(
-            "inspect: needs inspect-ai: pip install 'tinsmith-recipes[inspect]'"
-        ) from None
+    inspect_ai = library()
 
     def values(task: str, name: str) -> Values:
         asked = inspect_ai.model.get_model(
@@ -66,6 +61,21 @@ def inspect_tasks(
         }
         found.append(OfSet(f"inspect:{task}", len(next(iter(ours.values()))), compared))
     return found
+
+
+def library() -> Any:
+    """inspect-ai.
+
+    Raises:
+        ImportError: it is not installed; says how to.
+    """
+    try:
+        import inspect_ai  # type: ignore
+    except ImportError:
+        raise ImportError(
+            "inspect: needs inspect-ai: pip install 'tinsmith-recipes[inspect]'"
+        ) from None
+    return inspect_ai
 
 
 def _values(task: str, log: Any) -> Values:
