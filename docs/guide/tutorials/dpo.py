@@ -76,9 +76,9 @@ assert metrics["accuracy:mean"] == 1.0
 # - `chosen_reward` may fall while the margin grows: both answers become rarer, the
 #   rejected one faster. That is how the loss is made; a smaller learning rate, fewer
 #   steps or a larger `dpo_beta` helps if answers get odd.
-# - A run that began with a checkpoint's weights has that checkpoint for its reference
-#   only if you send its log-probabilities: what `forward` gave before the first step,
-#   as `logprobs` of every datum ([losses](../../losses.md#dpo-pairs)).
+# - A run that began with a checkpoint's weights wants that checkpoint for its
+#   reference, not the base model: name it, `{"dpo_reference":
+#   "tinker://…/sampler_weights/sft"}` ([losses](../../losses.md#dpo-pairs)).
 # - Lengths: if chosen answers are longer throughout, length is what is learnt first.
 #   Balance them.
 

@@ -3,7 +3,7 @@
 # %% [markdown]
 # # Your first fine-tune
 #
-# Eight lines turn a file of chats into a model that has learnt them. The model here is
+# Seven lines turn a file of chats into a model that has learnt them. The model here is
 # a nano model that every Tinsmith server has, so this takes seconds; on a server with
 # larger ones the same lines train those.
 #

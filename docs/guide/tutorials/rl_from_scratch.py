@@ -4,7 +4,7 @@
 # # Reinforcement learning from scratch
 #
 # The model answers, your function says how good each answer was, and answers that were
-# better than the others to the same question become likelier. The whole loop is 25
+# better than the others to the same question become likelier. The whole loop is 20
 # lines, with no library but the SDK.
 #
 # ## The environment
