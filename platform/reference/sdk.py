@@ -17,6 +17,13 @@ from reference.protobuf import sdk_folder
 
 PACKAGE = "tinsmith"
 TYPES = f"{PACKAGE}.types"
+# What one imports by its module: anchor, title, module
+MODULES = [
+    ("chats", "Chats, in tinsmith.renderers", f"{PACKAGE}.renderers"),
+    ("data", "Data, in tinsmith.data", f"{PACKAGE}.data"),
+    ("rates", "Learning rates, in tinsmith.hyperparameters", f"{PACKAGE}.hyperparameters"),
+    ("losses", "Losses, in tinsmith.losses", f"{PACKAGE}.losses"),
+]
 _NO_CONSTRUCTOR = "Not for direct use"
 
 
@@ -87,6 +94,7 @@ def read(folder: Path) -> Reference:
         [
             Section("clients", "Clients", clients),
             Section("waiting", "Futures and settings", rest),
+            *(Section(id_, title, sources.of_module(name)) for id_, title, name in MODULES),
             Section("types", "Types", shapes),
             Section("more-types", "More types, in tinsmith.types", further),
             Section("errors", "Errors", errors),
@@ -134,6 +142,11 @@ class Sources:
             text = f"{name} = {ast.unparse(node.value)}"
             return Item(name, "alias", home, text, self._doc_after(home, node))
         return None
+
+    def of_module(self, module: str) -> list[Item]:
+        """What a module of the package has of its own and explains."""
+        found = (self.item(module, name) for name in self.public(module))
+        return [item for item in found if item and item.home.startswith(module) and item.doc]
 
     def find(self, module: str, name: str) -> tuple[str, ast.AST] | None:
         """(module, node) where a name is defined, through any number of imports.

@@ -185,7 +185,8 @@ def test_the_sdk_page_shows_every_public_name_and_method() -> None:
 
 
 def test_the_sdk_page_shows_no_base_that_users_cannot_name() -> None:
-    nameable = {*tinsmith.__all__, *vars(tinsmith.errors), *vars(builtins), "TypedDict"}
+    standard = {*vars(builtins), "ABC", "Enum", "NamedTuple", "TypedDict"}
+    nameable = {*tinsmith.__all__, *vars(tinsmith.errors), *standard}
     shown = {
         f"{item.name}: {base}"
         for section in sdk.reference().sections
@@ -221,3 +222,9 @@ def test_the_front_page_leads_here() -> None:
     links = [unescape(link) for link in re.findall(r'href="([^"]+)"', html)]
     for path in ("/docs/", "/docs/quickstart", *GENERATED):
         assert path in links
+
+
+def test_the_sdk_page_shows_what_is_imported_by_its_module() -> None:
+    shown = page("/docs/sdk")
+    for name in ("load_chats", "Renderer", "for_model", "TrainOnWhat", "get_lr", "Loss"):
+        assert name in shown.ids, name
