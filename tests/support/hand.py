@@ -30,6 +30,10 @@ class Hand:
         )
         workers.set_lingering(connection, worker_id=self.worker_id, lingering=True)
 
+    def renew(self) -> None:
+        """Stay alive: a test of many requests takes longer than a lease on a busy machine."""
+        workers.renew(self.connection, worker_id=self.worker_id, report={})
+
     def claim(self) -> list[claims.Claimed]:
         """What is to be done now."""
         claims.adopt(self.connection, worker_id=self.worker_id, pool=self.pool, limit=10)

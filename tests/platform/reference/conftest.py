@@ -48,6 +48,7 @@ class Worker:
     async def run(self) -> None:
         """Work until cancelled."""
         while True:
+            self._hand.renew()
             for operation in self._hand.claim():
                 self._do(operation)
             await asyncio.sleep(0.01)
