@@ -116,12 +116,12 @@ class RunFolder:
     @property
     def metrics(self) -> list[dict[str, Any]]:
         """All rows of ``metrics.jsonl``, oldest first."""
-        return self._rows("metrics.jsonl")
+        return self.rows("metrics.jsonl")
 
     @property
     def checkpoints(self) -> list[Checkpoint]:
         """All rows of ``checkpoints.jsonl``, oldest first."""
-        return [Checkpoint(**row) for row in self._rows("checkpoints.jsonl")]
+        return [Checkpoint(**row) for row in self.rows("checkpoints.jsonl")]
 
     @property
     def memo(self) -> dict[str, Any]:
@@ -141,11 +141,11 @@ class RunFolder:
 
     def add_metrics(self, step: int, metrics: Mapping[str, float]) -> None:
         """Add a row."""
-        self._append("metrics.jsonl", {"step": step, **metrics})
+        self.append("metrics.jsonl", {"step": step, **metrics})
 
     def add_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Add a row; from now on the run goes on from there."""
-        self._append("checkpoints.jsonl", dataclasses.asdict(checkpoint))
+        self.append("checkpoints.jsonl", dataclasses.asdict(checkpoint))
 
     def finish(self, summary: Summary) -> None:
         """Write ``summary.json``: the run is done."""
@@ -174,7 +174,8 @@ class RunFolder:
             return None
         return found
 
-    def _rows(self, name: str) -> list[dict[str, Any]]:
+    def rows(self, name: str) -> list[dict[str, Any]]:
+        """All rows of a file of the folder, oldest first; none if there is no such file."""
         try:
             lines = (self.path / name).read_text().split("\n")
         except FileNotFoundError:
@@ -191,7 +192,7 @@ class RunFolder:
         draft.write_text(text)
         os.replace(draft, self.path / name)
 
-    def _append(self, name: str, row: dict[str, Any]) -> None:
+    def append(self, name: str, row: dict[str, Any]) -> None:
         """Add a row. What a full disk refuses is kept, and written with the next one."""
         rows = [*self._unwritten.pop(name, []), row]
         text = "".join(json.dumps(one) + "\n" for one in rows).encode()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import chz
 import numpy as np
@@ -15,6 +15,8 @@ from tinsmith_recipes.training.order import batch
 from tinsmith_recipes.training.recipe import Recipe, setting
 from tinsmith_recipes.training.run import Run
 from tinsmith_recipes.training.schedule import Schedule, rate
+
+Row = TypeVar("Row")
 
 
 @chz.chz
@@ -88,8 +90,28 @@ async def train_supervised(
         evaluate: metrics of held-out data, see ``train_steps``.
     """
 
+    async def as_they_are(chosen: Sequence[Weighed]) -> Sequence[Weighed]:
+        return chosen
+
+    await train_on_ready(run, examples, as_they_are, settings, evaluate=evaluate)
+
+
+async def train_on_ready(
+    run: Run,
+    rows: Sequence[Row],
+    ready: Callable[[Sequence[Row]], Awaitable[Sequence[Weighed]]],
+    settings: SupervisedSettings,
+    *,
+    evaluate: Evaluate | None = None,
+) -> None:
+    """``train_supervised`` on rows that become examples only when their step has come.
+
+    Args:
+        ready: makes a step's rows the examples to train on, while the step before is trained.
+    """
+
     async def submit(step: int) -> Coroutine[Any, Any, Metrics]:
-        chosen = batch(examples, settings.batch_size, step, run.seed("examples"))
+        chosen = await ready(batch(rows, settings.batch_size, step, run.seed("examples")))
         peak, steps = settings.learning_rate, settings.steps
         step_rate = rate(peak, step, steps, settings.schedule, settings.warmup)
         data = [one.datum for one in chosen]
@@ -105,12 +127,12 @@ async def train_supervised(
             found = (await stepped).metrics or {}
             trained = sum(one.trained for one in chosen)
             return {
-                "train_mean_nll": _nll(data, [one["logprobs"].to_numpy() for one in outputs]),
+                **losses_of(data, [one["logprobs"].to_numpy() for one in outputs]),
                 "num_sequences": len(data),
                 "num_tokens": tokens,
                 "num_loss_tokens": trained,
                 "learning_rate": step_rate,
-                "epoch": (step + 1) * settings.batch_size / len(examples),
+                "epoch": (step + 1) * settings.batch_size / len(rows),
                 "progress": (step + 1) / steps,
                 **{f"optim/{name.partition(':')[0]}": value for name, value in found.items()},
             }
@@ -122,13 +144,52 @@ async def train_supervised(
 
 async def held_out_nll(run: Run, examples: Sequence[Weighed]) -> float:
     """Mean negative log-likelihood of the trained tokens of examples, no gradient."""
+    return _nll([one.datum for one in examples], await _forwarded(run, examples))
+
+
+async def held_out_nlls(run: Run, examples: Sequence[Weighed]) -> list[float]:
+    """The same of each example by itself, for an interval."""
+    found = await _forwarded(run, examples)
+    return [_nll([one.datum], [here]) for one, here in zip(examples, found, strict=True)]
+
+
+async def _forwarded(run: Run, examples: Sequence[Weighed]) -> list[np.ndarray[Any, Any]]:
+    """Logprobs of every example's targets."""
     data = [one.datum for one in examples]
     outputs = (await run.training.forward(data, "cross_entropy")).loss_fn_outputs
-    return _nll(data, [one["logprobs"].to_numpy() for one in outputs])
+    return [one["logprobs"].to_numpy() for one in outputs]
+
+
+def losses_of(data: Sequence[Datum], logprobs: Sequence[np.ndarray[Any, Any]]) -> Metrics:
+    """The negative log-likelihood and, where a position has several targets, how much of it is
+    no uncertainty of the teacher's: the KL divergence from its probabilities."""
+    nll = _nll(data, logprobs)
+    if logprobs[0].ndim == 1:
+        return {"train_mean_nll": nll}
+    least = _nll(data, [_log_shares(datum) for datum in data])
+    return {"train_mean_nll": nll, "teacher_kl": nll - least}
 
 
 def _nll(data: Sequence[Datum], logprobs: Sequence[np.ndarray[Any, Any]]) -> float:
-    """Negative log-likelihood a trained token, in nats."""
-    trained = [datum.loss_fn_inputs["weights"].to_numpy() > 0 for datum in data]
-    lost = sum(float(-found[here].sum()) for found, here in zip(logprobs, trained, strict=True))
-    return lost / sum(int(here.sum()) for here in trained)
+    """Negative log-likelihood a trained position, in nats; targets count by their weights."""
+    lost, count = 0.0, 0
+    for datum, found in zip(data, logprobs, strict=True):
+        shares = _shares(datum)
+        lost -= float((shares * found.reshape(shares.shape)).sum())
+        count += int((shares.sum(-1) > 0).sum())
+    return lost / count
+
+
+def _shares(datum: Datum) -> np.ndarray[Any, Any]:
+    """[N, K]: the part of each target in its position's weight; 0 where there is none."""
+    weights = datum.loss_fn_inputs["weights"].to_numpy()
+    table = weights.reshape(len(weights), -1)
+    total = table.sum(-1, keepdims=True)
+    shares: np.ndarray[Any, Any] = table / np.where(total > 0, total, 1)
+    return shares
+
+
+def _log_shares(datum: Datum) -> np.ndarray[Any, Any]:
+    shares = _shares(datum)
+    found: np.ndarray[Any, Any] = np.log(np.where(shares > 0, shares, 1))
+    return found
