@@ -1,0 +1,1 @@
+"""Distillation: what one model can do, another learns from it."""

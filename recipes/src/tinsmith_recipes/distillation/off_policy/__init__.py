@@ -1,0 +1,1 @@
+"""Off-policy distillation: the student learns what the teacher says."""

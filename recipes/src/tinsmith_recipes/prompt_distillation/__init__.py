@@ -1,0 +1,1 @@
+"""Prompt distillation: a model learns to do without its instructions what it does with them."""
