@@ -90,6 +90,12 @@ async def test_a_checkpoint_to_begin_from_is_the_reference(tmp_path: Path) -> No
     assert second.figures["before"] == first.figures["preferred"]
     assert second.figures["margin"].value > 0
     assert await again.run() == second  # a finished folder is not trained again
+    here = PreferenceDPO(
+        log_path=str(tmp_path / "here"), start_from=first.state_path, loss_on="client", **SMALL
+    )
+    await here.run()
+    losses = [row["dpo_loss"] for row in numbers(tmp_path / "here")[0]]
+    assert losses == pytest.approx([row["dpo_loss"] for row in rows], abs=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -12,7 +12,9 @@ from tests.support.chats import nano
 from tinsmith import renderers
 from tinsmith.data import Preference
 from tinsmith_recipes.training.preference import (
+    DPO,
     Pair,
+    Reference,
     answer_data,
     check_pairs,
     dpo_gradient,
@@ -144,6 +146,53 @@ def test_margins_far_away_neither_overflow_nor_vanish_into_nan() -> None:
     weights, metrics = dpo_gradient([PAIR], far, [np.zeros(2), np.zeros(1)], 0.1)
     assert weights == pytest.approx([0.1, -0.1])
     assert metrics["dpo_loss"] == pytest.approx(2000)
+
+
+class Recorded:
+    """A training client that only writes down what is handed in, and its own result."""
+
+    metrics: ClassVar[dict[str, float]] = {
+        "loss:sum": 3.0,
+        "dpo_loss:mean": 1.5,
+        "num_pairs:sum": 2,
+    }
+
+    def forward_backward(self, data: Any, loss_fn: str, config: Any = None) -> Any:
+        self.handed_in = data, loss_fn, config
+
+        async def passed() -> Recorded:
+            return self
+
+        return passed()
+
+
+async def test_a_reference_is_the_base_model_an_address_or_logprobs() -> None:
+    training = Recorded()
+    for reference, settings in ((None, {}), ("tinker://r", {"dpo_reference": "tinker://r"})):
+        metrics = await DPO(0.2, reference)(training, [PAIR])  # type: ignore[arg-type]
+        data, loss_fn, config = training.handed_in
+        assert (loss_fn, config) == ("dpo", {"dpo_beta": 0.2, **settings})
+        assert not any("logprobs" in datum.loss_fn_inputs for datum in data)
+        assert await metrics == {"dpo_loss": 1.5, "num_pairs": 2}
+    given = Known([[-0.5, -0.25], [-2.0]])
+    metrics = await DPO(0.2, Reference(given))(training, [PAIR])  # type: ignore[arg-type]
+    data, _, config = training.handed_in
+    assert config == {"dpo_beta": 0.2}
+    assert [datum.loss_fn_inputs["logprobs"].tolist()[2:] for datum in data] == given.answers
+    assert await metrics == {"dpo_loss": 1.5, "num_pairs": 2}
+    with pytest.raises(ValueError, match="needs the logprobs of a Reference"):
+        await DPO(0.2, None, "client")(training, [PAIR])  # type: ignore[arg-type]
+
+
+class Known:
+    """A sampler that knows two answers."""
+
+    def __init__(self, answers: list[list[float]]) -> None:
+        self.answers = answers
+
+    async def compute_logprobs(self, prompt: Any, prompt_logprobs_last_n: int) -> list[Any]:
+        (found,) = (one for one in self.answers if len(one) == prompt_logprobs_last_n)
+        return [*[None] * (prompt.length - len(found)), *found]
 
 
 def test_ties_are_no_preference_and_half_a_win() -> None:

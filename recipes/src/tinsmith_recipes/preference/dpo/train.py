@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Literal
 
 import chz
 
-from tinsmith import SamplingClient
 from tinsmith_recipes.preference.data import PairData, pairs_of
 from tinsmith_recipes.training import Estimate, Figure, Goal, Run, mean, setting
 from tinsmith_recipes.training.command import main
@@ -62,9 +61,11 @@ class PreferenceDPO(PairSettings, PairData):
         """Train on pairs; how many held-out ones the model gets right, before and after."""
         learn, tested = pairs_of(self, run)
         run.begin_from(self.start_from)
-        reference = await self._reference(run)
-        is_given = self.start_from is not None or self.loss_on == "client"
-        loss = DPO(self.beta, Reference(reference) if is_given else None, self.loss_on)
+        begun = await self._begun(run)
+        reference = run.base if begun is None else run.service.create_sampling_client(begun)
+        loss = DPO(self.beta, begun, "server")
+        if self.loss_on == "client":
+            loss = DPO(self.beta, Reference(reference), "client")
 
         async def before() -> list[Both]:
             return await likelihoods(reference, tested)
@@ -90,16 +91,16 @@ class PreferenceDPO(PairSettings, PairData):
             "margin": mean([chosen - rejected for chosen, rejected in rewards]),
         }
 
-    async def _reference(self, run: Run) -> SamplingClient:
-        """What the run begins as; kept, since a run that goes on has weights of its own."""
+    async def _begun(self, run: Run) -> str | None:
+        """The weights that the run begins with; kept, since those of a run that goes on differ."""
         if self.start_from is None:
-            return run.base
+            return None
 
         async def keep() -> str:
             return (await run.training.save_weights_for_sampler("reference")).path
 
-        path = await run.once("reference", keep)
-        return run.service.create_sampling_client(path, self.base_model)
+        path: str = await run.once("reference", keep)
+        return path
 
 
 def _shown(run: Run, pairs: Sequence[Pair], rewards: Sequence[Sequence[float]]) -> list[Row]:

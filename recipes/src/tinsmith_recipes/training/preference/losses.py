@@ -41,27 +41,32 @@ class DPO:
 
     Attributes:
         beta: how dear it is to move away from the reference.
-        reference: the model to compare with; None for the base model, on the server.
+        reference: the model to compare with: None for the base model, or the address of sampler
+            weights, both on the server; or logprobs that are asked for from here.
         where: the side that computes loss and gradient: the server in one pass, or the client,
             which needs a forward pass before.
     """
 
     beta: float
-    reference: Reference | None
+    reference: Reference | str | None
     where: Literal["server", "client"] = "server"
 
     async def __call__(
         self, training: TrainingClient, pairs: Sequence[Pair]
     ) -> Coroutine[Any, Any, Metrics]:
         """Hand in the gradient of some pairs."""
-        given = await self.reference.logprobs(pairs) if self.reference else None
+        given = None
+        if isinstance(self.reference, Reference):
+            given = await self.reference.logprobs(pairs)
         if self.where == "server":
-            data = answer_data(pairs, given)
-            passed = training.forward_backward(data, "dpo", {"dpo_beta": self.beta})
+            config: dict[str, Any] = {"dpo_beta": self.beta}
+            if isinstance(self.reference, str):
+                config["dpo_reference"] = self.reference
+            passed = training.forward_backward(answer_data(pairs, given), "dpo", config)
             found: Metrics = {}
         else:
             if given is None:
-                raise ValueError("the client computes no loss without a reference model")
+                raise ValueError("where='client' needs the logprobs of a Reference")
             outputs = (await training.forward(answer_data(pairs), "cross_entropy")).loss_fn_outputs
             ours = [output["logprobs"].to_numpy() for output in outputs]
             weights, found = dpo_gradient(pairs, ours, given, self.beta)
