@@ -16,7 +16,7 @@ from tinsmith.types.results import SupportedModel
 from tinsmith_recipes.chat_sl import data
 from tinsmith_recipes.chat_sl.choosing import rate_for, steps_for
 from tinsmith_recipes.chat_sl.data import Conversation, Loaded, load
-from tinsmith_recipes.chat_sl.rendering import Rendered, render
+from tinsmith_recipes.chat_sl.rendering import Rendered, Rules
 
 ROWS = Path(__file__).parent / "rows"
 USER = {"role": "user", "content": "1 + 1?"}
@@ -162,17 +162,17 @@ def renderer() -> renderers.Renderer:
 
 def rendered(renderer: renderers.Renderer, *chats: Any, **settings: Any) -> Rendered:
     rows = [Conversation(f"chats.jsonl:{n}", chat) for n, chat in enumerate(chats, 1)]
-    given = {"longest": 2048, "too_long": "cut", "on_bad": "refuse", "reduction": "mean"}
     train_on = settings.pop("train_on", "all_assistant_messages")
-    return render(renderer, rows, train_on, **{**given, **settings})
+    return Rendered(Rules(renderer, train_on, **{"longest": 2048, **settings}), rows)
 
 
 def test_every_message_of_the_assistants_is_learnt(renderer: renderers.Renderer) -> None:
     found = rendered(renderer, [USER, SAID, USER, {**SAID, "content": "No, 3"}])
-    (example,) = found.examples
+    example = found.example(0)
+    assert len(found) == 1
     learnt = [t for t, w in zip(example.tokens, example.weights, strict=True) if w]
     assert renderer.vocabulary.decode(learnt) == "2<|im_end|>No, 3<|im_end|>"
-    assert sum(found.weighed[0].datum.loss_fn_inputs["weights"].tolist()) == pytest.approx(1)
+    assert sum(found[0].datum.loss_fn_inputs["weights"].tolist()) == pytest.approx(1)
 
 
 def test_a_family_that_rewrites_earlier_turns_makes_several_examples() -> None:
@@ -181,7 +181,8 @@ def test_a_family_that_rewrites_earlier_turns_makes_several_examples() -> None:
     qwen3 = renderers.get("qwen3", nano("nano-qwen3"))
     thought = [{**SAID, "reasoning_content": "one and one"}, {**SAID, "reasoning_content": "b"}]
     found = rendered(qwen3, [USER, thought[0], USER, thought[1]])
-    assert len(found.examples) == len(found.weighed) == 2
+    assert [one.trained for one in found] == [one.trained for one in found[:]]
+    assert len(found) == 2
 
 
 def test_a_chat_that_cannot_be_expressed_is_refused_or_counted(
@@ -191,7 +192,7 @@ def test_a_chat_that_cannot_be_expressed_is_refused_or_counted(
     with pytest.raises(ValueError, match=r"chats.jsonl:2: messages\[1\].*on_bad=skip leaves such"):
         rendered(renderer, [USER, SAID], bad)
     found = rendered(renderer, [USER, SAID], bad, [USER], on_bad="skip")
-    assert len(found.examples) == 1
+    assert len(found) == 1
     assert [one.partition(": ")[0] for one in found.left_out] == ["chats.jsonl:2", "chats.jsonl:3"]
     assert "nothing to train" in found.left_out[1]
 
@@ -201,20 +202,20 @@ def test_a_chat_of_zero_weight_is_refused_or_counted(renderer: renderers.Rendere
     with pytest.raises(ValueError, match=r"chats\.jsonl:1: nothing to train"):
         rendered(renderer, zero, train_on="customized")
     found = rendered(renderer, zero, train_on="customized", on_bad="skip")
-    assert not found.examples
+    assert not found
     assert len(found.left_out) == 1
 
 
 def test_what_is_too_long_is_cut_skipped_or_refused(renderer: renderers.Renderer) -> None:
     long = [USER, {**SAID, "content": "x" * 100}]
     cut = rendered(renderer, long, [USER, SAID], longest=40)
-    assert len(cut.examples[0].tokens) == 40
+    assert len(cut.example(0).tokens) == 40
     assert cut.cut == 1
-    whole = rendered(renderer, long).examples[0]
-    assert cut.examples[0].tokens == whole.tokens[:40]
+    whole = rendered(renderer, long).example(0)
+    assert cut.example(0).tokens == whole.tokens[:40]
     assert len(whole.tokens) > 100
     skipped = rendered(renderer, long, [USER, SAID], longest=40, too_long="skip")
-    assert len(skipped.examples) == 1
+    assert len(skipped) == 1
     assert skipped.left_out == [
         f"chats.jsonl:1: it has {len(whole.tokens)} tokens, and 40 is the most"
     ]
@@ -223,6 +224,15 @@ def test_what_is_too_long_is_cut_skipped_or_refused(renderer: renderers.Renderer
     asked = [{**USER, "content": "y" * 100}, SAID]
     nothing = rendered(renderer, asked, [USER, SAID], longest=40)
     assert nothing.left_out == ["chats.jsonl:1: nothing of it is learnt within the first 40 tokens"]
+
+
+def test_other_chats_have_another_digest(renderer: renderers.Renderer) -> None:
+    one, other = ([USER, {**SAID, "content": text}] for text in ("2", "3"))
+    digest = rendered(renderer, one, other).digest
+    assert digest == rendered(renderer, one, other).digest
+    changed = [(other, one), (one,), (one, one)]
+    assert digest not in {rendered(renderer, *chats).digest for chats in changed}
+    assert digest != rendered(renderer, one, other, train_on="all_messages").digest
 
 
 # ---- what is chosen

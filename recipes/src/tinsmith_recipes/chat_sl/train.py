@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -14,7 +12,7 @@ from tinsmith import SamplingClient
 from tinsmith_recipes.chat_sl import data as chats
 from tinsmith_recipes.chat_sl.choosing import offered, rate_for, steps_for
 from tinsmith_recipes.chat_sl.data import Conversation, Loaded
-from tinsmith_recipes.chat_sl.rendering import OnBad, Rendered, TooLong, render
+from tinsmith_recipes.chat_sl.rendering import OnBad, Rendered, Rules, TooLong
 from tinsmith_recipes.evaluation.examining import Scores, losses, reference
 from tinsmith_recipes.evaluation.forgetting import forgetting, general_scores
 from tinsmith_recipes.training import Estimate, Figure, Goal, Run, setting
@@ -136,11 +134,14 @@ class ChatSL(SupervisedSettings):
         )
         model = await offered(run)
         longest = min(self.max_length or 1 << 30, model.max_context_length or 1 << 30)
-        learn, test = (_rendered(run, self, part, longest) for part in _parts(loaded))
+        rules = Rules(
+            run.renderer, self.train_on, longest, self.too_long, self.on_bad, self.reduction
+        )
+        learn, test = Rendered(rules, loaded.learn), Rendered(rules, loaded.held_out)
         await _check_same(run, learn)
         _tell_left_out(run, loaded, learn, test)
-        batch_size = min(self.batch_size, len(learn.examples))
-        steps, why_steps = steps_for(len(learn.examples), batch_size)
+        batch_size = min(self.batch_size, len(learn))
+        steps, why_steps = steps_for(len(learn), batch_size)
         rate, why_rate = rate_for(model)
         chosen = chz.replace(
             self,
@@ -164,7 +165,7 @@ async def _train_and_test(
     ]
 
     async def measured(sampler: SamplingClient) -> Scores:
-        found = await losses(sampler, test.examples)
+        found = await losses(sampler, [test.example(place) for place in range(len(test))])
         heard = await answers(
             sampler,
             run.renderer,
@@ -191,18 +192,16 @@ async def _train_and_test(
         )
 
     async def evaluate() -> dict[str, float]:
-        loss = await held_out_nll(run, test.weighed)
+        loss = await held_out_nll(run, test)
         held_out_loss(run, loss)
         return {"test/nll": loss}
 
     was, could = await scores("before", run.base)
-    await train_supervised(
-        run, learn.weighed, settings, evaluate=evaluate if test.weighed else None
-    )
+    await train_supervised(run, learn, settings, evaluate=evaluate if test else None)
     now, can = await scores("after", run.sampler())
     run.transcript(settings.steps, _told(asked, was, now))
     figures: dict[str, Figure] = {}
-    if test.examples:
+    if test:
         before, after = was.figures(), now.figures()
         figures = {"nll_before": before["nll"], "nll": after["nll"]}
         if asked:
@@ -213,31 +212,13 @@ async def _train_and_test(
     return figures
 
 
-def _parts(loaded: Loaded) -> tuple[list[Conversation], list[Conversation]]:
-    return loaded.learn, loaded.held_out
-
-
-def _rendered(run: Run, recipe: ChatSL, part: list[Conversation], longest: int) -> Rendered:
-    return render(
-        run.renderer,
-        part,
-        recipe.train_on,
-        longest=longest,
-        too_long=recipe.too_long,
-        on_bad=recipe.on_bad,
-        reduction=recipe.reduction,
-    )
-
-
 async def _check_same(run: Run, learn: Rendered) -> None:
     """Refuse to go on with other data than the run began with."""
-    content = [[one.tokens, one.weights] for one in learn.examples]
-    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     async def now() -> str:
-        return digest
+        return learn.digest
 
-    if await run.once("data", now) != digest:
+    if await run.once("data", now) != learn.digest:
         raise ValueError(
             f"the data are not those that {run.folder.path} began with; give another log_path"
         )
@@ -250,7 +231,7 @@ def _tell_left_out(run: Run, loaded: Loaded, learn: Rendered, test: Rendered) ->
         ValueError: none is left.
     """
     left_out = loaded.left_out + learn.left_out + test.left_out
-    if not learn.examples:
+    if not learn:
         first = f"; the first of {len(left_out)}: {left_out[0]}" if left_out else ""
         raise ValueError(f"no chat is left to learn from{first}")
     if left_out:
@@ -263,7 +244,7 @@ def _tell_left_out(run: Run, loaded: Loaded, learn: Rendered, test: Rendered) ->
         run.advise(
             f"{learn.cut + test.cut} examples are longer than the model takes, and lost their end"
         )
-    if not test.examples:
+    if not test:
         run.advise("no chat is held out, so nothing shows when the model only learns by heart")
 
 
