@@ -94,7 +94,8 @@ def test_the_program_of_the_readme_learns_a_readers_chats(
     assert mine["win_rate"]["ours"]["value"] == 1
     assert mine["nll"]["difference"]["high"] < 0
     assert copied["exact_match"]["base"]["value"] > 0.8
-    shown = tinsmith(shop, variables, *words)
+    begun = tuned.removeprefix("tinker://")[:20]
+    shown = tinsmith(shop, variables, "eval", begun, *words[2:])
     assert f"{tuned} beside {MODEL}" in shown
     assert "exact match            100.0 % " in shown
 

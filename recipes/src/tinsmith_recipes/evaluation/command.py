@@ -109,6 +109,6 @@ def _whole(command: Command, name: str) -> str:
     """A checkpoint's whole path, if its beginning or ``latest`` was given."""
     from tinsmith.cli import ids
 
-    if name == ids.LATEST or name.startswith(CHECKPOINT):
+    if ids.means_checkpoint(name):
         return ids.checkpoint(command, name, sampler_only=True, whole=True)
     return name

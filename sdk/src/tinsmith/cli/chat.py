@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 SILENCE_S = 300.0
 HELP = "/new forgets what was said, /quit or Ctrl-D ends, everything else is said to the model."
-_CUT_SHORT = re.compile(r"tinker://.*|[0-9a-f]{8}[0-9a-f-]*(:.*)?")
 
 
 def chat(command: Command) -> None:
@@ -26,7 +25,7 @@ def chat(command: Command) -> None:
     given = command.arguments
     if given.system and given.raw:
         raise ValueError("--system needs a chat template, and --raw uses none")
-    if given.model == ids.LATEST or _CUT_SHORT.fullmatch(given.model):
+    if ids.means_checkpoint(given.model):
         given.model = ids.checkpoint(command, given.model, sampler_only=True, whole=True)
     beginning = [{"role": "system", "content": given.system}] if given.system else []
     said = list(beginning)

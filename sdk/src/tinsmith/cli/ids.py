@@ -18,6 +18,7 @@ SHOWN = 5  # of those that fit
 _SESSION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _RUN = re.compile(_SESSION.pattern + r":train:\d+")
 _SCHEME = "tinker://"
+_BEGUN = re.compile(r"tinker://.*|[0-9a-f]{8}[0-9a-f-]*(:.*)?")
 
 Page = Callable[[int, int], list[str]]
 """``(limit, offset)`` to ids, newest first."""
@@ -44,6 +45,11 @@ def session(command: Command, given: str) -> str:
         return command.rest.list_sessions(limit, offset).result().sessions
 
     return _find(given, page, 100, "session", "sessions list")
+
+
+def means_checkpoint(given: str) -> bool:
+    """Whether what names a model is a checkpoint, or the beginning of one, and no base model."""
+    return given == LATEST or _BEGUN.fullmatch(given) is not None
 
 
 def checkpoint(
