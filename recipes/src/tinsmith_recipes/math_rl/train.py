@@ -46,7 +46,8 @@ class MathRL(RLSettings):
 
     def estimate(self) -> Estimate:
         """A sum with its answer is about 20 tokens, a solved problem of GSM8K some 350."""
-        return self.estimated(TOKENS[self.problems])
+        episodes = self.steps * self.groups_per_batch * self.group_size
+        return Estimate(self.steps, 2 * episodes * TOKENS[self.problems])
 
     def load(self) -> tuple[list[data.Problem], list[data.Problem]]:
         """The problems to learn from, and those to test with."""

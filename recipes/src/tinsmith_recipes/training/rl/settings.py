@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import Literal
+from typing import ClassVar, Literal
 
 import chz
 
@@ -15,6 +15,9 @@ from tinsmith_recipes.training.schedule import Schedule
 @chz.chz
 class RLSettings(Recipe):
     """A batch is ``groups_per_batch`` environments, each played ``group_size`` times."""
+
+    episode_tokens: ClassVar[float] = 50
+    """About how many tokens an episode has, prompt and answers together."""
 
     steps: int = setting(60, "Batches that are sampled and trained on, one a step.", least=1)
     groups_per_batch: int = setting(
@@ -162,7 +165,7 @@ class RLSettings(Recipe):
                 raise ValueError(f"loss_config: {name} must be a number, not {value!r}") from None
         return found
 
-    def estimated(self, tokens_an_episode: float) -> Estimate:
-        """Steps, and tokens that are sampled and then trained on."""
+    def estimate(self) -> Estimate:
+        """Every episode is sampled and then trained on."""
         episodes = self.steps * self.groups_per_batch * self.group_size
-        return Estimate(self.steps, int(2 * episodes * tokens_an_episode))
+        return Estimate(self.steps, int(2 * episodes * self.episode_tokens))
