@@ -4,6 +4,7 @@ from tinsmith_recipes.training.rl.advantages import centred, leave_one_out, norm
 from tinsmith_recipes.training.rl.environment import Env, Environment, Outcome, Stepped
 from tinsmith_recipes.training.rl.loop import train_rl
 from tinsmith_recipes.training.rl.metrics import of_episodes
+from tinsmith_recipes.training.rl.own import learn
 from tinsmith_recipes.training.rl.policy import ContextFull, Policy, Sampled
 from tinsmith_recipes.training.rl.rollouts import Episode, Group, play_all, told
 from tinsmith_recipes.training.rl.settings import RLSettings
@@ -20,6 +21,7 @@ __all__ = [
     "Sampled",
     "Stepped",
     "centred",
+    "learn",
     "leave_one_out",
     "normalised",
     "of_episodes",
