@@ -18,30 +18,40 @@ class Problem:
     kind: str = ""
 
 
-def sums(largest: int, held_out: int, seed: int = 0) -> tuple[list[Problem], list[Problem]]:
-    """All sums of two numbers from 0 to ``largest``: to learn from, and ``held_out`` to test with.
+def sums(
+    largest: int, added: int, held_out: int, *, carries: bool = False, seed: int = 0
+) -> tuple[list[Problem], list[Problem]]:
+    """All sums of a number up to ``largest`` and one up to ``added``, in an order of the seed.
+
+    Args:
+        largest, added: the largest first and second number.
+        held_out: how many are to test with; the others are to learn from.
+        carries: whether the units may add up to ten or more.
+        seed: of the order.
 
     No pair of numbers is in both, in whichever order.
 
-    >>> learn, test = sums(20, 100)
-    >>> len(learn) + len(test), test[0].question
-    (441, '...')
+    >>> learn, test = sums(98, 3, 60)
+    >>> len(learn), len(test), test[0].question
+    (279, 60, '...')
 
     Raises:
         ValueError: so many are to be held out that none is left.
     """
-    pairs = [(a, b) for a in range(largest + 1) for b in range(a, largest + 1)]
-    Random(f"sums {seed}").shuffle(pairs)
-    kept: list[Problem] = []
-    test: list[Problem] = []
-    for a, b in pairs:
-        both = [_sum(a, b), _sum(b, a)][: 1 if a == b else 2]
-        room = held_out - len(test)
-        test += both[:room]
-        kept += both if room <= 0 else []
-    if len(test) < held_out or not kept:
-        raise ValueError(f"sums up to {largest} are too few to hold {held_out} of them out")
-    return Random(f"order {seed}").sample(kept, len(kept)), test
+    pairs = [
+        (a, b)
+        for a in range(largest + 1)
+        for b in range(added + 1)
+        if carries or a % 10 + b % 10 < 10
+    ]
+    random = Random(f"sums {seed}")
+    random.shuffle(pairs)
+    test = pairs[:held_out]
+    known = {frozenset(pair) for pair in test}
+    learn = [pair for pair in pairs[held_out:] if frozenset(pair) not in known]
+    if len(test) < held_out or not learn:
+        raise ValueError(f"{len(pairs)} sums are too few to hold {held_out} of them out")
+    return [_sum(*pair) for pair in learn], [_sum(*pair) for pair in test]
 
 
 def _sum(a: int, b: int) -> Problem:

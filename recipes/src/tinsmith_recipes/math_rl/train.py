@@ -32,11 +32,41 @@ class MathRL(RLSettings):
         Goal("accuracy", least=0.95),
     )
 
+    steps: int = setting(60, "Batches; after sixty the nano model has stopped to learn.", least=1)
+    groups_per_batch: int = setting(
+        64, "Problems a step; many different ones teach more than many tries at few.", least=1
+    )
+    group_size: int = setting(
+        4, "Tries at each problem; four often enough differ.", least=2, most=1024
+    )
+    learning_rate: float = setting(
+        4e-3,
+        "The peak rate; the default suits the nano model, others want 1e-5 to 1e-4.",
+        least=0,
+        most=1,
+    )
+    loss_fn: Literal["importance_sampling", "ppo", "cispo", "gspo", "dro", "stable_reinforce"] = (
+        setting("ppo", "The server's loss; ppo, for the second half of a batch is off-policy.")
+    )
+    substeps: int = setting(
+        2, "Optimizer steps that a batch is split into; two learn faster than one.", least=1
+    )
     problems: Literal["sums", "gsm8k", "math"] = setting(
         "sums", "What to learn; sums are generated, the others come from the hub or a file."
     )
-    largest: int = setting(20, "The largest number that is added.", least=2, most=99)
-    held_out: int = setting(100, "Problems that are never trained on, to test with.", least=1)
+    largest: int = setting(98, "The largest first number of a sum.", least=2, most=999)
+    added: int = setting(
+        3,
+        "The largest second number of a sum; the larger it is, the longer the nano model learns.",
+        least=1,
+        most=999,
+    )
+    carries: bool = setting(
+        False,
+        "Whether the units of a sum may reach ten, which takes the nano model several times "
+        "as long.",
+    )
+    held_out: int = setting(60, "Problems that are never trained on, to test with.", least=1)
     source: str | None = setting(
         None, "Another file or hub name for the problems to learn from, in the same columns."
     )
@@ -46,13 +76,14 @@ class MathRL(RLSettings):
 
     def estimate(self) -> Estimate:
         """A sum with its answer is about 20 tokens, a solved problem of GSM8K some 350."""
-        episodes = self.steps * self.groups_per_batch * self.group_size
-        return Estimate(self.steps, 2 * episodes * TOKENS[self.problems])
+        return self.estimated(TOKENS[self.problems])
 
     def load(self) -> tuple[list[data.Problem], list[data.Problem]]:
         """The problems to learn from, and those to test with."""
         if self.problems == "sums":
-            return data.sums(self.largest, self.held_out, self.seed)
+            return data.sums(
+                self.largest, self.added, self.held_out, carries=self.carries, seed=self.seed
+            )
         read = data.gsm8k if self.problems == "gsm8k" else data.math
         learn_from, test_with = SOURCES[self.problems]
         learn = read(self.source or learn_from, None if self.source else "train")

@@ -96,7 +96,7 @@ class _Learner:
         self.playing: dict[int, list[asyncio.Task[Group]]] = {}
         self.sampler: tuple[int, SamplingClient] | None = None
         self.waited: list[asyncio.Task[Group]] = []
-        self.passes: list[APIFuture[ForwardBackwardOutput]] = []
+        self.passes: list[APIFuture[ForwardBackwardOutput]] | None = None
 
     async def submit(self, step: int) -> Coroutine[Any, Any, Metrics]:
         """Hand in one step; see ``train_steps``."""
@@ -228,8 +228,11 @@ class _Learner:
 
     async def _look_back(self) -> None:
         """Act on how far the step before was from what sampled it."""
-        outputs = [(await one).metrics for one in self.passes]
-        kl = names.of_passes(outputs).get("optim/kl_sample_train_v2", 0.0)
+        if self.passes is None:  # it was trained by a process that is gone
+            last = self.run.folder.metrics[-1:]
+        else:
+            last = [names.of_passes([(await one).metrics for one in self.passes])]
+        kl = last[0].get("optim/kl_sample_train_v2", 0.0) if last else 0.0
         if kl <= self.settings.kl_limit:
             return
         words = f"KL between sampler and learner is {kl:.2g}, above {self.settings.kl_limit:g}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -165,7 +166,7 @@ class Player:
         try:
             added = await environment.compare(episodes)
             pairs = zip(episodes, added, strict=True)
-            return [replace(one, compared=float(more)) for one, more in pairs]
+            return [replace(one, compared=_check_finite(more)) for one, more in pairs]
         except Exception as error:
             self._say(environment, error)
             return None
@@ -250,4 +251,12 @@ def _each(environment: Environment, played: Any) -> list[Outcome]:
             f"{type(environment).__name__}.play must give an Outcome for each of its "
             f"{environment.seats} seats, not {played!r}"
         )
+    for outcome in outcomes:
+        _check_finite(outcome.reward)
     return outcomes
+
+
+def _check_finite(reward: float) -> float:
+    if not math.isfinite(reward):
+        raise ValueError(f"a reward must be a finite number, not {reward}")
+    return float(reward)

@@ -166,6 +166,10 @@ class RLSettings(Recipe):
         return found
 
     def estimate(self) -> Estimate:
-        """Every episode is sampled and then trained on."""
+        """Steps and tokens of a run."""
+        return self.estimated(self.episode_tokens)
+
+    def estimated(self, tokens_an_episode: float) -> Estimate:
+        """Steps, and tokens that are sampled and then trained on."""
         episodes = self.steps * self.groups_per_batch * self.group_size
-        return Estimate(self.steps, int(2 * episodes * self.episode_tokens))
+        return Estimate(self.steps, int(2 * episodes * tokens_an_episode))
