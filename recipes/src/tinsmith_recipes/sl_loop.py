@@ -84,10 +84,7 @@ async def main(source: str | None = None) -> None:
         renderer = rendering.for_model(MODEL, training.get_tokenizer())
         data = [datum(chat, renderer) for chat in chats(source)]
         Random(SEED).shuffle(data)
-        held_out, learn = (
-            data[: int(HELD_OUT * len(data)) or 1],
-            data[int(HELD_OUT * len(data)) or 1 :],
-        )
+        learn, held_out = data[HELD_OUT:], data[:HELD_OUT]
 
         async def told(step: int, passed: Any, stepped: Any) -> None:
             loss = (await passed).loss / BATCH_SIZE
