@@ -246,7 +246,7 @@ class Scripted:
         ("(n+3)*2", 1.0, {"correct": 1.0, "format": 1.0, "passed": 1.0}),
         ("n*2+6", 1.0, {"correct": 1.0}),
         ("n+3*2", 0.0, {"correct": 0.0, "wrong_output": 1.0}),
-        ("n*2+6 if n > 0 else 9", 5 / 6, {"correct": 0.0, "passed": 1.0, "wrong_output": 1.0}),
+        ("n*2+6 if n > 11 else 9", 5 / 6, {"correct": 0.0, "passed": 1.0, "wrong_output": 1.0}),
         ("n+", 0.0, {"error": 1.0}),
         ("__import__('os').fork()", 0.0, {"forbidden_call": 1.0}),
         ("", -0.1, {"format": 0.0, "correct": 0.0}),

@@ -13,7 +13,7 @@ from random import Random
 _SUM, _PRODUCT, _ATOM = 1, 2, 3  # how tightly a piece of code holds together
 _LETTERS = "aeinorstx"
 _WORDS = ("tin", "smith", "a", "level", "Forge", "nano model")
-_NUMBERS = (1, 2, 5, 7, -3, 12)
+_NUMBERS = (11, 14, 20, 35, 50, 101)
 
 
 @dataclass(frozen=True)

@@ -51,14 +51,25 @@ class CodeRL(RLSettings):
     problems: Literal["generated", "mbpp", "deepcoder"] = setting(
         "generated", "What to learn; the others than generated come from the hub or a file."
     )
+    loss_fn: Literal["importance_sampling", "ppo", "cispo", "gspo", "dro", "stable_reinforce"] = (
+        setting("ppo", "The server's loss; this one bears several steps on the same samples.")
+    )
+    substeps: int = setting(
+        2, "Optimizer steps that a batch is split into; two learn faster than one.", least=1
+    )
+    warmup: int = setting(
+        3, "Steps in which the rate rises; Adam's first ones would undo what was shown.", least=0
+    )
     show_steps: int = setting(
-        60,
+        40,
         "Supervised steps on solved tasks before the rewards begin, for a model that never saw "
         "code; only generated problems have solutions to show.",
         least=0,
     )
     demonstrated: int = setting(
-        30, "Tasks of two steps among those that are shown; the rest is learnt from tests.", least=0
+        150,
+        "Tasks of two steps among those that are shown; the others are learnt from tests.",
+        least=0,
     )
     held_out: int = setting(100, "Problems that are never trained on, to test with.", least=1)
     source: str | None = setting(
@@ -117,6 +128,7 @@ class CodeRL(RLSettings):
             if problems.shown and self.show_steps:
                 shown = await run.in_stage("show", course.show)
                 figures["shown"] = shown.figures["passed"]
+                figures["shown_sampled"] = shown.figures["passed_sampled"]
             start = shown.state_path if shown else None
             practised = await run.in_stage("practise", course.practise, from_state=start)
             return {**figures, **practised.figures}
@@ -140,7 +152,11 @@ class _Course:
             steps=self.recipe.show_steps, batch_size=SHOW_BATCH, learning_rate=SHOW_RATE
         )
         await train_supervised(stage, examples, settings)
-        return {"passed": share(await self.solved(stage, stage.sampler()))}
+        sampler = stage.sampler()
+        return {
+            "passed": share(await self.solved(stage, sampler)),
+            "passed_sampled": share(await self.solved(stage, sampler, 1.0)),
+        }
 
     async def practise(self, stage: Run) -> dict[str, Figure]:
         """Training on what the tests say."""
