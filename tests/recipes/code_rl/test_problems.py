@@ -185,21 +185,27 @@ async def test_classes_and_functions_are_called_alike(sandbox: Sandbox, tmp_path
 
 # ---- generated tasks
 
+ONE = {task.question: task for task in tasks.one_step()}
+SUM_DOUBLED = tasks.Task(
+    "n",
+    (
+        ONE["Write code that adds 3 to n."].steps[0],
+        ONE["Write code that doubles n."].steps[0],
+    ),
+)
+
 
 async def test_every_tasks_solution_passes_and_the_naive_one_does_not(sandbox: Sandbox) -> None:
     judge = Judge(sandbox, Limits())
-    chosen = [*tasks.one_step(), *tasks.two_steps()[::37]]
+    chosen = [*tasks.one_step(), *tasks.two_steps(0)[::9]]
     for task in chosen:
         problem = data.problem_of(task)
         program = f"def f({problem.argument}):\n    return {task.solution}\n"
         assert (await judge(program, problem.tests)).passed, task
-    precise = next(t for t in tasks.two_steps() if t.question == SUM_DOUBLED)
+    precise = SUM_DOUBLED
     assert precise.solution == "(n+3)*2"
     verdict = await judge("def f(n): return n+3*2", data.problem_of(precise).tests)
     assert verdict.share == 0
-
-
-SUM_DOUBLED = "Write code that adds 3 to n, then doubles it."
 
 
 def test_tasks_to_test_with_are_in_neither_of_the_others() -> None:
@@ -219,9 +225,9 @@ def test_tasks_to_test_with_are_in_neither_of_the_others() -> None:
 
 def test_no_question_has_two_answers() -> None:
     found: dict[str, str] = {}
-    for task in [*tasks.one_step(), *tasks.two_steps()]:
+    for task in [*tasks.one_step(), *tasks.two_steps(0), *tasks.two_steps(1)]:
         assert found.setdefault(task.question, task.solution) == task.solution
-    assert len(found) > 600
+    assert len(found) > 300
 
 
 # ---- the environment
@@ -255,11 +261,10 @@ class Scripted:
 async def test_the_reward_is_the_share_of_tests_that_pass(
     text: str, reward: float, parts: dict[str, float], sandbox: Sandbox
 ) -> None:
-    task = next(t for t in tasks.two_steps() if t.question == SUM_DOUBLED)
     policy = Scripted(text)
-    env = ExpressionEnv(data.problem_of(task), Judge(sandbox, Limits()))
+    env = ExpressionEnv(data.problem_of(SUM_DOUBLED), Judge(sandbox, Limits()))
     outcome: Outcome = await env.play(policy)  # type: ignore[arg-type]
-    assert policy.asked == [{"role": "user", "content": SUM_DOUBLED}]
+    assert policy.asked == [{"role": "user", "content": SUM_DOUBLED.question}]
     assert outcome.reward == pytest.approx(reward)
     assert parts.items() <= outcome.parts.items()
 

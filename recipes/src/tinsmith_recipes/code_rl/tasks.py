@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from random import Random
 
 _SUM, _PRODUCT, _ATOM = 1, 2, 3  # how tightly a piece of code holds together
 _LETTERS = "aeinorstx"
 _WORDS = ("tin", "smith", "a", "level", "Forge", "nano model")
+_OF_A_KIND = 9  # tasks
 _NUMBERS = (11, 14, 20, 35, 50, 101)
 
 
@@ -20,6 +22,7 @@ _NUMBERS = (11, 14, 20, 35, 50, 101)
 class Step:
     """One step: words, code, how tightly its operand must hold together and itself does."""
 
+    kind: str
     words: str
     code: str
     needs: int
@@ -71,27 +74,31 @@ class Task:
 
 def _number_steps() -> list[Step]:
     found = [
-        Step("doubles {}", "{}*2", _PRODUCT, _PRODUCT),
-        Step("triples {}", "{}*3", _PRODUCT, _PRODUCT),
-        Step("halves {}", "{}//2", _PRODUCT, _PRODUCT),
-        Step("squares {}", "{}**2", _ATOM, _ATOM),
+        Step("double", "doubles {}", "{}*2", _PRODUCT, _PRODUCT),
+        Step("triple", "triples {}", "{}*3", _PRODUCT, _PRODUCT),
+        Step("halve", "halves {}", "{}//2", _PRODUCT, _PRODUCT),
+        Step("square", "squares {}", "{}**2", _ATOM, _ATOM),
     ]
     for k in range(1, 10):
-        found.append(Step(f"adds {k} to {{}}", f"{{}}+{k}", _SUM, _SUM))
-        found.append(Step(f"takes {k} from {{}}", f"{{}}-{k}", _SUM, _SUM))
+        found.append(Step("add", f"adds {k} to {{}}", f"{{}}+{k}", _SUM, _SUM))
+        found.append(Step("take", f"takes {k} from {{}}", f"{{}}-{k}", _SUM, _SUM))
     return found
 
 
 def _text_steps() -> list[Step]:
     found = [
-        Step("reverses {}", "{}[::-1]", _ATOM, _ATOM),
-        Step("shouts {}", "{}.upper()", _ATOM, _ATOM),
-        Step("says {} twice", "{}*2", _PRODUCT, _PRODUCT),
-        Step("drops the first letter of {}", "{}[1:]", _ATOM, _ATOM),
-        Step("drops the last letter of {}", "{}[:-1]", _ATOM, _ATOM),
+        Step("reverse", "reverses {}", "{}[::-1]", _ATOM, _ATOM),
+        Step("shout", "shouts {}", "{}.upper()", _ATOM, _ATOM),
+        Step("twice", "says {} twice", "{}*2", _PRODUCT, _PRODUCT),
+        Step("drop first", "drops the first letter of {}", "{}[1:]", _ATOM, _ATOM),
+        Step("drop last", "drops the last letter of {}", "{}[:-1]", _ATOM, _ATOM),
     ]
     for letter in _LETTERS:
-        found.append(Step(f"adds '{letter}' to the end of {{}}", f"{{}}+'{letter}'", _SUM, _SUM))
+        found.append(
+            Step(
+                "add letter", f"adds '{letter}' to the end of {{}}", f"{{}}+'{letter}'", _SUM, _SUM
+            )
+        )
     return found
 
 
@@ -103,14 +110,23 @@ def one_step() -> list[Task]:
     ]
 
 
-def two_steps() -> list[Task]:
-    """Every task of two steps."""
-    return [
-        Task(variable, (first, second))
-        for variable, steps in (("n", _number_steps()), ("s", _text_steps()))
-        for first in steps
-        for second in steps
-    ]
+def two_steps(seed: int) -> list[Task]:
+    """Tasks of two steps: of each pair of kinds as many, with numbers and letters by chance.
+
+    Else nearly all tasks would add and take, and the rest would not be learnt.
+    """
+    random = Random(f"tasks {seed}")
+    found: list[Task] = []
+    for variable, steps in (("n", _number_steps()), ("s", _text_steps())):
+        kinds: dict[str, list[Step]] = {}
+        for step in steps:
+            kinds.setdefault(step.kind, []).append(step)
+        for first, second in product(kinds.values(), repeat=2):
+            pairs = list(product(first, second))
+            found += [
+                Task(variable, pair) for pair in random.sample(pairs, min(len(pairs), _OF_A_KIND))
+            ]
+    return random.sample(found, len(found))
 
 
 def split(held_out: int, demonstrated: int, seed: int) -> tuple[list[Task], list[Task], list[Task]]:
@@ -121,9 +137,8 @@ def split(held_out: int, demonstrated: int, seed: int) -> tuple[list[Task], list
     Raises:
         ValueError: no task would be left to practise.
     """
-    tasks = two_steps()
+    tasks = two_steps(seed)
     if held_out + demonstrated >= len(tasks):
         raise ValueError(f"of {len(tasks)} tasks of two steps none would be left to learn from")
-    Random(f"tasks {seed}").shuffle(tasks)
     test, learn = tasks[:held_out], tasks[held_out:]
     return [*one_step(), *learn[:demonstrated]], learn, test

@@ -46,7 +46,7 @@ class CodeRL(RLSettings):
         Goal("passed", least=0.85),
     )
 
-    steps: int = setting(40, "Batches that are sampled, tested and trained on.", least=1)
+    steps: int = setting(60, "Batches that are sampled, tested and trained on.", least=1)
     groups_per_batch: int = setting(16, "Problems a step.", least=1)
     problems: Literal["generated", "mbpp", "deepcoder"] = setting(
         "generated", "What to learn; the others than generated come from the hub or a file."
@@ -58,16 +58,16 @@ class CodeRL(RLSettings):
         2, "Optimizer steps that a batch is split into; two learn faster than one.", least=1
     )
     warmup: int = setting(
-        3, "Steps in which the rate rises; Adam's first ones would undo what was shown.", least=0
+        5, "Steps in which the rate rises; Adam's first ones would undo what was shown.", least=0
     )
     show_steps: int = setting(
-        40,
+        60,
         "Supervised steps on solved tasks before the rewards begin, for a model that never saw "
         "code; only generated problems have solutions to show.",
         least=0,
     )
     demonstrated: int = setting(
-        150,
+        100,
         "Tasks of two steps among those that are shown; the others are learnt from tests.",
         least=0,
     )
