@@ -42,11 +42,11 @@ class CodeRL(RLSettings):
     name: ClassVar[str] = "code_rl"
     summary: ClassVar[str] = "Learns to write programs from tests, run in a sandbox (Linux)."
     goals: ClassVar[tuple[Goal, ...]] = (
-        Goal("shown", most=0.7),
-        Goal("passed", least=0.85),
+        Goal("before", most=0.05),
+        Goal("passed", least=0.55),
     )
 
-    steps: int = setting(60, "Batches that are sampled, tested and trained on.", least=1)
+    steps: int = setting(40, "Batches that are sampled, tested and trained on.", least=1)
     groups_per_batch: int = setting(16, "Problems a step.", least=1)
     problems: Literal["generated", "mbpp", "deepcoder"] = setting(
         "generated", "What to learn; the others than generated come from the hub or a file."
