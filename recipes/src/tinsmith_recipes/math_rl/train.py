@@ -32,15 +32,9 @@ class MathRL(RLSettings):
         Goal("accuracy", least=0.95),
     )
 
-    steps: int = setting(60, "Batches; after sixty the nano model has stopped to learn.", least=1)
-    groups_per_batch: int = setting(
-        64, "Problems a step; many different ones teach more than many tries at few.", least=1
-    )
-    group_size: int = setting(
-        4, "Tries at each problem; four often enough differ.", least=2, most=1024
-    )
+    steps: int = setting(50, "Batches; the nano model learns most in the first twenty.", least=1)
     learning_rate: float = setting(
-        4e-3,
+        3e-3,
         "The peak rate; the default suits the nano model, others want 1e-5 to 1e-4.",
         least=0,
         most=1,
@@ -56,7 +50,7 @@ class MathRL(RLSettings):
     )
     largest: int = setting(98, "The largest first number of a sum.", least=2, most=999)
     added: int = setting(
-        3,
+        2,
         "The largest second number of a sum; the larger it is, the longer the nano model learns.",
         least=1,
         most=999,
@@ -66,7 +60,7 @@ class MathRL(RLSettings):
         "Whether the units of a sum may reach ten, which takes the nano model several times "
         "as long.",
     )
-    held_out: int = setting(60, "Problems that are never trained on, to test with.", least=1)
+    held_out: int = setting(50, "Problems that are never trained on, to test with.", least=1)
     source: str | None = setting(
         None, "Another file or hub name for the problems to learn from, in the same columns."
     )

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,7 @@ async def test_every_kind_of_environment(tmp_path: Path) -> None:
 
 
 async def test_too_far_from_the_sampler_ends_the_run_if_so_configured(tmp_path: Path) -> None:
-    far: dict[str, Any] = {"learning_rate": 0.02, "substeps": 4, "kl_limit": 0.0}
+    far: dict[str, Any] = {"learning_rate": 5e-3, "substeps": 4, "kl_limit": 0.0}
     summary, found = await trained(tmp_path, on_high_kl="stop", **far)
     assert summary.stopped is not None
     assert "KL between sampler and learner is" in summary.stopped
@@ -157,10 +158,16 @@ async def test_too_far_from_the_sampler_ends_the_run_if_so_configured(tmp_path: 
 async def test_too_far_from_the_sampler_is_sampled_again_if_so_configured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    far: dict[str, Any] = {"learning_rate": 0.02, "substeps": 4, "kl_limit": 0.0}
+    far: dict[str, Any] = {"learning_rate": 5e-3, "substeps": 4, "kl_limit": 0.0}
     _, found = await trained(tmp_path, max_steps_off_policy=2, **far)
     assert len(found) == 6
-    assert all(row["async/steps_off_policy_max"] == 0 for row in found)  # nothing old is used
+    stale = [
+        after["async/steps_off_policy_max"]
+        for before, after in pairwise(found)
+        if before.get("optim/kl_sample_train_v2", 0) > 0  # a skipped step measures none
+    ]
+    assert stale, "no step went far"
+    assert max(stale) == 0  # nothing old is used after one that did
     said = capsys.readouterr().err
-    assert said.count("what was sampled ahead is sampled again") == 1
+    assert said.count("was sampled ahead is sampled again") == 1
     assert said.count("is healthy") == 1

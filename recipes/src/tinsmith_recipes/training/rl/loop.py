@@ -239,7 +239,7 @@ class _Learner:
         if self.settings.on_high_kl == "stop":
             raise Stop(words)
         self.run.advise(
-            f"{words}: what was sampled ahead is sampled again; a lower learning_rate, fewer "
+            f"{words}: whatever was sampled ahead is sampled again; a lower learning_rate, fewer "
             "substeps or fewer max_steps_off_policy keep them together",
             about="high KL",
         )
