@@ -303,7 +303,10 @@ class _Learner:
                 "says nothing; harder or easier problems, larger groups or a finer reward do",
                 about="constant reward",
             )
-        elif found["groups/constant"] == self.settings.groups_per_batch:
+        elif (
+            self.settings.kl_penalty > 0
+            and found["groups/constant"] == self.settings.groups_per_batch
+        ):
             run.advise(
                 f"in step {step} all episodes of each group earned the same, so that it learns "
                 "from the KL penalty alone",
