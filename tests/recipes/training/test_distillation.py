@@ -119,7 +119,7 @@ async def test_probabilities_are_read_after_the_teachers_own_prompt(
     assert said == [lesson.asked[place] for place in lesson.asked_places]
     assert run.renderer.parse(said).message["content"] == "tin"
     assert len(lesson.asked) > len(lesson.tokens)
-    (weighed,) = await soft.ready([lesson])
+    (weighed,) = await soft.ready([CHAT])
     assert weighed.trained == len(said) == 4  # three letters, and the end of the turn
     weights = weighed.datum.loss_fn_inputs["weights"].to_numpy()
     rows = np.flatnonzero(weights.sum(-1))

@@ -19,7 +19,6 @@ from tinsmith_recipes.training.supervised import (
     SupervisedSettings,
     Weighed,
     train_on_ready,
-    train_supervised,
 )
 
 FILE = "lessons.jsonl"
@@ -126,7 +125,15 @@ async def learn(
         settings: of the training; with ``soft_targets`` the teacher's probabilities are learnt.
         teacher: needed for those only.
         evaluate: metrics of held-out data, see ``train_steps``.
+
+    Raises:
+        ValueError: a chat that cannot be written; a teacher with another tokenizer.
     """
+
+    async def plain(chosen: Sequence[Sequence[Message]]) -> list[Weighed]:
+        return [Weighed.of(run.renderer.example(chat), settings.reduction) for chat in chosen]
+
+    soft: SoftTargets | None = None
     if settings.soft_targets and teacher is not None:
         soft = SoftTargets(
             run,
@@ -135,8 +142,8 @@ async def learn(
             renormalise=settings.renormalise,
             reduction=settings.reduction,
         )
-        found = [soft.lesson(chat) for chat in chats]
-        await train_on_ready(run, found, soft.ready, settings, evaluate=evaluate)
-        return
-    examples = [Weighed.of(run.renderer.example(chat), settings.reduction) for chat in chats]
-    await train_supervised(run, examples, settings, evaluate=evaluate)
+    for chat in chats:  # what cannot be written costs no run; tokens of all would fill the memory
+        await plain([chat])
+        if soft is not None:
+            soft.lesson(chat)
+    await train_on_ready(run, chats, soft.ready if soft else plain, settings, evaluate=evaluate)

@@ -37,7 +37,7 @@ class Lesson:
 
 
 class SoftTargets:
-    """Turns chats into lessons, and lessons into what a step trains on.
+    """Turns chats that end with an answer into what a step trains on.
 
     Args:
         run: the student's.
@@ -75,8 +75,9 @@ class SoftTargets:
             )
         return Lesson(ours.tokens, places, theirs.tokens, asked_places)
 
-    async def ready(self, lessons: Sequence[Lesson]) -> list[Weighed]:
-        """What the teacher finds likely in each, as a step trains on it."""
+    async def ready(self, chats: Sequence[Sequence[Message]]) -> list[Weighed]:
+        """What the teacher finds likely in each chat's answer, as a step trains on it."""
+        lessons = [self.lesson(chat) for chat in chats]
         return list(await asyncio.gather(*(self._weighed(lesson) for lesson in lessons)))
 
     async def _weighed(self, lesson: Lesson) -> Weighed:
