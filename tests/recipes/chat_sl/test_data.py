@@ -109,6 +109,22 @@ def test_the_known_names_stand_for_sets_of_the_hub(monkeypatch: pytest.MonkeyPat
     assert asked[0]["where"]({"source": "anything"})
 
 
+def test_a_data_set_is_read_by_the_hubs_own_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "no_robots"
+    folder.mkdir()
+    lines = (ROWS / "no_robots.jsonl").read_text().splitlines(keepends=True)
+    (folder / "train.jsonl").write_text("".join(lines))
+    (folder / "test.jsonl").write_text(lines[3])
+    found = load(
+        str(folder), seed=0, held_out=5, test_split="test", categories=("Chat", "Summarize")
+    )
+    assert [one.place for one in found.learn] == [f"{folder} train row 3"]  # row 4 is tested with
+    assert [one.place for one in found.held_out] == [f"{folder} test row 1"]
+
+
 def test_a_category_that_no_row_has_is_named_with_the_nearest() -> None:
     with pytest.raises(ValueError, match="has the category 'Codin'; did you mean 'Coding'\\?"):
         from_file("no_robots.jsonl", categories=("Chat", "Codin"))
@@ -194,6 +210,7 @@ def test_a_chat_that_cannot_be_expressed_is_refused_or_counted(
     found = rendered(renderer, [USER, SAID], bad, [USER], on_bad="skip")
     assert len(found) == 1
     assert [one.partition(": ")[0] for one in found.left_out] == ["chats.jsonl:2", "chats.jsonl:3"]
+    assert [one.place for one in found.chats] == ["chats.jsonl:1"]
     assert "nothing to train" in found.left_out[1]
 
 

@@ -57,6 +57,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shop")
     chats(folder / "chats.jsonl", WORDS[:4])
     chats(folder / "others.jsonl", WORDS[4:])
+    chats(folder / "asked.jsonl", [*WORDS[:4], "tea" * 1000])
     return folder
 
 
@@ -85,10 +86,13 @@ def test_the_program_of_the_readme_learns_a_readers_chats(
     tuned: str, shop: Path, variables: dict[str, str]
 ) -> None:
     assert re.fullmatch(r"tinker://.*:train:0/sampler_weights/final", tuned)
-    words = ("eval", tuned, "--on", "chats.jsonl", "copy", "--limit", "12", "--max-tokens", "24")
+    words = ("eval", tuned, "--on", "asked.jsonl", "copy", "--limit", "12", "--max-tokens", "24")
     told = json.loads(tinsmith(shop, variables, *words, "--json"))
     assert (told["model"], told["base"]) == (tuned, MODEL)
     mine, copied = (one["figures"] for one in told["sets"])
+    assert told["sets"][0]["count"] == 4
+    (left_out,) = told["sets"][0]["left_out"]
+    assert re.fullmatch(r"chat 5: it has \d+ tokens, and 2048 is the most", left_out)
     assert mine["exact_match"]["ours"]["value"] == 1
     assert mine["exact_match"]["base"]["value"] == 0
     assert mine["win_rate"]["ours"]["value"] == 1

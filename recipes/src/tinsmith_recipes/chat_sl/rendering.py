@@ -69,6 +69,11 @@ class Rendered(Sequence[Weighed]):
         number, part = self._places[index]
         return self._made(self._chats[number])[part][0]
 
+    @property
+    def chats(self) -> list[Conversation]:
+        """The chats that are among them."""
+        return [self._chats[number] for number in dict.fromkeys(chat for chat, _ in self._places)]
+
     def __len__(self) -> int:
         return len(self._places)
 

@@ -11,7 +11,7 @@ import chz
 from tinsmith import SamplingClient
 from tinsmith_recipes.chat_sl import data as chats
 from tinsmith_recipes.chat_sl.choosing import offered, rate_for, steps_for
-from tinsmith_recipes.chat_sl.data import Conversation, Loaded
+from tinsmith_recipes.chat_sl.data import Loaded
 from tinsmith_recipes.chat_sl.rendering import OnBad, Rendered, Rules, TooLong
 from tinsmith_recipes.evaluation.examining import Scores, losses, reference
 from tinsmith_recipes.evaluation.forgetting import forgetting, general_scores
@@ -154,15 +154,13 @@ class ChatSL(SupervisedSettings):
             run.say(f"steps {steps} of {batch_size}: {why_steps}")
         if not self.learning_rate:
             run.say(f"learning rate {rate:.3g}: {why_rate}")
-        return await _train_and_test(run, chosen, learn, test, loaded.held_out)
+        return await _train_and_test(run, chosen, learn, test, _askable(run, test, longest))
 
 
 async def _train_and_test(
-    run: Run, settings: ChatSL, learn: Rendered, test: Rendered, held_out: list[Conversation]
+    run: Run, settings: ChatSL, learn: Rendered, test: Rendered, askable: list[chats.Messages]
 ) -> dict[str, Figure]:
-    asked = [one.messages for one in held_out if one.messages[-1]["role"] == "assistant"][
-        : settings.asked
-    ]
+    asked = askable[: settings.asked]
 
     async def measured(sampler: SamplingClient) -> Scores:
         found = await losses(sampler, [test.example(place) for place in range(len(test))])
@@ -210,6 +208,12 @@ async def _train_and_test(
     if settings.general:
         figures |= forgetting(run, could, can)
     return figures
+
+
+def _askable(run: Run, test: Rendered, longest: int) -> list[chats.Messages]:
+    """The held-out chats that end with an answer, and whose question the model can take."""
+    found = [one.messages for one in test.chats if one.messages[-1]["role"] == "assistant"]
+    return [chat for chat in found if run.renderer.prompt(chat[:-1]).length < longest]
 
 
 async def _check_same(run: Run, learn: Rendered) -> None:

@@ -27,6 +27,7 @@ class Examined:
     """A model that is asked."""
 
     name: str
+    base: str
     sampler: SamplingClient
     renderer: renderers.Renderer
 
@@ -67,13 +68,46 @@ async def _evaluate(
         if base is None and model.startswith(CHECKPOINT):
             base = await ours.sampler.get_base_model_async()
         theirs = await _open(service, base, given.renderer) if base and base != model else None
+        asked = [ours] if theirs is None else [ours, theirs]
+        longest = await _longest(service, asked)
         found = []
-        for name, chats, left_out in loaded:
+        for name, every, left_out in loaded:
+            chats = _askable(name, every, asked, longest, left_out)
             print(f"{name}: asking {len(chats)} chats", file=sys.stderr)
             mine = await _ask(ours, chats, given.max_tokens)
             other = await _ask(theirs, chats, given.max_tokens) if theirs else None
             found.append(OfSet(name, len(chats), compare(chats, mine, other), left_out))
         return theirs.name if theirs else None, found
+
+
+async def _longest(service: ServiceClient, models: list[Examined]) -> int:
+    """How many tokens all models take."""
+    offered = (await service.get_server_capabilities_async()).supported_models
+    contexts = {model.model_name: model.max_context_length for model in offered}
+    return min(contexts.get(one.base) or 1 << 30 for one in models)
+
+
+def _askable(
+    name: str, chats: sets.Chats, models: list[Examined], longest: int, left_out: list[str]
+) -> sets.Chats:
+    """The chats that all models can be asked; adds to ``left_out`` why others are not.
+
+    Raises:
+        ValueError: there is none.
+    """
+    kept = []
+    for number, chat in enumerate(chats, 1):
+        try:
+            tokens = max(len(model.renderer.example(chat).tokens) for model in models)
+            if tokens > longest:
+                raise ValueError(f"it has {tokens} tokens, and {longest} is the most")
+        except (TypeError, ValueError) as error:
+            left_out.append(f"chat {number}: {error}")
+        else:
+            kept.append(chat)
+    if not kept:
+        raise ValueError(f"{name}: no chat can be asked; the first: {left_out[0]}")
+    return kept
 
 
 async def _ask(model: Examined, chats: sets.Chats, max_tokens: int) -> Scores:
@@ -90,8 +124,8 @@ async def _open(service: ServiceClient, name: str, renderer: str | None) -> Exam
     if renderer is None and is_checkpoint:
         renderer = _trained_with(service.create_rest_client(), name)
     if renderer is not None:
-        return Examined(name, sampler, renderers.get(renderer, tokenizer))
-    return Examined(name, sampler, renderers.for_model(base, tokenizer))
+        return Examined(name, base, sampler, renderers.get(renderer, tokenizer))
+    return Examined(name, base, sampler, renderers.for_model(base, tokenizer))
 
 
 def _trained_with(rest: RestClient, checkpoint: str) -> str | None:
