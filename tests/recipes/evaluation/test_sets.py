@@ -89,11 +89,12 @@ def test_held_out_sets_of_recipes_are_what_their_runs_are_tested_with() -> None:
 def test_a_file_is_a_set_without_its_bad_rows(tmp_path: Path) -> None:
     path = tmp_path / "chats.jsonl"
     rows = [{"messages": CHAT}, {"messages": CHAT[:1]}, {"text": "a"}, {"messages": CHAT}]
+    rows.append({"messages": CHAT[1:]})
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     chats, left_out = sets.load(str(path), 10)
     assert chats == [CHAT, CHAT]
     assert left_out[0].startswith(f"{path}:3: a chat has 'messages'")
-    assert left_out[1] == "1 of its chats do not end with a message of the assistant's"
+    assert left_out[1] == "2 of its chats do not end with an answer of the assistant's"
     assert len(sets.load(str(path), 1)[0]) == 1
 
 
@@ -113,5 +114,5 @@ def test_a_set_that_is_none_is_refused_with_what_there_is(name: str, words: str)
 def test_a_file_without_answers_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "asked.jsonl"
     path.write_text(json.dumps({"messages": CHAT[:1]}) + "\n")
-    with pytest.raises(ValueError, match="no chat ends with a message of the assistant's"):
+    with pytest.raises(ValueError, match="no chat ends with an answer of the assistant's"):
         sets.load(str(path), 10)

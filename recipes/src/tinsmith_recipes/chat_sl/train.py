@@ -211,8 +211,12 @@ async def _train_and_test(
 
 
 def _askable(run: Run, test: Rendered, longest: int) -> list[chats.Messages]:
-    """The held-out chats that end with an answer, and whose question the model can take."""
-    found = [one.messages for one in test.chats if one.messages[-1]["role"] == "assistant"]
+    """The held-out chats that end with an answer to something that the model can take."""
+    found = [
+        one.messages
+        for one in test.chats
+        if len(one.messages) > 1 and one.messages[-1]["role"] == "assistant"
+    ]
     return [chat for chat in found if run.renderer.prompt(chat[:-1]).length < longest]
 
 

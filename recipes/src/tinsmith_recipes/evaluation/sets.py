@@ -64,11 +64,11 @@ def _of_file_or_hub(name: str, limit: int) -> tuple[Chats, list[str]]:
     chats = load_chats(
         source, split=split or (None if is_file else SPLIT), limit=limit, skipped=bad
     )
-    answered = [chat for chat in chats if chat[-1]["role"] == "assistant"]
+    answered = [chat for chat in chats if len(chat) > 1 and chat[-1]["role"] == "assistant"]
     why = [str(one) for one in bad]
     if len(answered) < len(chats):
         left = len(chats) - len(answered)
-        why.append(f"{left} of its chats do not end with a message of the assistant's")
+        why.append(f"{left} of its chats do not end with an answer of the assistant's")
     if not answered:
-        raise ValueError(f"{name}: no chat ends with a message of the assistant's")
+        raise ValueError(f"{name}: no chat ends with an answer of the assistant's")
     return answered, why
