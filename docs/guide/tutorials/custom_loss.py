@@ -3,11 +3,11 @@
 # %% [markdown]
 # # A loss of your own
 #
-# The server has [nine losses](../../losses.md). Whatever else you can write in PyTorch
-# as a function of the targets' log-probabilities runs on your machine, exactly:
-# `forward_backward_custom` has the server compute the log-probabilities, calls your
-# function, and sends its gradient back. It costs one forward pass more. Your
-# environment needs PyTorch for this, the CPU build will do.
+# The server has [nine losses](../../losses.md). Whatever else you can write in
+# PyTorch as a function of the targets' log-probabilities runs on your machine,
+# exactly: `forward_backward_custom` has the server compute the log-probabilities,
+# calls your function, and sends its gradient back. It costs one forward pass more.
+# Your environment needs PyTorch for this, the CPU build will do.
 #
 # The example is *unlikelihood training*: make one answer likelier and another one
 # rarer, each by itself. No pairs, no reference model.
@@ -35,9 +35,10 @@ data = [chat("Kettle, please!"), chat("KETTLE")]  # wanted, unwanted
 # %% [markdown]
 # ## The loss
 #
-# The function is given the data as you passed it, and one tensor of log-probabilities a
-# datum, of the length of its targets. It returns a scalar, and numbers that you want to
-# see again. Positions of the prompt have weight 0: multiply, and they do not count.
+# The function is given the data as you passed it, and one tensor of log-probabilities
+# a datum, of the length of its targets. It returns a scalar, and numbers that you
+# want to see again. Positions of the prompt have weight 0: multiply, and they do not
+# count.
 
 
 # %%
@@ -61,8 +62,8 @@ assert wanted > unwanted
 # %% [markdown]
 # ## The same numbers as the server's
 #
-# A custom loss is no approximation. Cross-entropy, written by hand, gives the loss that
-# the server computes:
+# A custom loss is no approximation. Cross-entropy, written by hand, gives the loss
+# that the server computes:
 
 
 # %%
@@ -77,9 +78,10 @@ print(ours, theirs)
 assert abs(ours - theirs) < 1e-4
 
 # %% [markdown]
-# - Losses of whole batches work (contrastive, pairs, groups): your function sees all of
-#   it.
-# - Values must depend on the log-probabilities; what does not is an error that says so.
+# - Losses of whole batches work (contrastive, pairs, groups): your function sees all
+#   of it.
+# - Values must depend on the log-probabilities; what does not is an error that says
+#   so.
 # - Where a loss is on the server already, use that one: it spares the second pass and
 #   needs no PyTorch.
 

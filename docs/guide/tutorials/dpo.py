@@ -43,8 +43,8 @@ for word in ("bucket", "ladle", "stove"):
 # ## Train
 #
 # No reference is given, so the server takes the base model: it computes its
-# log-probabilities with the run's adapter off. `dpo_beta` says how dear it is to leave
-# the reference.
+# log-probabilities with the run's adapter off. `dpo_beta` says how dear it is to
+# leave the reference.
 
 # %%
 for step in range(15):

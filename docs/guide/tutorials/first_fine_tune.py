@@ -3,9 +3,9 @@
 # %% [markdown]
 # # Your first fine-tune
 #
-# Seven lines turn a file of chats into a model that has learnt them. The model here is
-# a nano model that every Tinsmith server has, so this takes seconds; on a server with
-# larger ones the same lines train those.
+# Seven lines turn a file of chats into a model that has learnt them. The model here
+# is a nano model that every Tinsmith server has, so this takes seconds; on a server
+# with larger ones the same lines train those.
 #
 # ## A file of chats
 #
@@ -45,19 +45,20 @@ sampler = training.save_weights_and_get_sampling_client()
 
 # %% [markdown]
 # - `load_chats` reads `.jsonl`, `.parquet` and data sets of the hub, and names file,
-#   line and reason where a row is no chat: [data](../../renderers.md#chats-from-files).
-# - The **renderer** writes a chat the way the model's family does, and gives weight to
-#   the assistant's last message only: [what a renderer does](../rendering.md).
-# - `forward_backward` adds up a gradient, `optim_step` uses it. Both return **futures**
-#   at once, so the loop above hands in all its steps without waiting. They are done in
-#   this order.
+#   line and reason where a row is no chat:
+#   [data](../../renderers.md#chats-from-files).
+# - The **renderer** writes a chat the way the model's family does, and gives weight
+#   to the assistant's last message only: [what a renderer does](../rendering.md).
+# - `forward_backward` adds up a gradient, `optim_step` uses it. Both return
+#   **futures** at once, so the loop above hands in all its steps without waiting.
+#   They are done in this order.
 # - The loss is a **sum** over tokens: [sums and the learning
 #   rate](../../learning_rate.md).
 #
 # ## Look at the loss
 #
-# A future's `.result()` waits. This is the last step's; divided by the tokens that have
-# weight, it is the loss of a token.
+# A future's `.result()` waits. This is the last step's; divided by the tokens that
+# have weight, it is the loss of a token.
 
 # %%
 trained = sum(datum.loss_fn_inputs["weights"].to_numpy().sum() for datum in data)

@@ -3,15 +3,15 @@
 # %% [markdown]
 # # Reinforcement learning from scratch
 #
-# The model answers, your function says how good each answer was, and answers that were
-# better than the others to the same question become likelier. The whole loop is 20
-# lines, with no library but the SDK.
+# The model answers, your function says how good each answer was, and answers that
+# were better than the others to the same question become likelier. The whole loop is
+# 20 lines, with no library but the SDK.
 #
 # ## The environment
 #
-# The task is small so that it takes seconds: whatever is asked for, name it in exactly
-# four letters. A reward is any Python function of a text. Some questions are kept aside
-# to test with.
+# The task is small so that it takes seconds: whatever is asked for, name it in
+# exactly four letters. A reward is any Python function of a text. Some questions are
+# kept aside to test with.
 
 # %%
 THINGS = ["tool", "bird", "tree", "metal", "fruit", "river", "fish", "coin", "dance"]
@@ -108,12 +108,12 @@ assert after > 0.8 > before
 # %% [markdown]
 # ## What to look at
 #
-# - **`kl_sample_train`** is how far the model that learns is from the one that sampled.
-#   Here it is 0 but for rounding, as it has to be on-policy. Above 0.01 something is
-#   wrong: [why KL](../why_kl.md).
-# - **Answers, always.** The reward above does not ask for words, so in the end some are
-#   none. What you reward is what you get; a penalty to a reference keeps the rest in
-#   place.
+# - **`kl_sample_train`** is how far the model that learns is from the one that
+#   sampled. Here it is 0 but for rounding, as it has to be on-policy. Above 0.01
+#   something is wrong: [why KL](../why_kl.md).
+# - **Answers, always.** The reward above does not ask for words, so in the end some
+#   are none. What you reward is what you get; a penalty to a reference keeps the rest
+#   in place.
 # - **Groups of equals.** When all groups are alike, good or bad, there is nothing to
 #   learn from: make questions harder, or easier.
 # - `training.log({"reward": …}, step)` and `training.log_rollouts([…])` keep your

@@ -32,8 +32,8 @@ assert sequence.stop_reason == "stop"
 # ## Many answers
 #
 # `num_samples` answers share the work on the prompt. With a `seed` they are the same
-# tomorrow, and still differ from each other. Every sequence has the log-probability of
-# each of its tokens, which is what RL needs: [the data of RL](../rl_data.md).
+# tomorrow, and still differ from each other. Every sequence has the log-probability
+# of each of its tokens, which is what RL needs: [the data of RL](../rl_data.md).
 
 # %%
 params = SamplingParams(max_tokens=16, temperature=1.0, seed=7, stop=renderer.stop)
@@ -51,8 +51,8 @@ assert [one.tokens for one in again.sequences] == [
 # ## How likely is this?
 #
 # `compute_logprobs` gives the log-probability of every token of a text after those
-# before it. The first has none. Summed over an answer it tells which of two answers the
-# model prefers.
+# before it. The first has none. Summed over an answer it tells which of two answers
+# the model prefers.
 
 
 # %%

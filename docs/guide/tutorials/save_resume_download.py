@@ -3,10 +3,10 @@
 # %% [markdown]
 # # Save, resume, download
 #
-# A run lives as long as its session. What is to stay is saved as a checkpoint, of which
-# there are two kinds for daily use: one to **train on** from (`save_state`: weights and
-# the optimizer's state), one to **sample** from (`save_weights_for_sampler`: weights
-# alone).
+# A run lives as long as its session. What is to stay is saved as a checkpoint, of
+# which there are two kinds for daily use: one to **train on** from (`save_state`:
+# weights and the optimizer's state), one to **sample** from
+# (`save_weights_for_sampler`: weights alone).
 
 # %%
 from tinsmith import AdamParams, Datum, ModelInput, SamplingParams, ServiceClient
@@ -28,9 +28,9 @@ def steps(training, count: int) -> list[float]:
 # %% [markdown]
 # ## Save
 #
-# A save has a place in the order like a step: it holds the weights after the steps that
-# were handed in before it. `ttl_seconds` lets a checkpoint expire, `overwrite=True`
-# replaces one of the same name.
+# A save has a place in the order like a step: it holds the weights after the steps
+# that were handed in before it. `ttl_seconds` lets a checkpoint expire,
+# `overwrite=True` replaces one of the same name.
 
 # %%
 with ServiceClient() as service:
@@ -46,9 +46,9 @@ print(kept)
 #
 # ## Resume
 #
-# A new run begins with the checkpoint's weights **and optimizer**, and takes the steps
-# that the first one took after the save. On the CPU the losses are the same to the last
-# bit.
+# A new run begins with the checkpoint's weights **and optimizer**, and takes the
+# steps that the first one took after the save. On the CPU the losses are the same to
+# the last bit.
 
 # %%
 service = ServiceClient()
@@ -61,7 +61,8 @@ assert resumed == undisturbed
 # %% [markdown]
 # `create_training_client_from_state` takes the weights alone, with a fresh optimizer:
 # for another data set or another loss. What else your loop needs to go on (the step,
-# the place in the data, seeds) is yours to keep: [how resuming works](../resuming.md).
+# the place in the data, seeds) is yours to keep: [how resuming
+# works](../resuming.md).
 #
 # ## Sample from it
 #
