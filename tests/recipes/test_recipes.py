@@ -1,8 +1,10 @@
-"""Every recipe that is installed: its form, its goals, what it says of itself."""
+"""Every recipe that is installed: its form, its goals, its page."""
 
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 
 import chz
 import pytest
@@ -10,8 +12,9 @@ from jsonschema import Draft202012Validator, ValidationError, validate
 
 from tinsmith_recipes.training.command import find, installed, told
 from tinsmith_recipes.training.figures import Figure
-from tinsmith_recipes.training.recipe import describe, read
+from tinsmith_recipes.training.recipe import Recipe, describe, read
 
+RECIPES = Path(sys.modules[Recipe.__module__].__file__ or "").parents[1]
 every_recipe = pytest.mark.parametrize("name", installed())
 
 
@@ -83,3 +86,10 @@ def test_it_is_told_of_with_every_setting(name: str) -> None:
     shown = told(recipe)
     assert all(f"  {key}=" in shown for key in chz.chz_fields(recipe))
     assert all(str(goal) in shown for goal in recipe.goals)
+
+
+@every_recipe
+def test_its_folder_has_a_page_that_says_how_to_run_it(name: str) -> None:
+    module = Path(sys.modules[find(name).__module__].__file__ or "")
+    if RECIPES in module.parents:  # of another package we know nothing
+        assert f"tinsmith recipes run {name}" in (module.parent / "README.md").read_text()
