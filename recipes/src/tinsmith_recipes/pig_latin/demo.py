@@ -62,8 +62,14 @@ def _verdict(recipe: PigLatin, summary: Summary, losses: Sequence[float]) -> int
         print(f"The model has not learnt its task: a falling loss and {promised} were expected.")
         return 1
     url = os.environ.get("TINSMITH_BASE_URL", "")
-    print(f"    front page  {url}/\n    admin       {url}/admin/")
-    print(f"    checkpoint  {summary.sampler_path}\n")
+    for name, address in {
+        "front page": f"{url}/",
+        "admin": f"{url}/admin/",
+        "quickstart": f"{url}/docs/quickstart",
+        "checkpoint": summary.sampler_path,
+    }.items():
+        print(f"    {name:12}{address}")
+    print()
     print("The same in ten lines of your own:\n")
     print(SNIPPET.format(model=recipe.base_model) + "\n")
     print(
