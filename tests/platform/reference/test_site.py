@@ -12,8 +12,10 @@ from django.test import Client
 from core.openapi import served
 from reference.guide import markdown, recipes, site, tutorials
 from reference.guide.contents import contents, read
+from tests.conftest import REPOSITORY
 from tinker_api import openapi as wire
 
+DOCS = REPOSITORY / "docs"
 TUTORIAL = '''"""For whoever opens the file."""
 
 # %% [markdown]
@@ -127,6 +129,13 @@ def test_installed_recipes_are_told_of_without_importing_them() -> None:
         assert recipe.summary in shown
         for goal in recipe.goals:
             assert f"`{goal.figure}`" in shown
+
+
+def test_the_table_of_methods_names_recipes_that_there_are() -> None:
+    rows = re.findall(r"^\|.*\|$", (DOCS / "guide" / "which_recipe.md").read_text(), re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`([\w.]+)`", row.split("|")[-2])}
+    assert "chat_sl" in named
+    assert named <= {one.name for one in recipes.installed()}
 
 
 def test_a_recipes_readme_is_a_page(tmp_path: Path) -> None:
