@@ -92,9 +92,6 @@ def test_the_nano_models_say_a_number_alone() -> None:
     assert env.get_question() == "What is 3 + 4?"
     assert played(env, "7") == (1.0, {"correct": 1, "format": 1})
     assert played(env, "8") == (0.0, {"correct": 0, "format": 1})
-    longer = SumEnv(Problem("What is 40 + 2?", "42"))
-    assert played(longer, "43") == (0.25, {"correct": 0, "format": 1})
-    assert played(longer, "4") == (0.0, {"correct": 0, "format": 1})
     assert played(env, "seven") == (-0.1, {"correct": 0, "format": 0})
     assert played(env, "7", Ending.CUT_OFF) == (-0.1, {"correct": 0, "format": 0})
 

@@ -40,24 +40,11 @@ class MathEnv(Environment):
         has_format = _ended(answer) and self.check_format(text)
         correct = has_format and self.check_answer(text)
         reward = float(correct) - self.format_cost * (not has_format)
-        if has_format and not correct:
-            reward += self.credit(text)
         return Outcome(reward, {"correct": float(correct), "format": float(has_format)})
-
-    def credit(self, text: str) -> float:
-        """What a wrong answer earns."""
-        return 0.0
-
-
-DIGIT_CREDIT = 0.5
 
 
 class SumEnv(MathEnv):
-    """A sum for a nano model, which knows no boxes: the answer is the number alone.
-
-    A wrong one earns half of the share of its digits that are right: without that, sums that are
-    never right by chance say nothing.
-    """
+    """A sum for a nano model, which knows no boxes: the answer is the number alone."""
 
     def get_question(self) -> str:
         """The sum."""
@@ -70,13 +57,6 @@ class SumEnv(MathEnv):
     def check_answer(self, text: str) -> bool:
         """Whether it is the right one, to the digit."""
         return text == self.problem.answer
-
-    def credit(self, text: str) -> float:
-        """For digits in their places, if it has as many as the right answer."""
-        right = self.problem.answer
-        if len(text) != len(right):
-            return 0.0
-        return DIGIT_CREDIT * sum(a == b for a, b in zip(text, right, strict=True)) / len(right)
 
 
 def same(given: str, right: str) -> bool:

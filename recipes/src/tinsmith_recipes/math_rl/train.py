@@ -12,7 +12,15 @@ from tinsmith_recipes.math_rl import data
 from tinsmith_recipes.math_rl.env import MathEnv, SumEnv
 from tinsmith_recipes.training import Estimate, Figure, Goal, Run, batch, setting, share
 from tinsmith_recipes.training.command import main
-from tinsmith_recipes.training.rl import Episode, RLSettings, of_episodes, play_all, told, train_rl
+from tinsmith_recipes.training.rl import (
+    Episode,
+    RLSettings,
+    of_episodes,
+    per_mean,
+    play_all,
+    told,
+    train_rl,
+)
 
 TOKENS = {"sums": 20, "gsm8k": 350, "math": 700}
 SOURCES = {
@@ -33,6 +41,12 @@ class MathRL(RLSettings):
     )
 
     steps: int = setting(50, "Batches; the nano model learns most in the first twenty.", least=1)
+    groups_per_batch: int = setting(
+        64, "Problems a step; many different ones teach more than many tries at few.", least=1
+    )
+    group_size: int = setting(
+        4, "Tries at each problem; of four often some are right and some wrong.", least=2, most=1024
+    )
     learning_rate: float = setting(
         3e-3,
         "The peak rate; the default suits the nano model, others want 1e-5 to 1e-4.",
@@ -106,7 +120,13 @@ class MathRL(RLSettings):
             return [await right(run.base, 0.0), await right(run.base, 1.0)]
 
         greedy, sampled = await run.once("before", before)
-        await train_rl(run, environments, self, evaluate=evaluate if self.eval_every else None)
+        await train_rl(
+            run,
+            environments,
+            self,
+            evaluate=evaluate if self.eval_every else None,
+            advantages=per_mean,
+        )
         final = run.sampler()
         episodes: list[Episode] = await play_all(run, final, held_out, temperature=0.0)
         run.transcript(self.steps, [told(one, run.tokenizer.decode) for one in episodes], "test")

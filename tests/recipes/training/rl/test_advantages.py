@@ -34,6 +34,13 @@ def test_equal_rewards_are_worth_nothing(reward: float, count: int) -> None:
         assert worth([reward] * count) == pytest.approx([0.0] * count, abs=1e-9)
 
 
+def test_a_rare_success_counts_more() -> None:
+    assert advantages.per_mean([1, 0, 0, 0, 0, 0, 0, 0]) == pytest.approx([7] + [-1] * 7)
+    assert advantages.per_mean([1, 1, 1, 0]) == pytest.approx([1 / 3] * 3 + [-1])
+    # the mean is negative: divided by that of one success
+    assert advantages.per_mean([0.0, -0.1]) == pytest.approx([0.1, -0.1])
+
+
 def test_the_penalty_by_hand() -> None:
     one = stretch([0.0, -1.0, -2.0], [False, True, True], 1.0)
     two = stretch([0.0, -1.0], [False, True], -1.0)

@@ -1,6 +1,6 @@
 """Reinforcement learning: environments that call the policy, and the loop that learns from them."""
 
-from tinsmith_recipes.training.rl.advantages import centred, leave_one_out, normalised
+from tinsmith_recipes.training.rl.advantages import centred, leave_one_out, normalised, per_mean
 from tinsmith_recipes.training.rl.environment import Env, Environment, Outcome, Stepped
 from tinsmith_recipes.training.rl.loop import train_rl
 from tinsmith_recipes.training.rl.metrics import of_episodes
@@ -25,6 +25,7 @@ __all__ = [
     "leave_one_out",
     "normalised",
     "of_episodes",
+    "per_mean",
     "play_all",
     "told",
     "train_rl",

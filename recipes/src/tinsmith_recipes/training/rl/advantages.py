@@ -40,3 +40,17 @@ def leave_one_out(rewards: Sequence[float]) -> Array:
     [1.0, -0.5, -0.5]
     """
     return centred(rewards) * len(rewards) / (len(rewards) - 1)
+
+
+def per_mean(rewards: Sequence[float]) -> Array:
+    """Reward minus the mean, divided by the mean: of rewards 0 and 1, the rarer a success the more.
+
+    What one of eight got right counts as much as what all but one did, as in maximum likelihood;
+    with ``centred`` hard problems hardly count and are lost. The mean is taken to be one success
+    of the group at least.
+
+    >>> per_mean([1.0, 0.0, 0.0, 0.0]).tolist()
+    [3.0, -1.0, -1.0, -1.0]
+    """
+    middle = max(float(np.mean(rewards)), 1 / len(rewards))
+    return centred(rewards) / middle
