@@ -43,7 +43,7 @@ class CodeRL(RLSettings):
     summary: ClassVar[str] = "Learns to write programs from tests, run in a sandbox (Linux)."
     goals: ClassVar[tuple[Goal, ...]] = (
         Goal("before", most=0.05),
-        Goal("passed", least=0.55),
+        Goal("passed_sampled", least=0.4),
     )
 
     steps: int = setting(40, "Batches that are sampled, tested and trained on.", least=1)
