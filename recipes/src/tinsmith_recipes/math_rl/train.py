@@ -40,7 +40,9 @@ class MathRL(RLSettings):
         Goal("accuracy", least=0.95),
     )
 
-    steps: int = setting(50, "Batches; the nano model learns most in the first twenty.", least=1)
+    steps: int = setting(
+        80, "Batches; at fifty the nano model is at 94 % and still learns.", least=1
+    )
     groups_per_batch: int = setting(
         64, "Problems a step; many different ones teach more than many tries at few.", least=1
     )
