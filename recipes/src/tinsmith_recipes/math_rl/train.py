@@ -41,7 +41,7 @@ class MathRL(RLSettings):
     )
 
     steps: int = setting(
-        80, "Batches; at fifty the nano model is at 94 % and still learns.", least=1
+        80, "Batches; at fifty the nano model is at 86 to 94 % and learns on.", least=1
     )
     groups_per_batch: int = setting(
         64, "Problems a step; many different ones teach more than many tries at few.", least=1
