@@ -59,11 +59,13 @@ for step in range(20):
 
 # %%
 judge = training.save_weights_and_get_sampling_client()
+right = 0
 for word in ("bucket", "ladle", "stove"):
     kind = judge.score(prompt(word), tokens(f"Gladly, the {word}.")).result()
     curt = judge.score(prompt(word), tokens(f"There, the {word}.")).result()
     print(f"{word:8} kind {kind:6.2f}  curt {curt:6.2f}")
-    assert kind > curt
+    right += kind > curt
+assert right == 3
 
 # %% [markdown]
 # As a reward it goes into [the loop of RL](rl_from_scratch.py) in place of a
