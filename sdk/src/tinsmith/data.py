@@ -1,10 +1,14 @@
 """Chats and preferences from files and from the hub, each row checked before anything is trained.
 
->>> chats = load_chats("chats.jsonl")
->>> chats = load_chats("HuggingFaceH4/no_robots", limit=1000)
->>> for prompt, chosen, rejected in load_preferences("pairs.parquet"): ...
+>>> file = temporary / "pairs.jsonl"
+>>> pair = {"prompt": "Hello", "chosen": "Good day.", "rejected": "What?"}
+>>> _ = file.write_text(json.dumps(pair))
+>>> for prompt, chosen, rejected in load_preferences(file):
+...     print(chosen["content"])
+Good day.
 
-A row that is wrong is told by its file, its line and the reason.
+``load_chats("HuggingFaceH4/no_robots", limit=1000)`` asks the hub. A row that is wrong is told by
+its file, its line and the reason.
 """
 
 from __future__ import annotations

@@ -1,6 +1,13 @@
 """An example for people's eyes: its tokens as text, with what is learnt marked.
 
->>> print(shown.as_text(renderer.example(chat), renderer))
+>>> from tinsmith import renderers
+>>> renderer = renderers.get("qwen3_instruct", training.get_tokenizer())
+>>> chat = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good day."}]
+>>> print(as_text(renderer.example(chat), renderer))
+<|im_start|>user⏎
+Hello<|im_end|>⏎
+<|im_start|>assistant⏎
+⟦Good day.<|im_end|>⟧
 """
 
 from __future__ import annotations
