@@ -57,6 +57,7 @@ WORDS = {
     "size_bytes": "The size of its files.",
     "status": "How it stands.",
     "step": "The training step.",
+    "tags": "Words to find it by.",
     "time": "When it was kept.",
     "tokens": "The tokens.",
     "tinker_path": "The checkpoint's `tinker://` path.",

@@ -64,7 +64,7 @@ class RecordedMetrics(Answer):
 class LoggedSequence(Answer):
     """A sampled sequence."""
 
-    id: str
+    id: Annotated[str, told("What the server named it when it was sampled.")]
     tokens: Annotated[list[int] | None, told("What was sampled; null once it is no longer kept.")]
     logprobs: Annotated[list[float] | None, told("Of each token, as it was sampled.")]
 

@@ -126,8 +126,9 @@ async def test_a_run_that_is_given_up_ends_its_program(sandbox: Sandbox) -> None
 async def test_a_killed_warden_costs_what_runs_and_no_more(sandbox: Sandbox) -> None:
     task = asyncio.create_task(sandbox.run("import time; time.sleep(99)"))
     await eventually_async(lambda: any("first.py" in one for one in running()))
-    started = psutil.Process().children(recursive=True)
-    warden = next(one for one in started if "jail.warden" in " ".join(one.cmdline()))
+    children = psutil.Process().children(recursive=True)
+    warden = next(one for one in children if "jail.warden" in " ".join(one.cmdline()))
+    started = [warden, *warden.children(recursive=True)]
     warden.kill()
     with pytest.raises(SandboxUnavailable, match="a supervisor ended before it answered"):
         await task
