@@ -20,8 +20,8 @@ Row = TypeVar("Row")
 
 
 @chz.chz
-class SupervisedSettings(Recipe):
-    """The fields of every recipe that trains on examples."""
+class Supervision:
+    """Steps, batches and rate of training on examples."""
 
     steps: int = setting(
         100, "Optimizer steps; a hundred is the least that most data needs.", least=1
@@ -51,6 +51,11 @@ class SupervisedSettings(Recipe):
     )
 
 
+@chz.chz
+class SupervisedSettings(Supervision, Recipe):
+    """The fields of every recipe that trains on examples."""
+
+
 @dataclass(frozen=True)
 class Weighed:
     """An example ready to be sent, and how many of its tokens are trained."""
@@ -77,7 +82,7 @@ class Weighed:
 async def train_supervised(
     run: Run,
     examples: Sequence[Weighed],
-    settings: SupervisedSettings,
+    settings: Supervision,
     *,
     evaluate: Evaluate | None = None,
 ) -> None:
@@ -100,7 +105,7 @@ async def train_on_ready(
     run: Run,
     rows: Sequence[Row],
     ready: Callable[[Sequence[Row]], Awaitable[Sequence[Weighed]]],
-    settings: SupervisedSettings,
+    settings: Supervision,
     *,
     evaluate: Evaluate | None = None,
 ) -> None:

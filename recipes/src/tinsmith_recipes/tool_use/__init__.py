@@ -1,0 +1,1 @@
+"""Tool use: questions that only a search can answer."""
