@@ -22,7 +22,7 @@ from tinsmith_recipes.training.rl import (
     told,
     train_rl,
 )
-from tinsmith_recipes.training.supervised import SupervisedSettings, Weighed, train_supervised
+from tinsmith_recipes.training.supervised import Supervision, Weighed, train_supervised
 
 SHOW_BATCH, SHOW_RATE = 32, 5e-3
 TOKENS = {"generated": 70, "mbpp": 400, "deepcoder": 4000}
@@ -148,7 +148,7 @@ class _Course:
         examples = [
             Weighed.of(stage.renderer.example(task.chat), "mean") for task in self.problems.shown
         ]
-        settings = SupervisedSettings(  # type: ignore[abstract]  # settings alone, no recipe
+        settings = Supervision(
             steps=self.recipe.show_steps, batch_size=SHOW_BATCH, learning_rate=SHOW_RATE
         )
         await train_supervised(stage, examples, settings)

@@ -9,7 +9,7 @@ from string import ascii_lowercase
 
 from tinsmith_recipes.training import Figure, Run
 from tinsmith_recipes.training.distillation import Teacher, open_teacher
-from tinsmith_recipes.training.supervised import SupervisedSettings, Weighed, train_supervised
+from tinsmith_recipes.training.supervised import Supervision, Weighed, train_supervised
 
 SHORTEST, LONGEST = 4, 6
 TOKENS_EACH = 28
@@ -63,7 +63,7 @@ async def taught(run: Run, learn: Sequence[Exercise], steps: int) -> Teacher:
         learn: what the teacher learns, TEACHER_BATCH a step.
         steps: how many.
     """
-    settings = SupervisedSettings(  # type: ignore[abstract]  # settings of a stage, no recipe
+    settings = Supervision(
         steps=steps,
         batch_size=TEACHER_BATCH,
         learning_rate=TEACHER_RATE,

@@ -16,7 +16,7 @@ from tinsmith_recipes.training.asking import answers, said
 from tinsmith_recipes.training.command import main
 from tinsmith_recipes.training.distillation import ChatData, asked_of, open_teacher
 from tinsmith_recipes.training.rl import Episode, RLSettings, of_episodes, play_all, told, train_rl
-from tinsmith_recipes.training.supervised import SupervisedSettings, Weighed, train_supervised
+from tinsmith_recipes.training.supervised import Supervision, Weighed, train_supervised
 
 TOKENS_EACH = 110
 JUDGE_BATCH, JUDGE_RATE, JUDGE_WARMUP = 24, 5e-3, 10
@@ -165,7 +165,7 @@ class Rubric(RLSettings, ChatData):
             return [said(one) for one in drawn]
 
         heard = await run.once("samples", samples)
-        settings = SupervisedSettings(  # type: ignore[abstract]  # settings of a stage, no recipe
+        settings = Supervision(
             steps=self.judge_steps,
             batch_size=JUDGE_BATCH,
             learning_rate=JUDGE_RATE,

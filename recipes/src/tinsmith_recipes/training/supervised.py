@@ -9,12 +9,13 @@ from typing import Any, Literal, TypeVar
 import chz
 import numpy as np
 
-from tinsmith import AdamParams, Datum, renderers
+from tinsmith import Datum, renderers
 from tinsmith_recipes.training.loop import Evaluate, Metrics, train_steps
+from tinsmith_recipes.training.optimizer import adam, of_optimizer
 from tinsmith_recipes.training.order import batch
 from tinsmith_recipes.training.recipe import Recipe, setting
 from tinsmith_recipes.training.run import Run
-from tinsmith_recipes.training.schedule import Schedule, rate
+from tinsmith_recipes.training.schedule import Schedule
 
 Row = TypeVar("Row")
 
@@ -117,13 +118,10 @@ async def train_on_ready(
 
     async def submit(step: int) -> Coroutine[Any, Any, Metrics]:
         chosen = await ready(batch(rows, settings.batch_size, step, run.seed("examples")))
-        peak, steps = settings.learning_rate, settings.steps
-        step_rate = rate(peak, step, steps, settings.schedule, settings.warmup)
+        params = adam(settings, step)
         data = [one.datum for one in chosen]
         passed = run.training.forward_backward(data, "cross_entropy")
-        stepped = run.training.optim_step(
-            AdamParams(learning_rate=step_rate, eps=1e-8, grad_clip_norm=settings.grad_clip)
-        )
+        stepped = run.training.optim_step(params)
         tokens = sum(datum.model_input.length for datum in data)
         run.tokens += tokens
 
@@ -136,10 +134,10 @@ async def train_on_ready(
                 "num_sequences": len(data),
                 "num_tokens": tokens,
                 "num_loss_tokens": trained,
-                "learning_rate": step_rate,
+                "learning_rate": params.learning_rate,
                 "epoch": (step + 1) * settings.batch_size / len(rows),
-                "progress": (step + 1) / steps,
-                **{f"optim/{name.partition(':')[0]}": value for name, value in found.items()},
+                "progress": (step + 1) / settings.steps,
+                **of_optimizer([found]),
             }
 
         return metrics()

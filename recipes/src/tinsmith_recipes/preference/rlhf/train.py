@@ -27,8 +27,8 @@ from tinsmith_recipes.training import (
 from tinsmith_recipes.training.command import main
 from tinsmith_recipes.training.loop import Evaluate
 from tinsmith_recipes.training.preference import (
+    Comparing,
     Pair,
-    PairSettings,
     bradley_terry,
     preferred,
     scores,
@@ -39,7 +39,7 @@ from tinsmith_recipes.training.rl import Episode, RLSettings, of_episodes, play_
 from tinsmith_recipes.training.rl.data import Stretch, stretches
 from tinsmith_recipes.training.rl.reference import logprobs_under
 from tinsmith_recipes.training.supervised import (
-    SupervisedSettings,
+    Supervision,
     Weighed,
     held_out_nll,
     train_supervised,
@@ -126,7 +126,7 @@ class PreferenceRLHF(RLSettings, PairData):
         self, stage: Run, learn: Sequence[Pair], tested: Sequence[Pair]
     ) -> dict[str, Figure]:
         """Answer as people do, well or badly."""
-        settings = SupervisedSettings(  # type: ignore[abstract]  # settings alone, no recipe
+        settings = Supervision(
             steps=self.sft_steps,
             batch_size=self.sft_batch_size,
             learning_rate=self.sft_learning_rate,
@@ -153,7 +153,7 @@ class PreferenceRLHF(RLSettings, PairData):
         self, stage: Run, learn: Sequence[Pair], tested: Sequence[Pair]
     ) -> dict[str, Figure]:
         """Tell which of two answers is preferred."""
-        settings = PairSettings(  # type: ignore[abstract]  # as above
+        settings = Comparing(
             steps=self.reward_steps,
             batch_size=self.reward_batch_size,
             learning_rate=self.reward_learning_rate,

@@ -15,10 +15,11 @@ from tinsmith_recipes.training.preference.pairs import (
     scored_data,
     tokenized,
 )
-from tinsmith_recipes.training.preference.training import PairSettings, train_pairs
+from tinsmith_recipes.training.preference.training import Comparing, PairSettings, train_pairs
 
 __all__ = [
     "DPO",
+    "Comparing",
     "Pair",
     "PairSettings",
     "Reference",

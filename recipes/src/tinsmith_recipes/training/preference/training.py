@@ -7,19 +7,19 @@ from typing import Any
 
 import chz
 
-from tinsmith import AdamParams
 from tinsmith_recipes.training.loop import Evaluate, Metrics, train_steps
+from tinsmith_recipes.training.optimizer import adam, of_optimizer
 from tinsmith_recipes.training.order import batch
 from tinsmith_recipes.training.preference.losses import PairLoss
 from tinsmith_recipes.training.preference.pairs import Pair, check_pairs
 from tinsmith_recipes.training.recipe import Recipe, setting
 from tinsmith_recipes.training.run import Run
-from tinsmith_recipes.training.schedule import Schedule, rate
+from tinsmith_recipes.training.schedule import Schedule
 
 
 @chz.chz
-class PairSettings(Recipe):
-    """The fields of every recipe that trains on pairs of answers."""
+class Comparing:
+    """Steps, batches and rate of training on pairs of answers."""
 
     steps: int = setting(
         100, "Optimizer steps; a hundred is the least that most data needs.", least=1
@@ -42,10 +42,15 @@ class PairSettings(Recipe):
     )
 
 
+@chz.chz
+class PairSettings(Comparing, Recipe):
+    """The fields of every recipe that trains on pairs of answers."""
+
+
 async def train_pairs(
     run: Run,
     pairs: Sequence[Pair],
-    settings: PairSettings,
+    settings: Comparing,
     loss: PairLoss,
     *,
     evaluate: Evaluate | None = None,
@@ -69,12 +74,9 @@ async def train_pairs(
 
     async def submit(step: int) -> Coroutine[Any, Any, Metrics]:
         chosen = batch(pairs, settings.batch_size, step, run.seed("pairs"))
-        peak, steps = settings.learning_rate, settings.steps
-        step_rate = rate(peak, step, steps, settings.schedule, settings.warmup)
+        params = adam(settings, step)
         passed = await loss(run.training, chosen)
-        stepped = run.training.optim_step(
-            AdamParams(learning_rate=step_rate, eps=1e-8, grad_clip_norm=settings.grad_clip)
-        )
+        stepped = run.training.optim_step(params)
         tokens = sum(pair.tokens for pair in chosen)
         run.tokens += tokens
 
@@ -84,10 +86,10 @@ async def train_pairs(
             return {
                 **found,
                 "num_tokens": tokens,
-                "learning_rate": step_rate,
+                "learning_rate": params.learning_rate,
                 "epoch": (step + 1) * settings.batch_size / len(pairs),
-                "progress": (step + 1) / steps,
-                **{f"optim/{name.partition(':')[0]}": value for name, value in optim.items()},
+                "progress": (step + 1) / settings.steps,
+                **of_optimizer([optim]),
             }
 
         return metrics()

@@ -15,9 +15,10 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from itertools import pairwise
 from typing import Any, TypeVar
 
-from tinsmith import AdamParams, APIFuture, SamplingClient
+from tinsmith import APIFuture, SamplingClient
 from tinsmith.types.results import ForwardBackwardOutput, OptimStepResponse
 from tinsmith_recipes.training.loop import Evaluate, Metrics, Stop, train_steps
+from tinsmith_recipes.training.optimizer import adam, of_optimizer
 from tinsmith_recipes.training.rl import metrics as names
 from tinsmith_recipes.training.rl.advantages import Advantages, centred
 from tinsmith_recipes.training.rl.data import Stretch, stretches
@@ -26,7 +27,6 @@ from tinsmith_recipes.training.rl.reference import Adjust, distance, kl_penalty,
 from tinsmith_recipes.training.rl.rollouts import Episode, Group, Player, told
 from tinsmith_recipes.training.rl.settings import RLSettings
 from tinsmith_recipes.training.run import Run
-from tinsmith_recipes.training.schedule import rate
 
 Environments = Callable[[int], Sequence[Environment]]
 """The environments of a step; a function of the step alone."""
@@ -120,9 +120,9 @@ class _Learner:
             for some in _split(kept, self.settings.substeps):
                 passes.append(self._pass(some))
                 if self.settings.minibatches == 1:
-                    stepped.append(self._optimize(step))
+                    stepped.append(self.run.training.optim_step(adam(self.settings, step)))
         if passes and self.settings.minibatches > 1:
-            stepped.append(self._optimize(step))
+            stepped.append(self.run.training.optim_step(adam(self.settings, step)))
         played = time.monotonic()
         after = self.run.sampler() if self.settings.post_kl and passes else None
         self.passes = passes
@@ -133,7 +133,7 @@ class _Learner:
         async def metrics() -> Metrics:
             outputs = [(await one).metrics for one in passes]
             changes = [(await one).metrics or {} for one in stepped]
-            found.update(names.of_passes(outputs), **names.of_optimizer(changes))
+            found.update(names.of_passes(outputs), **of_optimizer(changes))
             found["time/train_step"] = time.monotonic() - played
             if after is not None:
                 under = await logprobs_under(after, trained)
@@ -207,19 +207,6 @@ class _Learner:
         data = [stretch.datum(loss) for group in groups for stretch in group]
         return self.run.training.forward_backward(data, loss, self.settings.loss_settings or None)
 
-    def _optimize(self, step: int) -> APIFuture[OptimStepResponse]:
-        return self.run.training.optim_step(
-            AdamParams(
-                learning_rate=self._rate(step),
-                eps=1e-8,
-                grad_clip_norm=self.settings.grad_clip,
-            )
-        )
-
-    def _rate(self, step: int) -> float:
-        its = self.settings
-        return rate(its.learning_rate, step, its.steps, its.schedule, its.warmup)
-
     def _check_budget(self, found: Metrics) -> None:
         """End the run where its policy has gone too far from the reference."""
         budget, kl = self.settings.kl_budget, found.get("kl_policy_base", 0.0)
@@ -275,7 +262,7 @@ class _Learner:
             "progress/batch": float(step),
             "progress/done_frac": (step + 1) / self.settings.steps,
             "progress/skipped": float(not trained),
-            "optim/lr": self._rate(step),
+            "optim/lr": adam(self.settings, step).learning_rate,
             "groups/constant": float(constant),
             "groups/too_small": float(len(small)),
             "tokens/sampled": float(sampled),

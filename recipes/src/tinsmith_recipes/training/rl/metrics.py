@@ -79,14 +79,6 @@ def of_passes(passes: Sequence[Mapping[str, float]]) -> Metrics:
     return found
 
 
-def of_optimizer(steps: Sequence[Mapping[str, float]]) -> Metrics:
-    """Metrics of a step's optimizer steps, ``optim/…``, averaged over them."""
-    return {
-        f"optim/{name.partition(':')[0]}": _mean(one[name] for one in steps)
-        for name in (steps[0] if steps else ())
-    }
-
-
 def of_samplers(groups: Sequence[Group], step: int) -> Metrics:
     """How old the weights were that played a step's groups."""
     steps = [group.sampler_step for group in groups]
