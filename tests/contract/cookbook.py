@@ -160,6 +160,12 @@ class Recipes:
         """What a run has logged, step by step."""
         return _rows(self.folder / log_path / "metrics.jsonl")
 
+    def episodes(self, log_path: str, step: int) -> list[Row]:
+        """What a step of an RL run was trained on: a row an episode, with its turns' rewards."""
+        return _rows(
+            self.folder / log_path / f"iteration_{step:06d}" / "train_rollout_summaries.jsonl"
+        )
+
     def checkpoints(self, log_path: str) -> list[Row]:
         """What a run has saved, the last one last."""
         return _rows(self.folder / log_path / "checkpoints.jsonl")

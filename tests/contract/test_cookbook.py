@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator
 
 import httpx
+import numpy as np
 import pytest
 
 from tests.conftest import (
@@ -26,12 +27,15 @@ from tests.contract.cookbook import (
     COOKBOOK,
     HELD,
     MODEL,
+    RANK,
     RENDERER,
     UNTIED_MODEL,
     Recipes,
     Row,
     furnish,
 )
+from tests.contract.overheard import Overheard
+from tinsmith import ServiceClient
 
 CHAT = {"batch_size": 8, "learning_rate": 1e-2}
 STEPS = 16
@@ -177,7 +181,12 @@ def test_rl(cookbook: Client, recipes: Recipes, way: str) -> None:
         assert len(_finite(rows, name)) == 3, name
     differences = _finite(rows, "optim/kl_sample_train_v2")
     assert (max(differences) < 1e-9) is (way in ON_POLICY)
-    assert 0 < sum(_finite(rows, "env/all/reward/total")) < 3
+    rewards = [one["total_reward"] for step in range(3) for one in recipes.episodes(way, step)]
+    assert len(rewards) == 36
+    assert sum(_finite(rows, "env/all/reward/total")) == pytest.approx(sum(rewards) / 12)
+    # right or wrong, well formed or not; so many answers are not all alike
+    assert set(rewards) <= {1.0, 0.9, 0.0, -0.1}
+    assert len(set(rewards)) > 1
     _finite(recipes.metrics(way), "test/env/all/reward/total")
     assert recipes.checkpoints(way)[-1]["name"] == "final"
 
@@ -194,12 +203,29 @@ def test_dpo(cookbook: Client, recipes: Recipes) -> None:
     _finite(rows, "test/nll")
 
 
-def test_on_policy_distillation(taught: Row, cookbook: Client, recipes: Recipes) -> None:
+def test_on_policy_distillation(
+    taught: Row, cookbook: Client, recipes: Recipes, stack: LiveStack
+) -> None:
+    """What it samples is chance. All that follows from it is computed here a second time."""
     student = {"log_path": "on policy", "student_path": taught["state_path"]}
-    cookbook.run("cookbook_distillation.on_policy", **NAMES, **student)
-    distances = _finite(recipes.metrics("on policy"), "teacher_kl")
-    assert len(distances) == 4
-    assert distances[-1] < distances[0]
+    steps = cookbook.run("cookbook_distillation.on_policy", **NAMES, **student)
+    rows = recipes.metrics("on policy")
+    assert len(steps) == len(rows) == 4
+    last = recipes.checkpoints("on policy")[-1]["state_path"]
+    with ServiceClient(base_url=stack.url, api_key=stack.api_key) as service:
+        teacher = service.create_lora_training_client(MODEL, rank=RANK)
+        ours = service.create_training_client_from_state(taught["state_path"])
+        for number, (step, row) in enumerate(zip(map(Overheard, steps), rows, strict=True)):
+            sampled, worth = step.sampled("logprobs"), step.sampled("advantages")
+            before = step.likelihoods(ours)
+            assert sampled == pytest.approx(before, abs=1e-4)
+            assert worth == pytest.approx(step.likelihoods(teacher) - before, abs=1e-3)
+            assert row["teacher_kl"] == pytest.approx(-worth.mean(), abs=1e-4)
+            step.train(ours, row["optim/lr"])
+            if number == 0:  # Adam's first step is downhill, whatever was sampled, if it is small
+                assert worth @ (step.likelihoods(ours) - before) > 0
+        theirs = service.create_training_client_from_state(last)
+        assert np.array_equal(step.likelihoods(ours), step.likelihoods(theirs))
 
 
 def test_off_policy_distillation(taught: Row, cookbook: Client, recipes: Recipes) -> None:
@@ -226,7 +252,13 @@ def test_guess_the_number(recipes: Recipes) -> None:
     )
     steps = [row for row in rows if "optim/lr" in row]
     assert [row["step"] for row in steps] == [0, 1]
-    assert max(_finite(steps, "env/all/turns_per_episode")) == 10
+    for step in range(2):
+        episodes = recipes.episodes("guess", step)
+        assert len(episodes) == 4
+        # ten turns, or a right guess: 0 is for a wrong one, -1 for what is none
+        for rewards in ([turn["reward"] for turn in one["steps"]] for one in episodes):
+            assert len(rewards) == 10 or rewards[-1] == 1
+            assert set(rewards[:-1]) <= {0, -1}
     assert recipes.checkpoints("guess")[-1]["name"] == "final"
 
 

@@ -7,6 +7,10 @@ strayed one, its teacher now, by the likeliest tokens at each position.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
 
 import chz
 from tinker_cookbook.distillation import train_off_policy, train_on_policy
@@ -48,10 +52,32 @@ class PromptsBuilder(RLDatasetBuilder):
         return dataset, None
 
 
+@contextmanager
+def overheard() -> Iterator[list[list[dict[str, Any]]]]:
+    """What steps are given to train on from here on, step by step and datum by datum."""
+    steps: list[list[dict[str, Any]]] = []
+    train_step = train_on_policy.train_step
+
+    async def listen(data_D: list[Any], **others: Any) -> Any:  # noqa: N803
+        steps.append([_told(datum) for datum in data_D])
+        return await train_step(data_D=data_D, **others)
+
+    with patch.object(train_on_policy, "train_step", listen):
+        yield steps
+
+
+def _told(datum: Any) -> dict[str, Any]:
+    inputs = {name: value.to_numpy().tolist() for name, value in datum.loss_fn_inputs.items()}
+    return inputs | {"tokens": datum.model_input.to_ints()}
+
+
 def on_policy(
     kit: Kit, base_model: str, renderer_name: str, log_path: str, student_path: str
-) -> None:
-    """A run that starts from saved weights, with the base model as teacher."""
+) -> list[list[dict[str, Any]]]:
+    """A run that starts from saved weights, with the base model as teacher.
+
+    Returns what was trained on: by step and datum `tokens` and the inputs of the loss.
+    """
     prompts = PromptsBuilder(model_name=base_model, renderer_name=renderer_name)
     config = train_on_policy.Config(
         model_name=base_model,
@@ -65,14 +91,16 @@ def on_policy(
                 groups_per_batch=GROUPS,
             )
         ],
-        learning_rate=1e-3,
+        learning_rate=3e-4,
         max_tokens=12,
         lora_rank=8,
         eval_every=0,
         save_every=0,
         log_path=log_path,
     )
-    asyncio.run(train_on_policy.main(config))
+    with overheard() as steps:
+        asyncio.run(train_on_policy.main(config))
+    return steps
 
 
 def off_policy(
