@@ -1,0 +1,1 @@
+"""Games and other dialogues of several turns: against a rule, another model, or itself."""
