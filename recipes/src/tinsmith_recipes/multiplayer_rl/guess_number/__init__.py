@@ -1,0 +1,1 @@
+"""Guess the number: higher, lower, right."""
