@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tinsmith_recipes.pig_latin.train import PigLatin
+from tinsmith_recipes.training.clock import Clock
 from tinsmith_recipes.training.figures import share
 from tinsmith_recipes.training.folder import Checkpoint, RunFolder, Summary
 
@@ -144,3 +145,25 @@ async def test_a_finished_run_gives_its_summary_without_a_server(
     assert await recipe.run() == summary
     with pytest.raises(ValueError, match="seed=3 where it was 0"):
         await PigLatin(log_path=str(tmp_path / "run"), seed=3).run()
+
+
+def test_the_time_of_every_start_counts_and_a_stages_for_the_whole(folder: RunFolder) -> None:
+    folder.leave(seconds=100.0, wandb="a")
+    inner = RunFolder(folder.path / "stage", "greetings", CONFIG)
+    stage = Clock(inner, Clock(folder))
+    assert stage.seconds < 100
+    stage.keep()
+    left = again(folder).state
+    assert left["seconds"] > 100
+    assert left["wandb"] == "a"
+    assert 0 < RunFolder.of(inner.path).state["seconds"] < 100
+    assert Clock(again(folder)).seconds > left["seconds"]
+
+
+def test_a_full_disk_stops_no_clock(folder: RunFolder) -> None:
+    clock = Clock(folder)
+    clock.keep()
+    kept = folder.state
+    with full_disk(3):
+        clock.keep()
+    assert again(folder).state == kept

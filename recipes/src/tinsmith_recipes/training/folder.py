@@ -1,8 +1,8 @@
 """``RunFolder``: the files of a run. They are the truth that a killed run goes on from.
 
 ``config.json`` its settings, ``metrics.jsonl`` a row a step, ``checkpoints.jsonl`` a row a
-checkpoint, ``memo.json`` what was computed once, ``summary.json`` how it ended,
-``transcripts/*.html`` what was sampled.
+checkpoint, ``memo.json`` what was computed once, ``state.json`` how long it has worked,
+``summary.json`` how it ended, ``transcripts/*.html`` what was sampled.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -51,7 +52,8 @@ class Summary:
     Attributes:
         recipe: its name.
         figures: by name, with intervals.
-        seconds: from the first start to the end, pauses between restarts not counted.
+        seconds: the time that all its starts worked, stages included; pauses between them and what
+            a killed one did after its last row are not counted.
         steps, tokens: optimizer steps, and tokens trained or sampled.
         state_path, sampler_path: the last checkpoint's addresses.
         stopped: why it ended early; None where it did not.
@@ -129,6 +131,11 @@ class RunFolder:
         return self._read("memo.json") or {}
 
     @property
+    def state(self) -> dict[str, Any]:
+        """What else a start leaves to the next one, by name; it decides no number."""
+        return self._read("state.json") or {}
+
+    @property
     def summary(self) -> Summary | None:
         """How the run ended; None if it has not."""
         row = self._read("summary.json")
@@ -146,6 +153,11 @@ class RunFolder:
     def add_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Add a row; from now on the run goes on from there."""
         self.append("checkpoints.jsonl", dataclasses.asdict(checkpoint))
+
+    def leave(self, **values: Any) -> None:
+        """Add to the state, or replace in it; a full disk costs no run."""
+        with suppress(OSError):
+            self._write("state.json", {**self.state, **values})
 
     def finish(self, summary: Summary) -> None:
         """Write ``summary.json``: the run is done."""

@@ -7,7 +7,6 @@ import hashlib
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import cached_property
@@ -18,6 +17,7 @@ import chz
 
 from tinsmith import RestClient, SamplingClient, ServiceClient, TrainingClient, errors, renderers
 from tinsmith_recipes.training import transcripts
+from tinsmith_recipes.training.clock import Clock
 from tinsmith_recipes.training.figures import Figure
 from tinsmith_recipes.training.folder import Checkpoint, RunFolder, Summary
 from tinsmith_recipes.training.order import seed_of
@@ -53,6 +53,7 @@ class Run:
         *,
         stage: str | None = None,
         from_state: str | None = None,
+        outer: Clock | None = None,
     ) -> None:
         self.recipe, self.folder, self.service, self.stage = recipe, folder, service, stage
         self._from_state = from_state
@@ -64,7 +65,7 @@ class Run:
         self.stopped: str | None = None
         self._advised: set[str] = set()
         self._stages: list[Summary] = []
-        self._begun = time.monotonic() - float(self.extra.get("seconds", 0))
+        self._clock = Clock(folder, outer)
         self._progress: Progress | None = None
         self._wandb = _open_wandb(recipe, stage)
         folder.forget_after(self.start)
@@ -151,8 +152,9 @@ class Run:
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Write down metrics of a step: in the run's folder, on the server, in W&B if asked."""
-        timed = {**metrics, "time/total": time.monotonic() - self._begun}
+        timed = {**metrics, "time/total": self._clock.seconds}
         self.folder.add_metrics(step, timed)
+        self._clock.keep()
         self.training.log(timed, step)
         if self._wandb is not None:
             self._wandb.log(timed, step=step)
@@ -205,9 +207,7 @@ class Run:
         remembered = {**extra, "tokens": self.tokens}
 
         async def saved() -> Checkpoint:
-            seconds = time.monotonic() - self._begun
-            path = (await saving).path
-            return Checkpoint(name, step, path, extra={**remembered, "seconds": seconds})
+            return Checkpoint(name, step, (await saving).path, extra=remembered)
 
         return asyncio.ensure_future(saved())
 
@@ -234,7 +234,9 @@ class Run:
 
     async def once(self, name: str, compute: Callable[[], Awaitable[Any]]) -> Any:
         """What ``compute`` gives, as JSON keeps it; a run that goes on does not do it again."""
-        return await self.folder.once(name, compute)
+        found = await self.folder.once(name, compute)
+        self._clock.keep()
+        return found
 
     async def in_stage(
         self,
@@ -253,7 +255,14 @@ class Run:
         folder = RunFolder(self.folder.path / name, self.recipe.name, chz.asdict(self.recipe))
         done = folder.summary
         if done is None:
-            stage = Run(self.recipe, folder, self.service, stage=name, from_state=from_state)
+            stage = Run(
+                self.recipe,
+                folder,
+                self.service,
+                stage=name,
+                from_state=from_state,
+                outer=self._clock,
+            )
             done = await stage.finish(train)
             self.say(f"{self.recipe.name}: {name} done, {done.steps} steps")
         self._stages.append(done)
@@ -268,7 +277,7 @@ class Run:
         summary = Summary(
             recipe=self.recipe.name,
             figures=figures,
-            seconds=time.monotonic() - self._begun,
+            seconds=self._clock.seconds,
             steps=self.steps_done + sum(stage.steps for stage in self._stages),
             tokens=self.tokens + sum(stage.tokens for stage in self._stages),
             state_path=last.state_path if last else None,
