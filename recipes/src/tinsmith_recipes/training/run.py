@@ -22,6 +22,7 @@ from tinsmith_recipes.training.figures import Figure
 from tinsmith_recipes.training.folder import Checkpoint, RunFolder, Summary
 from tinsmith_recipes.training.order import seed_of
 from tinsmith_recipes.training.progress import Progress
+from tinsmith_recipes.training.weights_and_biases import Report, check_wandb
 
 if TYPE_CHECKING:
     from tinsmith_recipes.training.recipe import Recipe
@@ -67,7 +68,7 @@ class Run:
         self._stages: list[Summary] = []
         self._clock = Clock(folder, outer)
         self._progress: Progress | None = None
-        self._wandb = _open_wandb(recipe, stage)
+        self._report = Report(recipe, folder, stage) if recipe.wandb_project else None
         folder.forget_after(self.start)
 
     # ---- the server
@@ -156,8 +157,8 @@ class Run:
         self.folder.add_metrics(step, timed)
         self._clock.keep()
         self.training.log(timed, step)
-        if self._wandb is not None:
-            self._wandb.log(timed, step=step)
+        if self._report is not None:
+            self._report.log(step, timed)
 
     def transcript(self, step: int, episodes: Iterable[Mapping[str, Any]], kind: str = "") -> None:
         """Write what was sampled at a step as an HTML page; see ``transcripts.write``."""
@@ -270,6 +271,17 @@ class Run:
 
     async def finish(self, train: Callable[[Run], Awaitable[dict[str, Figure]]]) -> Summary:
         """Train, save what came of it, and write the summary."""
+        try:
+            summary = await self._finish(train)
+        except BaseException:
+            if self._report is not None:
+                self._report.fail()
+            raise
+        if self._report is not None:
+            self._report.finish(summary.figures)
+        return summary
+
+    async def _finish(self, train: Callable[[Run], Awaitable[dict[str, Figure]]]) -> Summary:
         figures = await train(self)
         last: Checkpoint | Summary | None = self._stages[-1] if self._stages else None
         if "training" in self.__dict__:  # a recipe of stages trains nothing itself
@@ -290,6 +302,7 @@ class Run:
 
 async def execute(recipe: Recipe) -> Summary:
     """Run a recipe on the server that the environment names; see ``Recipe.run``."""
+    check_wandb(recipe)
     settings = {name: value for name, value in chz.asdict(recipe).items() if name != "log_path"}
     folder = RunFolder(recipe.log_path or default_path(recipe), recipe.name, settings)
     if folder.summary is not None:
@@ -318,17 +331,3 @@ def _git_revision() -> str:
         return revision + "+" * bool(revision and git("status", "--porcelain", "-uno"))
     except (OSError, subprocess.TimeoutExpired):
         return ""
-
-
-def _open_wandb(recipe: Recipe, stage: str | None) -> Any:
-    """A run of Weights & Biases, if the recipe asks for one."""
-    if recipe.wandb_project is None:
-        return None
-    try:
-        import wandb
-    except ImportError:
-        raise ValueError(
-            "wandb_project needs wandb: pip install 'tinsmith-recipes[wandb]'"
-        ) from None
-    name = f"{recipe.name} {stage or ''}".strip()
-    return wandb.init(project=recipe.wandb_project, name=name, config=chz.asdict(recipe))
