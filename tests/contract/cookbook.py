@@ -36,6 +36,13 @@ ALSO = ("torch==2.13.0", "pylatexenc", "textarena")
 # for the tokens of two families of models alone; the release that 0.6.1 asks for is hard to find
 LEFT_OUT = "tml-renderers"
 COMMAND_WITHIN_S = 180.0
+METALS = ["tin", "lead", "zinc", "iron", "gold", "brass"]
+# what its RL tutorial says before and after a question
+ASKED_FOR = " Provide a numerical answer without units, written inside \\boxed{}."
+SPELT_OUT = (
+    "Let's spell the word out and number all the letters: 1) s 2) t 3) r 4) a 5) w 6) b 7) e 8) r "
+    "9) r 10) y. We have r's at positions 3, 8, and 9. \\boxed{3}"
+)
 RANK = 8
 
 Row = dict[str, Any]
@@ -79,7 +86,8 @@ def furnish(folder: Path) -> None:
     chats = folder / "HuggingFaceH4" / "no_robots"
     problems = folder / "openai" / "gsm8k"
     choose = random.Random(0)
-    _write(chats / "train.jsonl", [{"messages": _chat(choose)} for _ in range(128)])
+    train = [_asked(choose) if number % 2 else _chat(choose) for number in range(128)]
+    _write(chats / "train.jsonl", [{"messages": chat} for chat in train])
     _write(chats / "test.jsonl", [{"messages": _chat(choose)} for _ in range(8)])
     _name_splits(chats, "default", "train", "test")
     pairs = folder / "Anthropic" / "hh-rlhf"
@@ -88,22 +96,36 @@ def furnish(folder: Path) -> None:
     _name_splits(pairs, "default", "train", "test")
     translated = [{"messages": _chat(choose)[:2]} for _ in range(24)]
     _write(folder / "distilled.jsonl", translated)
-    answers = [f"One of both. #### {number % 2 + 1}" for number in range(12)]
-    rows = [{"question": "One or two?", "answer": answer} for answer in answers]
+    rows = [
+        {"question": _question(choose), "answer": f"One of both. #### {number % 2 + 1}"}
+        for number in range(12)
+    ]
     _write(problems / "train.jsonl", rows)
     _name_splits(problems, "main", "train")
 
 
+def _question(choose: random.Random) -> str:
+    return f"{' '.join(choose.sample(METALS, 3))}: one or two?"
+
+
+def _answer(choose: random.Random) -> dict[str, str]:
+    return {"role": "assistant", "content": f"\\boxed{{{choose.choice((1, 2))}}}"}
+
+
 def _chat(choose: random.Random) -> list[dict[str, str]]:
     """Questions that both answers are right to, so that RL on them finds good and bad answers."""
-    metals = ["tin", "lead", "zinc", "iron", "gold", "brass"]
     messages = []
     for _ in range(4):
-        words = " ".join(choose.sample(metals, 3))
-        messages.append({"role": "user", "content": f"{words}: one or two?"})
-        answer = f"\\boxed{{{choose.choice((1, 2))}}}"
-        messages.append({"role": "assistant", "content": answer})
+        messages.append({"role": "user", "content": _question(choose)})
+        messages.append(_answer(choose))
     return messages
+
+
+def _asked(choose: random.Random) -> list[dict[str, str]]:
+    """The same as the RL tutorial asks it, so that what it samples is an answer at all."""
+    question = {"role": "user", "content": _question(choose) + ASKED_FOR}
+    first = {"role": "user", "content": f"How many r's are in strawberry?{ASKED_FOR}"}
+    return [first, {"role": "assistant", "content": SPELT_OUT}, question, _answer(choose)]
 
 
 def _preference(choose: random.Random) -> Row:

@@ -101,7 +101,7 @@ def test_the_supervised_tutorial(taught: Row, cookbook: Client) -> None:
         **NAMES,
         path=taught["sampler_path"],
         question="tin zinc lead: one or two?",
-        count=8,
+        count=32,
     )
     assert {"\\boxed{1}", "\\boxed{2}"} & set(told), told
 
