@@ -1,0 +1,1 @@
+"""Reinforcement learning on environments that others have made."""
