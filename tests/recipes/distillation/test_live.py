@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +11,12 @@ import numpy as np
 import pytest
 
 from tests.conftest import LiveStack
-from tests.support.waiting import eventually
+from tests.support.killed import assert_a_killed_run_ends_as_it_would_have, measured
 from tinsmith import ServiceClient
 from tinsmith_recipes.distillation.off_policy.train import OffPolicy
 from tinsmith_recipes.distillation.on_policy.train import OnPolicy
 from tinsmith_recipes.prompt_distillation.train import PromptDistillation
 from tinsmith_recipes.training.distillation import soft_datum
-from tinsmith_recipes.training.folder import RunFolder
 
 pytestmark = pytest.mark.live
 
@@ -44,16 +39,6 @@ def server(live_stack: LiveStack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINSMITH_API_KEY", live_stack.api_key)
 
 
-def numbers(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any], list[dict[str, Any]]]:
-    """All that a run measured, times left out, and what its teacher said."""
-    files = RunFolder.of(folder)
-    rows = [
-        {name: value for name, value in row.items() if not name.startswith("time/")}
-        for row in files.metrics
-    ]
-    return rows, files.memo, files.rows("lessons.jsonl")
-
-
 @pytest.mark.parametrize(
     ("recipe", "settings"),
     [(OffPolicy, LESSONS | TAUGHT | {"soft_targets": 3}), (OnPolicy, ASKED | TAUGHT)],
@@ -62,25 +47,10 @@ def numbers(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any], list[di
 def test_killed_with_9_it_ends_with_the_same_numbers(
     recipe: type[Any], settings: dict[str, Any], tmp_path: Path
 ) -> None:
-    killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
-    words = [f"{name}={value}" for name, value in settings.items()]
-    command = [sys.executable, "-m", recipe.__module__, *words, f"log_path={killed}"]
-    process = subprocess.Popen(command)
-    try:
-        eventually(lambda: (killed / "checkpoints.jsonl").exists(), within_s=100)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert not (killed / "summary.json").exists()
-    assert subprocess.run(command).returncode == 0
-    first = asyncio.run(recipe(log_path=str(undisturbed), **settings).run())
-    for stage in (".", "teacher"):
-        assert numbers(killed / stage) == numbers(undisturbed / stage)
-    second = RunFolder.of(killed).summary
-    assert second is not None
-    assert (second.figures, second.tokens) == (first.figures, first.tokens)
+    after = "checkpoints.jsonl"
+    undisturbed = assert_a_killed_run_ends_as_it_would_have(recipe, settings, after, tmp_path)
     # the teacher is no stranger, and nobody is further away than negative probabilities allow
-    kls = [row["teacher_kl"] for row in numbers(undisturbed)[0]]
+    kls = [row["teacher_kl"] for row in measured(undisturbed)[0]]
     assert len(kls) == settings["steps"]
     assert all(math.isfinite(kl) for kl in kls)
 
@@ -111,7 +81,7 @@ async def test_a_prompt_is_distilled_from_a_teacher_with_another_tokenizer(tmp_p
     recipe = PromptDistillation(log_path=str(tmp_path), teacher=OTHER, temperature=0.0, **LESSONS)
     done = await recipe.run()
     assert done.figures["teacher"].value > done.figures["before"].value
-    rows, _, lessons = numbers(tmp_path)
+    rows, _, lessons = measured(tmp_path)
     assert len(lessons) == 12
     assert all(len(row["messages"]) == 2 for row in lessons)  # without the teacher's prompt
     assert rows[-1]["train_mean_nll"] < rows[0]["train_mean_nll"]
@@ -153,7 +123,7 @@ async def test_chats_of_ones_own_are_learnt_from_their_answers_or_from_teachers(
         **ASKED | {"held_out": 1},
     ).run()
     assert {"before_teacher_kl", "teacher_kl"} == set(judged.figures)
-    row, memo = numbers(tmp_path / "b")[0][0], numbers(tmp_path / "b")[1]
+    row, memo = measured(tmp_path / "b")[0][0], measured(tmp_path / "b")[1]
     # it began as the first teacher, and is another than the second
     assert memo["before_kl"][0] == pytest.approx(0, abs=1e-5)
     assert memo["before_kl"][1] != pytest.approx(0, abs=1e-5)

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import LiveStack
-from tests.support.waiting import eventually
+from tests.support.killed import assert_a_killed_run_ends_as_it_would_have, measured
 from tinsmith_recipes.preference.dpo.train import PreferenceDPO
 from tinsmith_recipes.preference.rlhf.train import PreferenceRLHF
 from tinsmith_recipes.training import Recipe
-from tinsmith_recipes.training.folder import RunFolder
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 
@@ -51,21 +46,11 @@ def server(live_stack: LiveStack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINSMITH_API_KEY", live_stack.api_key)
 
 
-def numbers(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """All that a run measured, times left out."""
-    files = RunFolder.of(folder)
-    rows = [
-        {name: value for name, value in row.items() if not name.startswith("time/")}
-        for row in files.metrics
-    ]
-    return rows, files.memo
-
-
 async def test_both_sides_compute_the_same_dpo(tmp_path: Path) -> None:
     for side in ("server", "client"):
         await PreferenceDPO(log_path=str(tmp_path / side), loss_on=side, **SMALL).run()
-    (on_server, memo), (on_client, other) = (
-        numbers(tmp_path / side) for side in ("server", "client")
+    (on_server, memo, _), (on_client, other, _) = (
+        measured(tmp_path / side) for side in ("server", "client")
     )
     both = on_server, on_client
     assert on_server[0]["dpo_loss"] == pytest.approx(math.log(2), abs=1e-6)
@@ -84,7 +69,7 @@ async def test_a_checkpoint_to_begin_from_is_the_reference(tmp_path: Path) -> No
     first = await PreferenceDPO(log_path=str(tmp_path / "first"), **SMALL).run()
     again = PreferenceDPO(log_path=str(tmp_path / "again"), start_from=first.state_path, **SMALL)
     second = await again.run()
-    was, (rows, now) = numbers(tmp_path / "first")[1], numbers(tmp_path / "again")
+    was, (rows, now, _) = measured(tmp_path / "first")[1], measured(tmp_path / "again")
     assert now["before"] == was["after"] != was["before"]
     assert rows[0]["dpo_loss"] == pytest.approx(math.log(2), abs=1e-6)
     assert second.figures["before"] == first.figures["preferred"]
@@ -94,7 +79,7 @@ async def test_a_checkpoint_to_begin_from_is_the_reference(tmp_path: Path) -> No
         log_path=str(tmp_path / "here"), start_from=first.state_path, loss_on="client", **SMALL
     )
     await here.run()
-    losses = [row["dpo_loss"] for row in numbers(tmp_path / "here")[0]]
+    losses = [row["dpo_loss"] for row in measured(tmp_path / "here")[0]]
     assert losses == pytest.approx([row["dpo_loss"] for row in rows], abs=1e-4)
 
 
@@ -109,23 +94,7 @@ async def test_a_checkpoint_to_begin_from_is_the_reference(tmp_path: Path) -> No
 def test_killed_with_9_it_ends_with_the_same_numbers(
     recipe: type[Recipe], settings: dict[str, Any], after: str, tmp_path: Path
 ) -> None:
-    killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
-    words = [f"{name}={value}" for name, value in settings.items()]
-    command = [sys.executable, "-m", recipe.__module__, *words, f"log_path={killed}"]
-    process = subprocess.Popen(command)
-    try:
-        eventually(lambda: (killed / after).exists(), within_s=300)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert not (killed / "summary.json").exists()
-    assert subprocess.run(command).returncode == 0
-    first = asyncio.run(recipe(log_path=str(undisturbed), **settings).run())
-    for stage in (".", *(one.parent.name for one in undisturbed.glob("*/config.json"))):
-        assert numbers(killed / stage) == numbers(undisturbed / stage)
-    second = RunFolder.of(killed).summary
-    assert second is not None
-    assert (second.figures, second.tokens) == (first.figures, first.tokens)
+    assert_a_killed_run_ends_as_it_would_have(recipe, settings, after, tmp_path)
 
 
 async def test_beyond_its_budget_the_policy_stays_as_it_is(tmp_path: Path) -> None:
