@@ -146,8 +146,16 @@ def _run(what, command):
     said = 0
     shown = sys.stderr.isatty()
     with open(log, "a") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        # a signal in the middle of starting would leave an installer that nobody ends
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+        process = subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, before),
+        )
         try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             while process.poll() is None:
                 time.sleep(0.2)
                 seconds = int(time.monotonic() - begun)
