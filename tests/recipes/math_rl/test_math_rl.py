@@ -51,9 +51,16 @@ def test_sums_are_right_and_no_held_out_one_is_learnt(carries: bool, seed: int) 
     assert data.sums(40, 5, 50, carries=carries, seed=seed + 1)[1] != test
 
 
+def test_sums_are_of_the_numbers_that_were_asked_for() -> None:
+    found = [one.question for part in data.sums(12, 1, 2, smallest=10) for one in part]
+    assert sorted(found) == [f"What is {a} + {b}?" for a in (10, 11, 12) for b in (0, 1)]
+
+
 def test_too_few_sums_are_refused() -> None:
     with pytest.raises(ValueError, match="6 sums are too few to hold 6 of them out"):
         data.sums(2, 1, 6, carries=True)
+    with pytest.raises(ValueError, match="0 sums are too few"):
+        data.sums(2, 1, 6, smallest=3)
 
 
 def test_gsm8k_is_read() -> None:

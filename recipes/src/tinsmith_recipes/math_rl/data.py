@@ -19,13 +19,20 @@ class Problem:
 
 
 def sums(
-    largest: int, added: int, held_out: int, *, carries: bool = False, seed: int = 0
+    largest: int,
+    added: int,
+    held_out: int,
+    *,
+    smallest: int = 0,
+    carries: bool = False,
+    seed: int = 0,
 ) -> tuple[list[Problem], list[Problem]]:
     """All sums of a number up to ``largest`` and one up to ``added``, in an order of the seed.
 
     Args:
         largest, added: the largest first and second number.
         held_out: how many are to test with; the others are to learn from.
+        smallest: the smallest first number.
         carries: whether the units may add up to ten or more.
         seed: of the order.
 
@@ -40,7 +47,7 @@ def sums(
     """
     pairs = [
         (a, b)
-        for a in range(largest + 1)
+        for a in range(smallest, largest + 1)
         for b in range(added + 1)
         if carries or a % 10 + b % 10 < 10
     ]
