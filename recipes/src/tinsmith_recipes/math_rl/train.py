@@ -41,7 +41,7 @@ class MathRL(RLSettings):
     )
 
     steps: int = setting(
-        80, "Batches; after forty the nano model is at 96 % of what it trains on.", least=1
+        80, "Batches; after forty the nano model gets 95 to 98 % of what it trains on.", least=1
     )
     groups_per_batch: int = setting(
         48, "Problems a step; many different ones teach more than many tries at few.", least=1
