@@ -9,17 +9,11 @@ from typing import ClassVar, Literal
 import chz
 
 from tinsmith import SamplingClient
-from tinsmith_recipes.environment.adapters import (
-    Chat,
-    Problems,
-    reasoning_gym,
-    textarena,
-    verifiers,
-)
+from tinsmith_recipes.environment.adapters import Problems, reasoning_gym, textarena, verifiers
 from tinsmith_recipes.training import Estimate, Figure, Goal, Run, batch, mean, setting
 from tinsmith_recipes.training.command import main
 from tinsmith_recipes.training.rl import Environment, RLSettings, of_episodes, play_all, train_rl
-from tinsmith_recipes.training.warm_start import WarmStart, warm_start
+from tinsmith_recipes.training.warm_start import Chat, WarmStart, warm_start
 
 TASKS: dict[str, tuple[str | None, str]] = {
     "reasoning-gym": ("spell_backward", "min_word_len=3,max_word_len=5"),

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-Chat = Sequence[Mapping[str, Any]]
+from tinsmith_recipes.training.warm_start import Chat
 
 
 def lessons(game: Chat, *, remembers: bool) -> list[Chat]:

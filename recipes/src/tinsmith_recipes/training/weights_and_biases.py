@@ -36,12 +36,13 @@ class Report:
     def __init__(self, recipe: Recipe, folder: RunFolder, stage: str | None) -> None:
         import wandb
 
-        folder.leave(wandb=folder.state.get("wandb") or secrets.token_hex(4))
+        identity = folder.state.get("wandb") or secrets.token_hex(4)
+        folder.leave(wandb=identity)
         self._run: Any = wandb.init(
             project=recipe.wandb_project,
             name=f"{recipe.name} {stage or ''}".strip(),
             group=(folder.path.parent if stage else folder.path).resolve().name,
-            id=folder.state.get("wandb"),
+            id=identity,
             resume="allow",
             reinit="create_new",  # a stage's run lies within its recipe's
             dir=folder.path,

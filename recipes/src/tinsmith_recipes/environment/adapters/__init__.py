@@ -6,15 +6,14 @@ import difflib
 import importlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from tinsmith import SamplingClient
 from tinsmith_recipes.training.rl import Environment, Policy
-
-Chat = Sequence[Mapping[str, Any]]
+from tinsmith_recipes.training.warm_start import Chat
 
 
 @dataclass(frozen=True)

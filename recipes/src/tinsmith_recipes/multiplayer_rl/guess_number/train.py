@@ -10,11 +10,11 @@ import chz
 
 from tinsmith_recipes.multiplayer_rl.guess_number.data import careless_game
 from tinsmith_recipes.multiplayer_rl.guess_number.env import Thinks
-from tinsmith_recipes.multiplayer_rl.moves import Chat, lessons
+from tinsmith_recipes.multiplayer_rl.moves import lessons
 from tinsmith_recipes.training import Estimate, Figure, Goal, Run, batch, mean, setting, share
 from tinsmith_recipes.training.command import main
 from tinsmith_recipes.training.rl import RLSettings, of_episodes, play_all, train_rl
-from tinsmith_recipes.training.warm_start import WarmStart, warm_start
+from tinsmith_recipes.training.warm_start import Chat, WarmStart, warm_start
 
 GAMES = 500
 TOKENS_A_TURN = 35
