@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import REPOSITORY, LiveStack
+from tests.support.killed import measured
 from tests.support.waiting import eventually
 from tinsmith import ServiceClient, renderers
 from tinsmith.data import load_chats
@@ -126,13 +127,10 @@ async def test_what_eval_measures_is_what_training_computes(
 
 def numbers(folder: Path) -> dict[str, Any]:
     """All that a run measured, times left out."""
-    files = RunFolder.of(folder)
-    assert files.summary is not None
-    rows = [
-        {name: value for name, value in row.items() if not name.startswith("time/")}
-        for row in files.metrics
-    ]
-    return {"rows": rows, "memo": files.memo, "figures": files.summary.figures}
+    rows, memo, _ = measured(folder)
+    summary = RunFolder.of(folder).summary
+    assert summary is not None
+    return {"rows": rows, "memo": memo, "figures": summary.figures}
 
 
 def test_a_run_that_is_killed_twice_ends_with_the_same_numbers(

@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import LiveStack
 from tests.support.killed import assert_a_killed_run_ends_as_it_would_have, measured
 from tinsmith_recipes.code_rl.sandbox import Sandbox
 from tinsmith_recipes.code_rl.train import CodeRL
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.live,
+    pytest.mark.usefixtures("server"),
+    pytest.mark.timeout(600),
+]
 
 SMALL: dict[str, Any] = {
     "show_steps": 2,
@@ -23,12 +26,6 @@ SMALL: dict[str, Any] = {
     "max_tokens": 16,
     "save_every": 1,
 }
-
-
-@pytest.fixture(autouse=True)
-def server(live_stack: LiveStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TINSMITH_BASE_URL", live_stack.url)
-    monkeypatch.setenv("TINSMITH_API_KEY", live_stack.api_key)
 
 
 def test_killed_with_9_it_ends_with_the_same_numbers(sandbox: Sandbox, tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.conftest import LiveStack
 from tests.support.killed import assert_a_killed_run_ends_as_it_would_have, measured
 from tinsmith import ServiceClient
 from tinsmith_recipes.distillation.off_policy.train import OffPolicy
@@ -18,7 +17,7 @@ from tinsmith_recipes.distillation.on_policy.train import OnPolicy
 from tinsmith_recipes.prompt_distillation.train import PromptDistillation
 from tinsmith_recipes.training.distillation import soft_datum
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("server")]
 
 OTHER = "tinsmith/nano-llama3"
 LESSONS: dict[str, Any] = {"steps": 5, "batch_size": 4, "asked": 12, "held_out": 4, "save_every": 2}
@@ -31,12 +30,6 @@ ASKED: dict[str, Any] = {
     "held_out": 4,
     "save_every": 1,
 }
-
-
-@pytest.fixture(autouse=True)
-def server(live_stack: LiveStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TINSMITH_BASE_URL", live_stack.url)
-    monkeypatch.setenv("TINSMITH_API_KEY", live_stack.api_key)
 
 
 @pytest.mark.parametrize(

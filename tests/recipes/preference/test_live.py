@@ -9,13 +9,16 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import LiveStack
 from tests.support.killed import assert_a_killed_run_ends_as_it_would_have, measured
 from tinsmith_recipes.preference.dpo.train import PreferenceDPO
 from tinsmith_recipes.preference.rlhf.train import PreferenceRLHF
 from tinsmith_recipes.training import Recipe
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.live,
+    pytest.mark.usefixtures("server"),
+    pytest.mark.timeout(600),
+]
 
 SMALL: dict[str, Any] = {
     "steps": 6,
@@ -38,12 +41,6 @@ STAGES: dict[str, Any] = {
     "group_size": 2,
     "max_tokens": 16,
 }
-
-
-@pytest.fixture(autouse=True)
-def server(live_stack: LiveStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TINSMITH_BASE_URL", live_stack.url)
-    monkeypatch.setenv("TINSMITH_API_KEY", live_stack.api_key)
 
 
 async def test_both_sides_compute_the_same_dpo(tmp_path: Path) -> None:

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import LiveStack
 from tinsmith_recipes.rubric.train import Rubric
 from tinsmith_recipes.training.folder import RunFolder
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("server")]
 
 SMALL: dict[str, Any] = {
     "steps": 2,
@@ -22,12 +21,6 @@ SMALL: dict[str, Any] = {
     "judge_steps": 4,
     "save_every": 1,
 }
-
-
-@pytest.fixture(autouse=True)
-def server(live_stack: LiveStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TINSMITH_BASE_URL", live_stack.url)
-    monkeypatch.setenv("TINSMITH_API_KEY", live_stack.api_key)
 
 
 async def test_a_judge_is_taught_and_judges(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from tests.conftest import REPOSITORY, LiveStack
+from tests.conftest import REPOSITORY
 from tinsmith_recipes import rl_basic, rl_loop, sl_basic, sl_loop
 from tinsmith_recipes.training import Summary, rl
 
@@ -44,9 +44,7 @@ def test_flat_loops_use_the_sdk_alone(module: str) -> None:
 
 
 @pytest.fixture
-def server(live_stack: LiveStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("TINSMITH_BASE_URL", live_stack.url)
-    monkeypatch.setenv("TINSMITH_API_KEY", live_stack.api_key)
+def server(server: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 

@@ -14,34 +14,25 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import REPOSITORY, LiveStack
+from tests.conftest import REPOSITORY
 from tests.recipes.training.rl.live_recipe import LiveRL
+from tests.support.killed import measured
 from tests.support.waiting import eventually
 from tinsmith_recipes.training import Summary
 from tinsmith_recipes.training.folder import RunFolder
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]  # a busy machine is no fault
+pytestmark = [
+    pytest.mark.live,
+    pytest.mark.usefixtures("server"),
+    pytest.mark.timeout(600),  # a busy machine is no fault
+]
 
 REWARD = "env/all/reward/total"
 
 
-@pytest.fixture(autouse=True)
-def server(live_stack: LiveStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TINSMITH_BASE_URL", live_stack.url)
-    monkeypatch.setenv("TINSMITH_API_KEY", live_stack.api_key)
-
-
-def rows(folder: Path) -> list[dict[str, Any]]:
-    """All that a run measured, times left out."""
-    return [
-        {name: value for name, value in row.items() if not name.startswith("time/")}
-        for row in RunFolder.of(folder).metrics
-    ]
-
-
 async def trained(folder: Path, **settings: Any) -> tuple[Summary, list[dict[str, Any]]]:
     summary = await LiveRL(log_path=str(folder), **settings).run()
-    return summary, rows(folder)
+    return summary, measured(folder)[0]
 
 
 def kill_in_the_middle(folder: Path, **settings: Any) -> None:
