@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 
 from tinsmith.errors import NotFoundError
 from tinsmith.hyperparameters import get_lr
 from tinsmith.types.results import SupportedModel
 from tinsmith_recipes.training.loop import FEW_STEPS
+from tinsmith_recipes.training.nearest import meant
 from tinsmith_recipes.training.run import Run
 
 CAUTIOUS_RATE = 2e-4
@@ -25,9 +25,8 @@ async def offered(run: Run) -> SupportedModel:
         if model.model_name == run.recipe.base_model:
             return model
     names = [str(model.model_name) for model in found]
-    near = difflib.get_close_matches(run.recipe.base_model, names, 1)
-    meant = f"did you mean {near[0]}?" if near else f"it offers {', '.join(names)}"
-    raise NotFoundError(f"the server does not offer {run.recipe.base_model!r}; {meant}")
+    nearest = meant(run.recipe.base_model, names, "it offers")
+    raise NotFoundError(f"the server does not offer {run.recipe.base_model!r}; {nearest}")
 
 
 def steps_for(examples: int, batch_size: int) -> tuple[int, str]:

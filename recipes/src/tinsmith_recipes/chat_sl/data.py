@@ -6,7 +6,6 @@ know; a chat goes on with `And 'lamp'?`, which is answered only by who looks bac
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import Any
 from tinsmith.data import BadRow, load_chats
 from tinsmith_recipes.evaluation.general import general
 from tinsmith_recipes.pig_latin.data import plain_words
+from tinsmith_recipes.training.nearest import meant
 from tinsmith_recipes.training.order import seed_of
 
 Messages = list[dict[str, Any]]
@@ -158,9 +158,8 @@ class _Wanted:
         for name in self._categories:
             if name in self._seen:
                 continue
-            near = difflib.get_close_matches(name, self._seen, 1)
-            meant = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(self._seen)}"
-            raise ValueError(f"no row of {source} has the {self._column} {name!r}; {meant}")
+            nearest = meant(name, self._seen)
+            raise ValueError(f"no row of {source} has the {self._column} {name!r}; {nearest}")
 
 
 # ---- generated chats

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from pathlib import Path
 from typing import Any
 
 from tinsmith.data import BadRow, load_chats
 from tinsmith_recipes.evaluation.general import TASKS, general, of_task
+from tinsmith_recipes.training.nearest import meant
 
 Chats = list[list[dict[str, Any]]]
 
@@ -48,11 +48,9 @@ def load(name: str, limit: int, seed: int = 0) -> tuple[Chats, list[str]]:
         found: Chats = getattr(importlib.import_module(module), function)(limit, seed)
         return found, []
     if "/" not in name and Path(name).suffix not in _FILES:
-        near = difflib.get_close_matches(name, names(), 1)
-        meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(names())}"
         raise ValueError(
-            f"there is no set {name!r}; {meant}; or name a .jsonl or .parquet file, or a data set "
-            "of the hub as owner/name"
+            f"there is no set {name!r}; {meant(name, names())}; or name a .jsonl or .parquet "
+            "file, or a data set of the hub as owner/name"
         )
     return _of_file_or_hub(name, limit)
 

@@ -5,7 +5,6 @@ Rows of HH, HelpSteer3 and UltraFeedback are known by their columns, so a file o
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ import chz
 from tinsmith.data import BadRow, Preference, load_rows, preference_of
 from tinsmith_recipes.preference import kind_words
 from tinsmith_recipes.training import Recipe, Run, setting
+from tinsmith_recipes.training.nearest import meant
 from tinsmith_recipes.training.preference import Pair, check_pairs, tokenized
 
 Row = dict[str, Any]
@@ -189,6 +189,4 @@ def _check_name(data: str) -> None:
     known = [BUILT_IN, *HUB]
     if data in HUB or "/" in data or "." in data:
         return
-    near = difflib.get_close_matches(data, known, 1)
-    meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-    raise ValueError(f"data={data!r} is no file and no data set; {meant}")
+    raise ValueError(f"data={data!r} is no file and no data set; {meant(data, known)}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import difflib
 import json
 import sys
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ import chz
 
 from tinsmith.errors import TinsmithError
 from tinsmith_recipes.training.folder import Summary
+from tinsmith_recipes.training.nearest import meant
 from tinsmith_recipes.training.recipe import Recipe, describe, read
 from tinsmith_recipes.training.run import default_path
 
@@ -34,9 +34,7 @@ def find(name: str) -> type[Recipe]:
     """
     known = installed()
     if name not in known:
-        near = difflib.get_close_matches(name, known, 1)
-        meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-        raise ValueError(f"there is no recipe {name!r}; {meant}")
+        raise ValueError(f"there is no recipe {name!r}; {meant(name, known)}")
     found: type[Recipe] = known[name].load()
     return found
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import types
 import typing
 from abc import abstractmethod
@@ -16,6 +15,7 @@ from chz.blueprint import ConstructionException, InvalidBlueprintArg
 
 from tinsmith_recipes.training.figures import Figure
 from tinsmith_recipes.training.folder import Summary
+from tinsmith_recipes.training.nearest import meant
 from tinsmith_recipes.training.run import Run, execute
 
 NANO = "tinsmith/nano-qwen3"
@@ -193,9 +193,7 @@ def read(recipe: type[Recipe], arguments: Sequence[str]) -> Recipe:
         if not given:
             raise ValueError(f"{word!r} is no key=value; settings look like seed=1")
         if key not in known:
-            near = difflib.get_close_matches(key, known, 1)
-            meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-            raise ValueError(f"{recipe.name} has no setting {key!r}; {meant}")
+            raise ValueError(f"{recipe.name} has no setting {key!r}; {meant(key, known)}")
     try:
         return chz.Blueprint(recipe).make_from_argv(list(arguments))
     except (InvalidBlueprintArg, ConstructionException) as error:

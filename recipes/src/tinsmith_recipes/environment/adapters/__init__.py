@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import json
 import re
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinsmith import SamplingClient
+from tinsmith_recipes.training.nearest import meant
 from tinsmith_recipes.training.rl import Environment, Policy
 from tinsmith_recipes.training.warm_start import Chat
 
@@ -70,10 +70,7 @@ def check_known(what: str, given: str, known: Iterable[str]) -> None:
     """
     there = sorted(known)
     if given not in there:
-        near = difflib.get_close_matches(given, there, 3)
-        some = ", ".join(there) if len(there) <= 40 else f"{len(there)} others"
-        meant = f"did you mean {' or '.join(near)}?" if near else f"there are {some or 'none'}"
-        raise ValueError(f"there is no {what} {given!r}; {meant}")
+        raise ValueError(f"there is no {what} {given!r}; {meant(given, there, most=3)}")
 
 
 def options(words: str) -> dict[str, Any]:

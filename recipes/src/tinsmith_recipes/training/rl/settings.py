@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import ClassVar, Literal
 
 import chz
 
 from tinsmith.losses import LOSSES
+from tinsmith_recipes.training.nearest import meant
 from tinsmith_recipes.training.recipe import Estimate, Recipe, setting
 from tinsmith_recipes.training.schedule import Schedule
 
@@ -155,10 +155,8 @@ class RLSettings(Recipe):
         for word in filter(None, self.loss_config.replace(" ", "").split(",")):
             name, _, value = word.partition("=")
             if name not in known:
-                near = difflib.get_close_matches(name, known, 1)
-                there = ", ".join(known) or "none"
-                meant = f"did you mean {near[0]}?" if near else f"it has {there}"
-                raise ValueError(f"loss_config: {self.loss_fn} has no setting {name!r}; {meant}")
+                nearest = meant(name, known, "it has")
+                raise ValueError(f"loss_config: {self.loss_fn} has no setting {name!r}; {nearest}")
             try:
                 found[name] = float(value)
             except ValueError:
