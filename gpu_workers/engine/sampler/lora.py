@@ -1,8 +1,9 @@
 """LoRA for the sampler's passes: segments of one row, as decoding makes them, without losing bits.
 
-A product of fewer than eight rows runs in another CPU kernel than one of eight or more, so a
-sample's numbers would depend on how many others use the same adapter. Small segments are therefore
-computed inside a window of eight rows of the pass; the neighbours' rows in it are thrown away.
+A product of few rows runs in another CPU kernel than one of many; with AVX2 the border is at 8
+rows, with AVX-512 at 9 or 16. So a sample's numbers would depend on how many others use the same
+adapter. Small segments are therefore computed inside a window of sixteen rows of the pass; the
+neighbours' rows in it are thrown away.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from torch import Tensor
 from gpu_workers.engine.base import BaseModel
 from gpu_workers.engine.lora.context import Segment
 
-MIN_ROWS = 8
+MIN_ROWS = 16
 """From this many rows on, a row of a product has the same bits whatever their number."""
 
 
 def padded_rows(rows: int) -> int:
     """Rows of a pass that has `rows` of its own.
 
-    A multiple of eight a thread, so that each thread's share of an elementwise kernel is whole
+    A multiple of sixteen a thread, so that each thread's share of an elementwise kernel is whole
     vectors too: what is left over at its end would be computed in another way.
     """
     multiple = MIN_ROWS * torch.get_num_threads()
@@ -30,7 +31,7 @@ def padded_rows(rows: int) -> int:
 
 
 def add_lora(y: Tensor, x: Tensor, segments: Sequence[Segment], index: int) -> None:
-    """Add each segment's B A x to its rows: x [T, d_in], y [T, d_out] in place, T >= 8."""
+    """Add each segment's B A x to its rows: x [T, d_in], y [T, d_out] in place, T >= MIN_ROWS."""
     for segment in segments:
         view = segment.adapter.weights[index] if segment.adapter is not None else None
         if view is None:
@@ -50,7 +51,7 @@ def add_lora(y: Tensor, x: Tensor, segments: Sequence[Segment], index: int) -> N
 
 
 def logits(base: BaseModel, hidden: Tensor, segments: Sequence[Segment]) -> Tensor:
-    """The head, as the trainer computes it: hidden [T, d], T >= 8, to float32 logits [T, V]."""
+    """The head, as the trainer computes it: [T, d], T >= MIN_ROWS, to float32 logits [T, V]."""
     if hidden.is_cuda and hidden.dtype != torch.float32:
         out = torch.mm(hidden, base.head_weight.t(), out_dtype=torch.float32)
     else:
