@@ -100,7 +100,7 @@ async def test_beyond_its_budget_the_policy_stays_as_it_is(tmp_path: Path) -> No
     assert "above kl_budget=0.001" in str(done.stopped)
     assert done.steps == STAGES["sft_steps"] + STAGES["reward_steps"]
     assert done.figures["score_gain"].value == 0
-    assert done.figures["kl"].value == pytest.approx(0, abs=1e-6)
+    assert done.figures["kl"].value == pytest.approx(0, abs=1e-5)  # two kernels' float32
     assert done.figures["win_rate"].value == 0.5
 
 
