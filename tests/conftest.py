@@ -26,6 +26,7 @@ from tests.support.waiting import Waited, eventually
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LIVE_WITHIN_S = 180.0
+MANY_TESTS = 2000  # from so many on, a run is worth preparing
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -52,6 +53,36 @@ class LiveStack:
     def log(self, name: str) -> str:
         """What a child (`web`, `worker`, `postgres`, `valkey`) has written."""
         return (self.folder / "logs" / f"{name}.log").read_text(errors="replace")
+
+
+_preparing: list[subprocess.Popen[bytes]] = []
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Begin to install what later tests run in Pythons of their own, beside the first ones."""
+    if len(session.items) < MANY_TESTS or session.config.option.collectonly:
+        return
+    command = ["nice", sys.executable, "-m", "tests.support.prepare"]
+    where = os.pathsep.join([str(REPOSITORY / "platform"), str(REPOSITORY)])
+    _preparing.append(
+        subprocess.Popen(
+            command,
+            cwd=REPOSITORY,
+            env={**os.environ, "PYTHONPATH": where},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    )
+
+
+def pytest_sessionfinish() -> None:
+    """Leave nothing behind that installs."""
+    for process in _preparing:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def make_folder() -> Path:

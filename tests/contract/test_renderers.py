@@ -43,15 +43,19 @@ THE_COOKBOOKS = [
 SLOW = settings(max_examples=80, deadline=None)
 
 
-@cache
-def template(name: str) -> str:
-    """A chat template as it is shipped."""
+def templates() -> Path:
+    """The folder of a Python that has the templates."""
 
     def fill(folder: Path) -> None:
         pip_install(folder, "--no-deps", TEMPLATES)
 
-    folder = Path(virtual_environment(TEMPLATES, fill)).parents[1]
-    (found,) = folder.glob(f"lib/*/site-packages/trl/chat_templates/{name}.jinja")
+    return Path(virtual_environment(TEMPLATES, fill)).parents[1]
+
+
+@cache
+def template(name: str) -> str:
+    """A chat template as it is shipped."""
+    (found,) = templates().glob(f"lib/*/site-packages/trl/chat_templates/{name}.jinja")
     return found.read_text()
 
 

@@ -38,10 +38,14 @@ runpy.run_module({Rubric.__module__!r}, run_name="__main__")
 """
 
 
-@pytest.fixture(scope="module")
-def python() -> str:
+def wandb_python() -> str:
     """The interpreter that has W&B."""
     return virtual_environment(WANDB, lambda folder: pip_install(folder, WANDB))
+
+
+@pytest.fixture(scope="module")
+def python() -> str:
+    return wandb_python()
 
 
 @pytest.mark.live
