@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from random import Random
-from typing import Any
 
 import pytest
 
-from tinsmith.renderers import Ending, Parsed
+from tests.recipes.multiplayer_rl.players import Program, Scripted
 from tinsmith_recipes.multiplayer_rl.guess_number.data import (
     HIGHER,
     LOWER,
@@ -28,34 +26,14 @@ def left(low: int, high: int) -> str:
     return " ".join(map(str, range(low, high + 1)))
 
 
-class Scripted:
-    """A policy that says what it is told to, and keeps what it was asked."""
-
-    def __init__(self, *texts: object) -> None:
-        self.texts = [str(text) for text in texts]
-        self.asked: list[list[Mapping[str, Any]]] = []
-
-    async def __call__(self, chat: Sequence[Mapping[str, Any]], **_: Any) -> Parsed:
-        self.asked.append(list(chat))
-        text = self.texts[len(self.asked) - 1]
-        return Parsed({"role": "assistant", "content": text}, Ending.STOP)
-
-    @property
-    def heard(self) -> list[str]:
-        """What it was told last, each time."""
-        return [str(chat[-1]["content"]) for chat in self.asked]
-
-
-class Halves:
-    """A policy that reads what is left and says the middle of it."""
-
-    async def __call__(self, chat: Sequence[Mapping[str, Any]], **_: Any) -> Parsed:
-        left = chat[-1]["content"].partition(": ")[2].split()
-        return Parsed({"role": "assistant", "content": left[(len(left) - 1) // 2]}, Ending.STOP)
+def middle(heard: str) -> str:
+    """Of what is left."""
+    left = heard.partition(": ")[2].split()
+    return left[(len(left) - 1) // 2]
 
 
 async def test_who_halves_what_is_left_needs_five_turns_at_most() -> None:
-    outcomes = [await Thinks(n, N, LIMIT).play(Halves()) for n in range(1, N + 1)]  # type: ignore[arg-type]
+    outcomes = [await Thinks(n, N, LIMIT).play(Program(middle)) for n in range(1, N + 1)]  # type: ignore[arg-type]
     turns = [outcome.parts["turns"] for outcome in outcomes]
     assert max(turns) == 5
     assert sum(turns) / N == 3.375

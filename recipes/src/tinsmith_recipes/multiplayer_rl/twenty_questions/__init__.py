@@ -1,0 +1,1 @@
+"""Twenty questions: a rule or a model answers yes or no."""
