@@ -1,23 +1,25 @@
 """From the text of an API key, or a token for one, to the team: one indexed lookup.
 
 What was found is remembered for a moment, and forgotten as soon as PostgreSQL announces that the
-key has changed. Should the connection that hears it be down, the moment is all that a revoked key
-has left.
+key, or the role of the person whose it is, has changed. Should the connection that hears it be
+down, the moment is all that a revoked key or an old role has left.
 """
 
 from __future__ import annotations
 
 import time
 
-from accounts import tokens
+from accounts import rights, tokens
 from accounts.actors import Actor, Forbidden
+from accounts.models import Role
+from accounts.rights import Right
 from accounts.services import KEY_PREFIX, hash_key
 from audit import services as audit
 from core import hub
 from core.database import connection, transaction
 from core.errors import Unauthorized
 
-# the number of an API key that may do less now; a trigger on its table says so
+# the number of an API key that may do less, or more, now; triggers on the tables say so
 KEYS = hub.Topic("tinsmith_keys")
 REMEMBER_S = 2.0  # how long a revoked key may still be taken when no news of it comes
 REMEMBER_KEYS = 4096
@@ -29,9 +31,12 @@ _INVALID = "Invalid API key"
 _LOOKUP = """
     SELECT k.id, k.team_id, t.name, k.scopes,
            k.last_used_at IS NULL OR k.last_used_at < now() - make_interval(secs => %s),
-           extract(epoch FROM k.expires_at - now())::float8
+           extract(epoch FROM k.expires_at - now())::float8,
+           coalesce(k.role, m.role), k.user_id
     FROM accounts_apikey k JOIN accounts_team t ON t.id = k.team_id
-    WHERE {which} AND k.revoked_at IS NULL
+    LEFT JOIN accounts_user u ON u.id = k.user_id AND u.is_active
+    LEFT JOIN accounts_membership m ON m.user_id = u.id AND m.team_id = k.team_id
+    WHERE {which} AND k.revoked_at IS NULL AND coalesce(k.role, m.role) IS NOT NULL
       AND (k.expires_at IS NULL OR k.expires_at > now())
 """
 _BY_HASH = _LOOKUP.format(which="k.sha256 = %s")
@@ -53,7 +58,8 @@ async def authenticate(raw_key: str) -> Actor:
         raw_key: an API key, or a token that was exchanged for one.
 
     Raises:
-        Unauthorized: missing, malformed, unknown, expired or revoked key.
+        Unauthorized: missing, malformed, unknown, expired or revoked key, or one of somebody who
+            has left the team.
         InvalidToken: a token that is forged or expired, or whose key is no longer good.
     """
     if not raw_key:
@@ -76,10 +82,10 @@ async def authenticate(raw_key: str) -> Actor:
         row = await (await conn.execute(statement, (LAST_USED_GRAIN_S, which))).fetchone()
         if row is None:
             raise tokens.InvalidToken(_INVALID) if is_token else Unauthorized(_INVALID)
-        key_id, team_id, team_name, scopes, touch, expires_in = row
+        key_id, team_id, team_name, scopes, touch, expires_in, role, user_id = row
         if touch:
             await conn.execute(_TOUCH, (key_id, LAST_USED_GRAIN_S))
-    actor = Actor(team_id, team_name, frozenset(scopes), key_id=key_id)
+    actor = Actor(team_id, team_name, frozenset(scopes), key_id, user_id, Role(role))
     if changes != _changes:
         return actor  # the row may have been read before the change that was just heard of
     if len(_remembered) >= REMEMBER_KEYS:
@@ -119,6 +125,7 @@ async def key_name(*, actor: Actor) -> str:
 
 async def revoke_own(*, actor: Actor) -> None:
     """End the key that the actor came with, and its tokens."""
+    rights.require(actor, Right.REVOKE_OWN_API_KEY)
     async with transaction() as conn:
         done = await conn.execute(
             "UPDATE accounts_apikey SET revoked_at = now() WHERE id = %s AND revoked_at IS NULL",

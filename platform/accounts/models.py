@@ -53,14 +53,24 @@ class TeamQuerySet(models.QuerySet):
         return self.filter(team=team)
 
 
+class Role(models.TextChoices):
+    """What somebody may do in a team, from least to most; `accounts.rights` has the table."""
+
+    VIEWER = "viewer"
+    MEMBER = "member"
+    ADMIN = "admin"
+    OWNER = "owner"
+
+    def covers(self, least: Role) -> bool:
+        """Whether who has this role may do all that `least` may. Texts compare otherwise."""
+        return _RANK[self] >= _RANK[least]
+
+
+_RANK = {role: rank for rank, role in enumerate(Role)}
+
+
 class Membership(models.Model):
     """A user's place in a team."""
-
-    class Role(models.TextChoices):
-        """What a member may do: owners also manage members and keys."""
-
-        OWNER = "owner"
-        MEMBER = "member"
 
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="memberships")
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
@@ -71,7 +81,7 @@ class Membership(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["team", "user"], name="accounts_membership_once"),
             models.CheckConstraint(
-                condition=Q(role__in=["owner", "member"]), name="accounts_membership_role"
+                condition=Q(role__in=Role.values), name="accounts_membership_role"
             ),
         ]
 
@@ -108,6 +118,23 @@ class ApiKey(models.Model):
     """A team's credential for programs. Only the hash is kept: so random a text needs no salt."""
 
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="api_keys")
+    user = models.ForeignKey(
+        User,
+        on_delete=models.CASCADE,
+        related_name="api_keys",
+        null=True,
+        blank=True,
+        help_text="Whose key it is: it has their role, whatever that is at the moment.",
+    )
+    # keys that a release without roles makes meanwhile are members, as those before it became
+    role = models.CharField(
+        max_length=10,
+        choices=Role,
+        default=Role.MEMBER,
+        db_default=Role.MEMBER,
+        null=True,
+        help_text="What it may do in the team. None: it is somebody's, and has their role.",
+    )
     name = models.CharField(max_length=100, help_text="What the key is for")
     prefix = models.CharField(max_length=8, editable=False)
     last_four = models.CharField(max_length=4, editable=False)
@@ -133,6 +160,11 @@ class ApiKey(models.Model):
             models.CheckConstraint(
                 condition=Q(scopes__contained_by=ALL_SCOPES) & Q(scopes__len__gte=1),
                 name="accounts_apikey_known_scopes",
+            ),
+            models.CheckConstraint(
+                condition=Q(user=None, role__in=Role.values, role__isnull=False)
+                | Q(user__isnull=False, role=None),
+                name="accounts_apikey_one_role",
             ),
         ]
 

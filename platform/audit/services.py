@@ -18,8 +18,8 @@ MAX_LISTED = 10_000
 GROUPS = {
     "checkpoints": ("checkpoint",),
     "projects": ("project",),
-    "teams": ("team", "api_key"),
-    "organizations": ("team", "api_key"),
+    "teams": ("team", "membership", "api_key"),
+    "organizations": ("team", "membership", "api_key"),
 }
 _INSERT = """
 INSERT INTO audit_entry (team_id, key_id, user_id, event, target, details)
@@ -71,11 +71,16 @@ def record_by_platform(
 
 
 def record_with_orm(
-    *, team_id: int, event: str, target: str, user_id: int | None, **details: Any
+    *, team_id: int, event: str, target: str, by: Actor | None, **details: Any
 ) -> None:
-    """Note what a person does (None: the platform itself), in Django's current transaction."""
+    """Note what somebody does (None: the platform itself), in Django's current transaction."""
     Entry.objects.create(
-        team_id=team_id, user_id=user_id, event=event, target=target, details=details
+        team_id=team_id,
+        key_id=by.key_id if by else None,
+        user_id=by.user_id if by else None,
+        event=event,
+        target=target,
+        details=details,
     )
 
 

@@ -6,7 +6,9 @@ import asyncio
 import logging
 from typing import Any
 
+from accounts import rights
 from accounts.actors import Actor
+from accounts.rights import Right
 from audit import services as audit
 from checkpoints import store
 from checkpoints.leftovers import SAMPLED_FROM
@@ -25,8 +27,10 @@ async def delete(*, actor: Actor, address: CheckpointPath) -> None:
     """Delete a checkpoint for good; its files go once nobody samples from them any more.
 
     Raises:
+        Forbidden: the actor's role does not suffice.
         NotFound: the actor's team has no such checkpoint.
     """
+    rights.require(actor, Right.DELETE_CHECKPOINT)
     async with database.transaction() as conn:
         (key,) = await _change(
             conn,
@@ -68,8 +72,10 @@ async def set_public(*, actor: Actor, address: CheckpointPath, public: bool) -> 
     """Let everybody read a checkpoint, or its team alone again. Doing so twice is fine.
 
     Raises:
+        Forbidden: the actor's role does not suffice.
         NotFound: the actor's team has no such checkpoint.
     """
+    rights.require(actor, Right.PUBLISH_CHECKPOINT)
     async with database.transaction() as conn:
         (was_public,) = await _change(
             conn,
@@ -91,9 +97,11 @@ async def set_ttl(*, actor: Actor, address: CheckpointPath, ttl_seconds: int | N
     """Let a checkpoint expire so many seconds from now, or never.
 
     Raises:
+        Forbidden: the actor's role does not suffice.
         BadRequest: fewer or more seconds than allowed.
         NotFound: the actor's team has no such checkpoint.
     """
+    rights.require(actor, Right.EXPIRE_CHECKPOINT)
     check_ttl(ttl_seconds)
     async with database.transaction() as conn:
         await _change(

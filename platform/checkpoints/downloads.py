@@ -12,7 +12,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from accounts import rights
 from accounts.actors import Actor
+from accounts.rights import Right
 from audit import services as audit
 from checkpoints import store
 from checkpoints.encryption import SUFFIX
@@ -83,6 +85,7 @@ async def link_archive(*, actor: Actor, found: CheckpointInfo) -> Links:
 
 
 async def _link(actor: Actor, found: CheckpointInfo, wanted: dict[str, str]) -> Links:
+    rights.require(actor, Right.DOWNLOAD_CHECKPOINT)
     _existing(store.path(found.key), _names(encrypted=found.encrypted))
     expires = links.expiry(found.expires_at)
     async with database.transaction() as conn:

@@ -43,6 +43,12 @@ class NoSuchSession(NotFound):
     """There is no such session, any more."""
 
 
+class Conflict(ApiError):
+    """What it would leave behind must not be."""
+
+    status = 409
+
+
 class Gone(ApiError):
     """It existed and has ended."""
 

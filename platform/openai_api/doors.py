@@ -12,7 +12,9 @@ import time
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
+from accounts import rights
 from accounts.actors import Actor
+from accounts.rights import Right
 from catalog import services as catalog
 from catalog.services import OfferedModel
 from checkpoints import services as checkpoints
@@ -83,7 +85,11 @@ class Door:
         """A sampler in the session; a new one needs it to be open still, or it is replaced.
 
         Whether a known one's session is still open shows when something is asked of it.
+
+        Raises:
+            Forbidden: the actor's role does not suffice.
         """
+        rights.require(actor, Right.SAMPLE)
         async with self.lock:
             await self._hold_open(actor)
             try:

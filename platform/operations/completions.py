@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from psycopg import Connection
 
+from accounts import rights
+from accounts.rights import Right
 from core import database, hub
 from core.errors import BadRequest, NotFound
 from core.ids import split_request_id
@@ -136,8 +138,10 @@ async def forget(*, actor: Actor, sampler_id: str, request_ids: list[str]) -> No
     """Delete the results of samples that their client says it has.
 
     Raises:
+        Forbidden: the actor's role does not suffice.
         NotFound: no such sampler in the actor's team. BadRequest: a sample of another sampler.
     """
+    rights.require(actor, Right.FORGET_RESULTS)
     seqs = []
     for request_id in request_ids:
         address = split_request_id(request_id)
@@ -153,8 +157,10 @@ async def join(*, actor: Actor, sampler_id: str) -> int:
     """A number for one more client of a sampler, from 1 on, which no other gets.
 
     Raises:
+        Forbidden: the actor's role does not suffice.
         NotFound: no such sampler in the actor's team.
     """
+    rights.require(actor, Right.JOIN_SAMPLER)
     async with database.connection() as conn:
         row = await (
             await conn.execute(

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from accounts import rights
+from accounts.rights import Right
 from core import database
 from core.errors import ApiError, BadRequest, NotFound, SessionEnded
 from operations import lanes, services
@@ -98,7 +100,8 @@ async def place_of_refused(
         request: None if run and number could not be read.
 
     Raises:
-        NotFound: no such run in the actor's team; the number is free then, too.
+        NotFound: no such run in the actor's team. Forbidden: the actor's role does not suffice.
+            The number is free then, too.
     """
     if refusal.status >= _OUR_FAULT:
         return None
@@ -121,9 +124,11 @@ async def hold(*, actor: Actor, request: Numbered, words: str) -> None:
     and no half of it is ever learned from.
 
     Raises:
+        Forbidden: the actor's role does not suffice.
         NotFound: no such run in the actor's team. SessionEnded: its session has. BadRequest: the
             number is none.
     """
+    rights.require(actor, Right.SUBMIT_OPERATION)
     number = request.seq
     _check(number)
     along = [Operation.Kind.FORWARD_BACKWARD] if request.is_pass else []
@@ -138,9 +143,11 @@ async def withdraw(*, actor: Actor, run_id: str, first: int, last: int, words: s
     either all parts are done or none.
 
     Raises:
+        Forbidden: the actor's role does not suffice.
         NotFound: no such run in the actor's team. SessionEnded: its session has. BadRequest: the
             numbers are none.
     """
+    rights.require(actor, Right.WITHDRAW_REQUEST)
     _check(first)
     _check(last)
     if not first <= last < first + MOST_AT_ONCE:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
+from accounts import rights
+from accounts.rights import Right
 from core import database
 from core.errors import TooManyRequests
 
@@ -52,8 +54,10 @@ async def admit_sample(*, actor: Actor) -> None:
     """Make room for one more sample of the actor's team.
 
     Raises:
+        Forbidden: the actor's role does not suffice.
         TooManyRequests: there is none; the client tries again.
     """
+    rights.require(actor, Right.SAMPLE)
     await _open.refresh()
     own = _open.by_team.get(actor.team_id, 0)
     if own >= settings.MAX_OPEN_SAMPLES_PER_TEAM:

@@ -12,6 +12,8 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from accounts import rights
+from accounts.rights import Right
 from core import database, doorbell, hub
 from core.errors import BadRequest, NotFound, SessionEnded
 from core.ids import request_id as make_request_id
@@ -155,10 +157,12 @@ async def submit_to_run(
             its body is the message to fail with.
 
     Raises:
+        Forbidden: the actor's role does not suffice.
         NotFound: no such run in the actor's team.
         SessionEnded: the run's session has.
         BadRequest: seq is not a positive 63-bit number.
     """
+    rights.require(actor, Right.SUBMIT_OPERATION)
     if not 1 <= seq < 2**63:
         raise BadRequest(f"seq_id must be a positive number, not {seq}")
     return await _submit("training run", actor, run_id, seq, kind, body, content_type)
@@ -170,10 +174,12 @@ async def submit_to_sampler(
     """Append a sample request to a sampler; seq only names it, there is no order.
 
     Raises:
+        Forbidden: the actor's role does not suffice.
         NotFound: no such sampler in the actor's team.
         SessionEnded: the sampler's session has.
         BadRequest: seq is not a 63-bit number.
     """
+    rights.require(actor, Right.SAMPLE)
     if not 0 <= seq < 2**63:
         raise BadRequest(f"seq_id must not be negative, it is {seq}")
     kind = Operation.Kind.SAMPLE
@@ -240,8 +246,10 @@ async def cancel(*, actor: Actor, request_id: str) -> bool:
     It fails at once; the worker that may have it stops as soon as it hears of it.
 
     Raises:
+        Forbidden: the actor's role does not suffice.
         NotFound: no such request in the actor's team.
     """
+    rights.require(actor, Right.CANCEL_SAMPLE)
     address = split_request_id(request_id)
     if address is None:
         raise NotFound(f"there is no request {request_id}")

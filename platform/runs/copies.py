@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from accounts import rights
 from accounts.actors import Actor
+from accounts.rights import Right
 from audit import services as audit
 from checkpoints import copying, store
 from checkpoints import services as checkpoints
@@ -28,8 +30,10 @@ async def copy_checkpoint(
     Asking again with the same idempotency key gives the same path and copies nothing.
 
     Raises:
+        Forbidden: the actor's role does not suffice.
         NotFound: there is none that the actor may read. BadRequest: bad ttl or access token.
     """
+    rights.require(actor, Right.COPY_CHECKPOINT)
     check_ttl(ttl_seconds)
     path = await copying.find_path(actor=actor, idempotency_key=idempotency_key)
     if path is not None:

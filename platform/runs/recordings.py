@@ -16,6 +16,8 @@ import msgspec
 import psycopg
 from psycopg.rows import class_row
 
+from accounts import rights
+from accounts.rights import Right
 from core import database
 from core.errors import BadRequest, NotFound
 from runs import sequences
@@ -122,9 +124,11 @@ async def record_metrics(*, actor: Actor, run_id: str, values: Sequence[MetricVa
     """Keep numbers of one of the team's runs.
 
     Raises:
+        Forbidden: the actor's role does not suffice.
         NotFound: no such run in the actor's team. BadRequest: a name is too long with its NUL
             characters escaped.
     """
+    rights.require(actor, Right.RECORD_METRICS)
     # One statement may touch a row once; the same order everywhere keeps writers from deadlocks
     latest = {(storable(value.key), value.step): value.value for value in values}
     if any(len(key) > MAX_KEY for key, _ in latest):
@@ -152,9 +156,11 @@ async def record_rollouts(*, actor: Actor, run_id: str, values: Sequence[Rollout
     """Keep episodes of one of the team's runs.
 
     Raises:
+        Forbidden: the actor's role does not suffice.
         NotFound: no such run in the actor's team.
         BadRequest: `data` is nested too deeply, or holds a number too large for the database.
     """
+    rights.require(actor, Right.RECORD_ROLLOUTS)
     given = [_as_json(value) for value in values]
     try:
         rows = [storable(row) for row in given]

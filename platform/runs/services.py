@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from accounts import rights
+from accounts.rights import Right
 from catalog import services as catalog
 from checkpoints import services as checkpoints
 from checkpoints.encryption import require_plain
@@ -72,7 +74,12 @@ async def create_session(
     project_id: str | None = None,
     display_name: str | None = None,
 ) -> str:
-    """Open a session for the actor's team; returns its id."""
+    """Open a session for the actor's team; returns its id.
+
+    Raises:
+        Forbidden: the actor's role does not suffice.
+    """
+    rights.require(actor, Right.OPEN_SESSION)
     session_id = ids.new_session_id()
     async with database.connection() as conn:
         await conn.execute(
@@ -99,8 +106,10 @@ async def heartbeat(*, actor: Actor, session_id: str) -> None:
     """Keep a session alive.
 
     Raises:
+        Forbidden: the actor's role does not suffice.
         NotFound: no such session in the actor's team. Gone: it has ended.
     """
+    rights.require(actor, Right.KEEP_SESSION)
     async with database.connection() as conn:
         row = await (
             await conn.execute(
@@ -121,8 +130,10 @@ async def finish_session(*, actor: Actor, session_id: str, reason: str, detail: 
     """End a session: its waiting operations fail, its slots are freed. The first reason stands.
 
     Raises:
+        Forbidden: the actor's role does not suffice.
         NotFound: no such session in the actor's team. BadRequest: unknown reason.
     """
+    rights.require(actor, Right.FINISH_SESSION)
     if reason not in CLIENT_REASONS:
         raise BadRequest(f"unknown reason {reason!r}; allowed: {', '.join(CLIENT_REASONS)}")
     async with database.transaction() as conn:
@@ -153,9 +164,11 @@ async def create_run(*, actor: Actor, body: bytes, request: CreateRunRequest) ->
     """Make a training run; a re-send for the same (session, number) gets the same one.
 
     Raises:
+        Forbidden: the actor's role does not suffice.
         BadRequest: unknown base model, rank outside its limits, nothing to train; the message
             names what is allowed. NotFound: no such session in the actor's team.
     """
+    rights.require(actor, Right.CREATE_RUN)
     model = await _trainable(request.base_model)
     if not 1 <= request.rank <= model.max_lora_rank:
         raise BadRequest(
@@ -184,10 +197,12 @@ async def create_run_from_checkpoint(
         weights_access_token: another team's key that opens that team's checkpoints.
 
     Raises:
+        Forbidden: the actor's role does not suffice.
         NotFound: no such checkpoint or session for the actor. BadRequest: the checkpoint was
             trained on another base model than the one asked for or is encrypted, the model is not
             offered, or the access token is no good.
     """
+    rights.require(actor, Right.CREATE_RUN)
     checkpoint = await checkpoints.find_readable(
         actor=actor, path=path, weights_access_token=weights_access_token
     )
@@ -241,10 +256,12 @@ async def create_sampler(
     """Make a sampler of a base model or a checkpoint; idempotent on (session, number).
 
     Raises:
+        Forbidden: the actor's role does not suffice.
         BadRequest: neither or an unknown model, or a checkpoint that is of another base model or
             encrypted.
         NotFound: no such session or checkpoint for the actor.
     """
+    rights.require(actor, Right.CREATE_SAMPLER)
     weights_key = run_id = None
     if model_path is not None:
         checkpoint = await checkpoints.find_readable(actor=actor, path=model_path)

@@ -9,7 +9,9 @@ from typing import Literal
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from accounts import rights
 from accounts.actors import Actor
+from accounts.rights import Right
 from audit import services as audit
 from checkpoints.services import LIVE
 from core import database
@@ -130,8 +132,10 @@ async def assign_project(*, actor: Actor, session_id: str, project_id: str) -> N
     """Move a session, with all that is in it, to a project. Doing so twice is fine.
 
     Raises:
+        Forbidden: the actor's role does not suffice.
         NotFound: no such session in the actor's team.
     """
+    rights.require(actor, Right.ASSIGN_PROJECT)
     async with database.transaction() as conn:
         row = await (
             await conn.execute(_ASSIGN_PROJECT, (session_id, actor.team_id, project_id))

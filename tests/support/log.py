@@ -9,7 +9,7 @@ import psycopg
 from django.db import transaction
 
 from accounts.actors import Actor
-from accounts.models import Team
+from accounts.models import Role, Team
 from catalog.models import BaseModel
 from operations import claims, workers
 from operations.models import Lane, Operation, Payload
@@ -31,7 +31,7 @@ class Log:
 
     def actor(self, team: Team) -> Actor:
         """Somebody who acts for the team."""
-        return Actor(team_id=team.id, team_name=team.name)
+        return Actor(team_id=team.id, team_name=team.name, role=Role.MEMBER)
 
     def session(self, team: Team) -> Session:
         """A new session of the team."""

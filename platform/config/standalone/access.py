@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from accounts import services
-from accounts.models import ApiKey, Membership, Team, User
+from accounts.models import ApiKey, Role, Team, User
 from core.embedded import DataFolder
 
 FILE = "credentials.json"
@@ -37,7 +37,7 @@ def ensure(folder: DataFolder, *, own_database: bool) -> Access:
     kept = folder.read(FILE)
     team = Team.objects.filter(slug=TEAM).first() or services.create_team(name=TEAM)
     admin, password = _ensure_admin(kept, may_reset=own_database or "admin_username" in kept)
-    services.add_member(team=team, user=admin, role=Membership.Role.OWNER)
+    services.set_role(team=team, user=admin, role=Role.OWNER)
     access = Access(_ensure_key(team, kept), admin.username, password)
     if asdict(access) != kept:
         folder.write(FILE, asdict(access))

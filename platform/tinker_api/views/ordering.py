@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
+from accounts.actors import Forbidden
 from core.errors import ApiError, NotFound
 from core.json_bodies import Answer, Number, Request, Text, told
 from core.openapi import says
@@ -47,8 +48,9 @@ async def _say_place(call: Call | None, refusal: ApiError, *, is_pass: bool) -> 
             request=order.Numbered(ids.model_id, ids.seq_id, is_pass) if ids is not None else None,
             refusal=refusal,
         )
-    except NotFound as error:
-        # whatever else is wrong: of other teams' runs nobody hears more than that
+    except (NotFound, Forbidden) as error:
+        # whatever else is wrong: of other teams' runs, or of what is not theirs to do, nobody hears
+        # more than that
         refusal, place = error, order.Place.FREE
     return refusal, {} if place is None else {order.HEADER: place}
 

@@ -7,7 +7,7 @@ from django.core.management import CommandError, call_command
 from django.db import IntegrityError, transaction
 
 from accounts import services
-from accounts.models import ApiKey, Membership, Team, User
+from accounts.models import ApiKey, Membership, Role, Team, User
 
 pytestmark = pytest.mark.django_db
 
@@ -22,8 +22,8 @@ def test_teams_of_one_name_get_slugs_of_their_own() -> None:
 
 def test_a_member_is_in_a_team_once_and_may_become_owner() -> None:
     team, user = services.create_team(name="Blue"), User.objects.create_user("ada")
-    services.add_member(team=team, user=user)
-    services.add_member(team=team, user=user, role=Membership.Role.OWNER)
+    services.set_role(team=team, user=user)
+    services.set_role(team=team, user=user, role=Role.OWNER)
     assert Membership.objects.get().role == "owner"
     with pytest.raises(IntegrityError), transaction.atomic():
         Membership.objects.create(team=team, user=user)
