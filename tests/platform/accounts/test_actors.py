@@ -39,7 +39,7 @@ def test_a_member_acts_for_their_team_with_every_scope(member: User) -> None:
     actor = actors.of_member(user=member, team_slug="smiths")
     team = Team.objects.get(slug="smiths")
     assert (actor.team_id, actor.team_name) == (team.pk, "Smiths")
-    assert (actor.user_id, actor.key_id) == (member.pk, None)
+    assert (actor.user_id, actor.key_id, actor.role) == (member.pk, None, "owner")
     actor.require("train")
     actor.require("sample")
 
@@ -70,7 +70,8 @@ async def test_the_audit_log_names_the_key_or_the_person(
     async with database.transaction() as conn:
         for actor in (person, program):
             await audit.record(conn, actor, "team.tested", "something")
-    found = [(entry.key_id, entry.user_id) async for entry in Entry.objects.order_by("id")]
+    told = Entry.objects.filter(event="team.tested").order_by("id")
+    found = [(entry.key_id, entry.user_id) async for entry in told]
     assert found == [(None, member.pk), (7, None)]
 
 
@@ -89,6 +90,7 @@ def test_what_an_administrator_does_bears_their_name(client: Client) -> None:
         {
             "team": team.pk,
             "name": "ci",
+            "role": "member",
             "scopes": ["train"],
             "expires_at_0": "",
             "expires_at_1": "",

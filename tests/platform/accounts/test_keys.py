@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from accounts import keys, services
 from accounts.actors import Actor, Forbidden
-from accounts.models import ApiKey, Team
+from accounts.models import ApiKey, Role, Team
 from core import database
 from core.errors import Unauthorized
 
@@ -55,7 +55,8 @@ def test_a_key_is_kept_as_its_hash_alone(team: Team) -> None:
 async def test_a_key_names_its_team(team: Team) -> None:
     new = await sync_to_async(services.create_api_key)(team=team, name="ci", scopes=["sample"])
     actor = await actor_of(new.text)
-    assert actor == Actor(team.id, "Smiths", frozenset({"sample"}), key_id=new.key.id)
+    key_id, role = new.key.id, Role.MEMBER
+    assert actor == Actor(team.id, "Smiths", frozenset({"sample"}), key_id=key_id, role=role)
     actor.require("sample")
     with pytest.raises(Forbidden, match="may not train; its scopes are: sample"):
         actor.require("train")

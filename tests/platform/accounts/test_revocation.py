@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from asgiref.sync import sync_to_async
 from django.db import connection as django_connection
 
 from accounts import keys, services
-from accounts.models import ApiKey, Team
+from accounts.models import ApiKey, Membership, Role, Team, User
 from core import database, hub
 from core.errors import Unauthorized
 from tests.conftest import REPOSITORY, Services
@@ -174,6 +174,38 @@ async def test_using_a_key_is_no_news(team: Team, listening: None) -> None:
     await ApiKey.objects.filter(pk=new.key.pk).adelete()
     await until_heard(before)
     assert keys._changes == before + 1
+
+
+async def test_a_role_that_changes_is_news_of_its_keys(team: Team, listening: None) -> None:
+    def make() -> tuple[User, str, str]:
+        user = User.objects.create_user("ada")
+        services.set_role(team=team, user=user, role=Role.OWNER)
+        services.set_role(team=team, user=User.objects.create_user("eve"), role=Role.OWNER)
+        own = services.create_api_key(team=team, name="own", user=user)
+        teams = services.create_api_key(team=team, name="team's", role=Role.ADMIN)
+        return user, own.text, teams.text
+
+    user, own, teams = await sync_to_async(make)()
+    key = await ApiKey.objects.aget(name="team's")
+    assert [(await keys.authenticate(text)).role for text in (own, teams)] == ["owner", "admin"]
+
+    async def after(verb: Callable[..., object], **arguments: object) -> None:
+        before = keys._changes
+        await sync_to_async(verb)(**arguments)
+        await until_heard(before)
+
+    await after(services.set_role, team=team, user=user, role=Role.VIEWER)
+    assert [(await keys.authenticate(text)).role for text in (own, teams)] == ["viewer", "admin"]
+    await after(services.set_api_key_role, key=key, role=Role.MEMBER)
+    assert [(await keys.authenticate(text)).role for text in (own, teams)] == ["viewer", "member"]
+    await after(User.objects.filter(pk=user.pk).update, is_active=False)
+    with pytest.raises(Unauthorized):
+        await keys.authenticate(own)
+    await after(User.objects.filter(pk=user.pk).update, is_active=True)
+    assert (await keys.authenticate(own)).role == "viewer"
+    await after(Membership.objects.filter(user=user).delete)
+    with pytest.raises(Unauthorized):
+        await keys.authenticate(own)
 
 
 async def test_news_that_overtakes_the_look_up(
