@@ -80,3 +80,34 @@ def test_runs_and_samplers_get_their_lanes(database_url: str) -> None:
             ("open:train:0", "queued", None),
             ("ended:train:0", "failed", "user"),
         }
+
+
+KEYS = """
+INSERT INTO accounts_user (id, username, password, is_superuser, is_staff, is_active, first_name,
+                           last_name, email, date_joined)
+VALUES (1, 'ada', '', false, false, true, '', '', '', now()),
+       (2, 'bob', '', false, false, true, '', '', '', now());
+INSERT INTO accounts_team (id, name, slug, created_at) VALUES (1, 'Smiths', 'smiths', now());
+INSERT INTO accounts_membership (team_id, user_id, role, created_at)
+VALUES (1, 1, 'owner', now()), (1, 2, 'member', now());
+"""
+KEY = """
+INSERT INTO accounts_apikey (team_id, name, prefix, last_four, sha256, scopes, created_at)
+VALUES (1, %s, 'tml-xxxx', 'yyyy', %s, '{train,sample}', now())
+"""
+
+
+def test_keys_become_members_and_people_keep_their_roles(database_url: str) -> None:
+    migrate(database_url, "accounts", "0002")
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        conn.execute(KEYS)
+        conn.execute(KEY, ("from before", "a" * 64))
+        migrate(database_url, "accounts")
+        # as a web process of the release before makes it meanwhile
+        conn.execute(KEY, ("from beside", "b" * 64))
+        keys = conn.execute("SELECT name, role, user_id FROM accounts_apikey ORDER BY id")
+        assert list(keys) == [("from before", "member", None), ("from beside", "member", None)]
+        people = conn.execute("SELECT user_id, role FROM accounts_membership ORDER BY user_id")
+        assert list(people) == [(1, "owner"), (2, "member")]
+        # and back again, while nobody has a role that there was not
+        migrate(database_url, "accounts", "0002")
