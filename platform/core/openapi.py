@@ -210,7 +210,7 @@ def _responses(
     if not route.view.open_to_all:
         reasons[401] = "No valid API key came with the request."
     if route.view.scope:
-        reasons[403] = f"The API key may not {route.view.scope}."
+        reasons[403] = f"The API key may not {route.view.scope}, or its role does not suffice."
     if said.takes or route.parts:
         reasons[404] = "There is no such thing, or it belongs to another team."
     for status, reason in reasons.items():

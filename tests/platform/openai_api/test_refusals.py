@@ -9,7 +9,7 @@ import httpx
 import pytest
 from asgiref.sync import sync_to_async
 
-from accounts.models import Scope, Team
+from accounts.models import Role, Scope, Team
 from accounts.services import create_api_key
 from catalog.models import BaseModel
 from openai_api.lane import OpenaiLane
@@ -63,6 +63,24 @@ async def test_a_key_that_may_not_sample(application: Any, team: Team) -> None:
         error = await refusal(response, 403)
         assert error["type"] == "permission_error"
         assert "sample" in error["message"]
+        assert (await client.get("models")).status_code == 200
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_viewer(application: Any, team: Team, stream: bool) -> None:
+    made = await sync_to_async(create_api_key)(team=team, name="v", role=Role.VIEWER)
+    async with client_of(application, made.text) as client:
+        for route, asked in (
+            ("completions", {"prompt": "a"}),
+            ("chat/completions", {"messages": HI}),
+        ):
+            response = await client.post(
+                route, json={"model": BASE_MODEL, "stream": stream, **asked}
+            )
+            error = await refusal(response, 403)
+            assert error["type"] == "permission_error"
+            assert "takes the role member, or a higher one, to sample" in error["message"]
+        assert not await Session.objects.aexists()
         assert (await client.get("models")).status_code == 200
 
 

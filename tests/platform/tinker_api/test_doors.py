@@ -24,7 +24,8 @@ from accounts.models import ApiKey, Membership, Role, Scope, Team, User
 from accounts.services import create_api_key
 from catalog.models import BaseModel
 from gpu_workers import nano
-from tests.platform.openai_api.conftest import answer, tokens_of
+from operations.claims import Claimed
+from tests.platform.openai_api.conftest import Worker, answer, tokens_of
 from tests.platform.tinker_api.conftest import PROTOBUF, Api
 from tests.support.door_tables import ADMIN, BASE_MODEL, CASES, OPEN, SIGN_IN, SOCKETS, Case
 from tests.support.doors import Things, all_rows, files_in, routes, rows_of, socket_routes
@@ -64,22 +65,26 @@ async def things(api: Api, hand: Hand, data_folder: Path) -> Things:
     return Things({"session": session, "run": run, "sampler": sampler, "path": saved.path})
 
 
+class Answering(Worker):
+    """Answers samples, but none of one sampler."""
+
+    def __init__(self, hand: Hand, silent: str) -> None:
+        super().__init__(hand)
+        self.silent = silent
+
+    async def _do(self, operation: Claimed) -> None:
+        self.hand.renew()
+        if operation.kind == "sample" and operation.target != self.silent:
+            await super()._do(operation)
+
+
 @pytest_asyncio.fixture
 async def answering(hand: Hand, things: Things) -> AsyncIterator[None]:
     """Samples are answered, but for those of the team's sampler."""
-    working = asyncio.create_task(_answer(hand, things.names["sampler"]))
+    working = asyncio.create_task(Answering(hand, things.names["sampler"]).run())
     yield
     working.cancel()
     await asyncio.gather(working, return_exceptions=True)
-
-
-async def _answer(hand: Hand, silent: str) -> None:
-    while True:
-        hand.renew()
-        for operation in hand.claim():
-            if operation.kind == "sample" and operation.target != silent:
-                hand.finish(operation, content_type=PROTOBUF, body=answer(tokens_of("yes")))
-        await asyncio.sleep(0.05)
 
 
 def test_every_route_stands_in_a_table() -> None:
