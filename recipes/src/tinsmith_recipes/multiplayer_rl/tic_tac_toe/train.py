@@ -52,13 +52,14 @@ class TicTacToe(WarmStart, RLSettings):
     )
     steps: int = setting(20, "Batches of games, enough to play surely what is best.", least=1)
     learning_rate: float = setting(
-        2e-3,
-        "The peak rate; the default suits the nano model, others want 1e-5 to 1e-4.",
+        5e-4,
+        "The peak rate, low enough not to forget what the warm start has taught; the default suits "
+        "the nano model, others want 1e-5 to 1e-4.",
         least=0,
         most=1,
     )
     groups_per_batch: int = setting(
-        16, "Opponents in a step, half of whom begin; with self, games that are compared.", least=1
+        32, "Opponents in a step, half of whom begin; with self, games that are compared.", least=1
     )
     max_tokens: int = setting(4, "Longest move; a square is one token of nano.", least=1)
     opponent: Literal["random", "perfect", "self"] = setting(
