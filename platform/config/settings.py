@@ -61,6 +61,7 @@ FILE_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 OUR_APPS = [
     "core",
     "audit",
+    "events",
     "accounts",
     "catalog",
     "usage",

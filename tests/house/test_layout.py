@@ -20,12 +20,13 @@ PLATFORM = REPOSITORY / "platform"
 BELOW = {
     "core": set(),
     "audit": {"core"},
-    "accounts": {"core", "audit"},
+    "events": {"core"},
+    "accounts": {"core", "audit", "events"},
     "catalog": {"core"},
     "usage": {"core"},
-    "checkpoints": {"core", "audit", "accounts"},
+    "checkpoints": {"core", "audit", "events", "accounts"},
     "operations": {"core", "accounts", "catalog", "usage", "checkpoints"},
-    "runs": {"core", "audit", "accounts", "catalog", "checkpoints", "operations"},
+    "runs": {"core", "audit", "events", "accounts", "catalog", "checkpoints", "operations"},
 }
 BELOW["tinker_api"] = BELOW["openai_api"] = set(BELOW)
 BELOW["reference"] = {"core", "tinker_api", "openai_api"}
