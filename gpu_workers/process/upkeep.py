@@ -13,6 +13,7 @@ import psycopg
 
 from checkpoints import expiry, leftovers
 from core import database
+from events import retention as event_retention
 from gpu_workers.log.missing import GapWatch
 from gpu_workers.process.calling import call_for_work
 from gpu_workers.process.lease import Lease
@@ -84,4 +85,5 @@ def sweep(conn: psycopg.Connection) -> None:
     recordings.forget_old(conn)
     workers.forget_old(conn)
     retention.forget_results(conn)
+    event_retention.forget_old(conn)
     leftovers.delete_due(conn)

@@ -13,11 +13,12 @@ from accounts import rights, tokens
 from accounts.actors import Actor, Forbidden
 from accounts.models import Role
 from accounts.rights import Right
-from accounts.services import KEY_PREFIX, hash_key
+from accounts.services import KEY_PREFIX, hash_key, key_revoked
 from audit import services as audit
 from core import hub
-from core.database import connection, transaction
+from core.database import connection
 from core.errors import Unauthorized
+from events import services as events
 
 # the number of an API key that may do less, or more, now; triggers on the tables say so
 KEYS = hub.Topic("tinsmith_keys")
@@ -126,13 +127,20 @@ async def key_name(*, actor: Actor) -> str:
 async def revoke_own(*, actor: Actor) -> None:
     """End the key that the actor came with, and its tokens."""
     rights.require(actor, Right.REVOKE_OWN_API_KEY)
-    async with transaction() as conn:
-        done = await conn.execute(
-            "UPDATE accounts_apikey SET revoked_at = now() WHERE id = %s AND revoked_at IS NULL",
-            (actor.key_id,),
-        )
-        if done.rowcount:
+    async with events.transaction() as conn:
+        done = await (
+            await conn.execute(
+                """
+                UPDATE accounts_apikey SET revoked_at = now() WHERE id = %s AND revoked_at IS NULL
+                RETURNING id, revoked_at
+                """,
+                (actor.key_id,),
+            )
+        ).fetchone()
+        if done is not None:
             await audit.record(conn, actor, "api_key.revoked", str(actor.key_id))
+            told = key_revoked(done[0], team_id=actor.team_id, revoked_at=done[1])
+            await events.write(conn, told)
     forget(str(actor.key_id))
 
 

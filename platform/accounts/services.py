@@ -22,6 +22,8 @@ from accounts.models import ALL_SCOPES, ApiKey, Membership, Role, Team, User
 from accounts.rights import Right
 from audit import services as audit
 from core.errors import Conflict, NotFound
+from events import services as events
+from events.models import Kind
 
 KEY_PREFIX = "tml-"  # public clients refuse keys that begin otherwise
 KEY_RANDOM_BYTES = 32  # 43 characters of URL-safe base64
@@ -168,6 +170,17 @@ def create_api_key(
     )
     whose = {"user": user.username} if user else {"role": key.role}
     _note(by, team, "api_key.created", str(key.pk), name=key.name, scopes=wanted, **whose)
+    events.write_with_orm(
+        events.event(
+            Kind.KEY_CREATED,
+            str(key.pk),
+            team_id=team.pk,
+            name=key.name,
+            masked=key.masked,
+            scopes=wanted,
+            expires_at=expires_at,
+        )
+    )
     return NewApiKey(key, text)
 
 
@@ -225,9 +238,16 @@ def revoke_api_key(*, key: ApiKey, by: Actor | None = None) -> None:
     _revoke(key, by)
 
 
+def key_revoked(key_id: int, *, team_id: int, revoked_at: datetime) -> events.NewEvent:
+    """The event of a key that is good no more."""
+    return events.event(Kind.KEY_REVOKED, str(key_id), team_id=team_id, revoked_at=revoked_at)
+
+
 def _revoke(key: ApiKey, by: Actor | None) -> None:
-    if ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=timezone.now()):
+    now = timezone.now()
+    if ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=now):
         _note(by, key.team, "api_key.revoked", str(key.pk))
+        events.write_with_orm(key_revoked(key.pk, team_id=key.team_id, revoked_at=now))
     key.refresh_from_db(fields=["revoked_at"])
 
 

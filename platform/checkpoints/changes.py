@@ -17,6 +17,8 @@ from core import database
 from core.database import Connection
 from core.errors import BadRequest, NotFound
 from core.ids import CheckpointPath
+from events import services as events
+from events.models import Kind
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +33,7 @@ async def delete(*, actor: Actor, address: CheckpointPath) -> None:
         NotFound: the actor's team has no such checkpoint.
     """
     rights.require(actor, Right.DELETE_CHECKPOINT)
-    async with database.transaction() as conn:
+    async with events.transaction() as conn:
         (key,) = await _change(
             conn,
             f"DELETE FROM checkpoints_checkpoint c WHERE {_OWN} RETURNING c.key",
@@ -42,6 +44,7 @@ async def delete(*, actor: Actor, address: CheckpointPath) -> None:
             "INSERT INTO checkpoints_leftover (key) VALUES (%s) ON CONFLICT DO NOTHING", (key,)
         )
         await audit.record(conn, actor, "checkpoint.deleted", str(address))
+        await _tell(conn, actor, Kind.CHECKPOINT_DELETED, address)
     try:
         await _delete_files(key)
     except OSError as error:
@@ -76,7 +79,7 @@ async def set_public(*, actor: Actor, address: CheckpointPath, public: bool) -> 
         NotFound: the actor's team has no such checkpoint.
     """
     rights.require(actor, Right.PUBLISH_CHECKPOINT)
-    async with database.transaction() as conn:
+    async with events.transaction() as conn:
         (was_public,) = await _change(
             conn,
             f"SELECT c.public FROM checkpoints_checkpoint c WHERE {_OWN} FOR UPDATE",
@@ -89,8 +92,9 @@ async def set_public(*, actor: Actor, address: CheckpointPath, public: bool) -> 
             f"UPDATE checkpoints_checkpoint c SET public = %s WHERE {_OWN}",
             (public, *address, actor.team_id),
         )
-        event = "checkpoint.published" if public else "checkpoint.unpublished"
-        await audit.record(conn, actor, event, str(address))
+        kind = Kind.CHECKPOINT_PUBLISHED if public else Kind.CHECKPOINT_UNPUBLISHED
+        await audit.record(conn, actor, kind.value, str(address))
+        await _tell(conn, actor, kind, address)
 
 
 async def set_ttl(*, actor: Actor, address: CheckpointPath, ttl_seconds: int | None) -> None:
@@ -103,23 +107,31 @@ async def set_ttl(*, actor: Actor, address: CheckpointPath, ttl_seconds: int | N
     """
     rights.require(actor, Right.EXPIRE_CHECKPOINT)
     check_ttl(ttl_seconds)
-    async with database.transaction() as conn:
-        await _change(
+    async with events.transaction() as conn:
+        (expires_at,) = await _change(
             conn,
             f"""
             UPDATE checkpoints_checkpoint c SET expires_at = now() + make_interval(secs => %s)
-            WHERE {_OWN} RETURNING c.id
+            WHERE {_OWN} RETURNING c.expires_at
             """,
             (ttl_seconds, *address, actor.team_id),
             address,
         )
         await audit.record(conn, actor, "checkpoint.ttl_set", str(address), ttl_seconds=ttl_seconds)
+        await _tell(conn, actor, Kind.CHECKPOINT_TTL_SET, address, expires_at=expires_at)
 
 
 def check_ttl(seconds: int | None) -> None:
     """Refuse a time to live that no checkpoint may have."""
     if seconds is not None and not MIN_TTL_S <= seconds <= MAX_TTL_S:
         raise BadRequest(f"ttl_seconds must be from {MIN_TTL_S} to {MAX_TTL_S}, not {seconds}")
+
+
+async def _tell(
+    conn: Connection, actor: Actor, kind: Kind, address: CheckpointPath, **data: Any
+) -> None:
+    told = events.event(kind, str(address), team_id=actor.team_id, run_id=address.run_id, **data)
+    await events.write(conn, told)
 
 
 async def _change(

@@ -8,11 +8,12 @@ from psycopg.types.json import Jsonb
 
 from accounts.actors import Actor
 from checkpoints import store
-from checkpoints.services import CheckpointInfo
+from checkpoints.services import CheckpointInfo, saved
 from core import database
 from core.database import Connection
 from core.errors import NotFound
 from core.ids import CheckpointPath
+from events import services as events
 
 # files whose copying was cut short by a crash are deleted after this long
 GIVE_UP_AFTER_S = 3600
@@ -74,13 +75,14 @@ async def enter(
     ttl_seconds: int | None,
 ) -> None:
     """Enter copied files as a checkpoint of a run that the same transaction has made."""
-    await conn.execute(
+    cursor = await conn.execute(
         """
         WITH named AS (DELETE FROM checkpoints_leftover WHERE key = %(key)s)
         INSERT INTO checkpoints_checkpoint
             (run_id, team_id, segment, name, key, size_bytes, encrypted, user_metadata, expires_at)
         VALUES (%(run)s, %(team)s, %(segment)s, %(name)s, %(key)s, %(size)s, %(encrypted)s,
                 %(metadata)s, now() + make_interval(secs => %(ttl)s))
+        RETURNING team_id, created_at, expires_at
         """,
         {
             "run": address.run_id,
@@ -94,3 +96,6 @@ async def enter(
             "ttl": ttl_seconds,
         },
     )
+    made = await cursor.fetchone()
+    assert made is not None
+    await events.write(conn, saved(address, made, source.size_bytes, source.encrypted))

@@ -6,6 +6,8 @@ from psycopg import Connection
 
 from audit import services as audit
 from core.ids import CheckpointPath
+from events import services as events
+from events.models import Kind
 
 AT_ONCE = 200
 
@@ -26,10 +28,11 @@ SELECT team_id, run_id, segment, name FROM gone
 def expire(conn: Connection) -> None:
     """End the checkpoints whose time is over; their files are left to `leftovers.delete_due`."""
     with conn.transaction():
-        for team_id, *address in conn.execute(_EXPIRE, (AT_ONCE,)).fetchall():
-            audit.record_by_platform(
-                conn,
-                team_id=team_id,
-                event="checkpoint.expired",
-                target=str(CheckpointPath(*address)),
-            )
+        told = []
+        for team_id, *parts in conn.execute(_EXPIRE, (AT_ONCE,)).fetchall():
+            address, kind = CheckpointPath(*parts), Kind.CHECKPOINT_EXPIRED
+            audit.record_by_platform(conn, team_id=team_id, event=kind.value, target=str(address))
+            told.append(events.event(kind, str(address), team_id=team_id, run_id=address.run_id))
+        events.write_sync(conn, *told)
+    if told:
+        events.announce(conn)

@@ -19,6 +19,9 @@ from checkpoints import leftovers
 from core import database, ids
 from core.errors import ApiError, BadRequest, NotFound
 from core.words import did_you_mean
+from events import services as events
+from events.models import Kind
+from events.services import NewEvent
 
 MIN_TTL_S, MAX_TTL_S = 3600, 315_360_000
 # a run's checkpoints are listed whole, up to so many
@@ -234,18 +237,39 @@ def record(
             (run_id, team_id, segment, name, key, size_bytes, encrypted, user_metadata, expires_at)
         SELECT id, team_id, %s, %s, %s, %s, %s, %s, now() + make_interval(secs => %s)
         FROM runs_trainingrun WHERE id = %s
-        ON CONFLICT DO NOTHING RETURNING team_id
+        ON CONFLICT DO NOTHING RETURNING team_id, created_at, expires_at
         """,
         (segment, name, key, size_bytes, encrypted, Jsonb(user_metadata), ttl_seconds, run_id),
     ).fetchone()
     if made is not None:
+        address = ids.CheckpointPath(run_id, segment, name)
         audit.record_by_platform(
             conn,
             team_id=made[0],
             event="checkpoint.saved",
-            target=str(ids.CheckpointPath(run_id, segment, name)),
+            target=str(address),
             size_bytes=size_bytes,
         )
+        events.write_sync(conn, saved(address, made, size_bytes, encrypted))
     if taken is not None and taken[1] != key:
         leftovers.leave(conn, taken[1])
     return True
+
+
+def saved(
+    address: ids.CheckpointPath, made: tuple[Any, ...], size_bytes: int, encrypted: bool
+) -> NewEvent:
+    """The event of a checkpoint that has been entered: `made` is its team and its times."""
+    team_id, created_at, expires_at = made
+    return events.event(
+        Kind.CHECKPOINT_SAVED,
+        str(address),
+        team_id=team_id,
+        run_id=address.run_id,
+        segment=address.segment,
+        name=address.name,
+        size_bytes=size_bytes,
+        encrypted=encrypted,
+        created_at=created_at,
+        expires_at=expires_at,
+    )

@@ -6,13 +6,11 @@ NOTIFY inside takes a lock of all at commit. Readers look again anyway should it
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import msgspec
 import psycopg
@@ -106,32 +104,10 @@ def _announce_with_orm() -> None:
 @asynccontextmanager
 async def transaction() -> AsyncIterator[database.Connection]:
     """`database.transaction` for verbs that write events: readers are woken after the commit."""
-    async with database.transaction() as conn:
-        yield conn
-    _announcers.setdefault(asyncio.get_running_loop(), _Announcer()).announce()
-
-
-class _Announcer:
-    """Announces beside the requests, once for all that was written while it was busy."""
-
-    def __init__(self) -> None:
-        self._again = False
-        self._task: asyncio.Task[None] | None = None
-
-    def announce(self) -> None:
-        """Have it announced that there are new events. Never blocks."""
-        self._again = True
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run(), name="announcer of events")
-
-    async def _run(self) -> None:
-        while self._again:
-            self._again = False
-            try:
-                async with database.connection() as conn:
-                    await conn.execute(_ANNOUNCE)
-            except (psycopg.Error, OSError) as error:
-                log.warning("new events were not announced: %s", error)
-
-
-_announcers: WeakKeyDictionary[asyncio.AbstractEventLoop, _Announcer] = WeakKeyDictionary()
+    async with database.connection() as conn:
+        async with conn.transaction():
+            yield conn
+        try:
+            await conn.execute(_ANNOUNCE)
+        except (psycopg.Error, OSError) as error:
+            log.warning("new events were not announced: %s", error)

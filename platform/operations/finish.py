@@ -15,6 +15,7 @@ from psycopg import Connection
 
 from checkpoints import leftovers
 from core import hub
+from events import services as events
 from operations import completions, lanes
 from operations.announcements import CANCEL_CHANNEL, DONE, WORK_CHANNEL, Announcement
 from usage import services as usage
@@ -117,6 +118,8 @@ def record(
         if applied:
             runs, seqs = list(applied), list(applied.values())
             conn.execute(_ADVANCE, {"runs": runs, "seqs": seqs, "worker": worker_id})
+    if any(outcome.effect is not None for outcome in outcomes):
+        events.announce(conn)
     return written
 
 

@@ -10,10 +10,12 @@ from checkpoints import copying, store
 from checkpoints import services as checkpoints
 from checkpoints.changes import check_ttl
 from checkpoints.services import CheckpointInfo
-from core import database, ids
+from core import ids
 from core.database import Connection
 from core.ids import CheckpointPath
+from events import services as events
 from operations import lanes
+from runs import telling
 
 
 async def copy_checkpoint(
@@ -45,7 +47,7 @@ async def copy_checkpoint(
     address = CheckpointPath(ids.run_id(session_id, 0), source.segment, source.name)
     key = store.copied_key(*address)
     await copying.copy_files(source.key, key)
-    async with database.transaction() as conn:
+    async with events.transaction() as conn:
         if await copying.take_path(
             conn, actor=actor, idempotency_key=idempotency_key, address=address
         ):
@@ -76,13 +78,14 @@ async def _make_run(
     project_id: str,
 ) -> None:
     """The session, ended from the beginning, and the run."""
+    name = f"copy of {source.path}"
     await conn.execute(
         """
         INSERT INTO runs_session (id, team_id, display_name, project_id, ended_at, end_reason,
                                   released_at)
         VALUES (%s, %s, %s, %s, now(), 'success', now())
         """,
-        (session_id, actor.team_id, f"copy of {source.path}", project_id),
+        (session_id, actor.team_id, name, project_id),
     )
     await conn.execute(
         f"""
@@ -99,3 +102,16 @@ async def _make_run(
         """,
         (run_id, session_id, actor.team_id, source.path, source.run_id),
     )
+    begun = telling.session_begun(
+        session_id, team_id=actor.team_id, display_name=name, project_id=project_id
+    )
+    created = telling.run_created(
+        run_id,
+        team_id=actor.team_id,
+        session_id=session_id,
+        base_model=source.base_model,
+        rank=source.rank,
+        loaded_from=source.path,
+    )
+    ended = await (await conn.execute(telling.ENDED, ([session_id],))).fetchall()
+    await events.write(conn, begun, created, *telling.sessions_ended(ended))

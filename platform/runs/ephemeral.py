@@ -5,7 +5,9 @@ from __future__ import annotations
 from psycopg import Connection
 
 from checkpoints import leftovers
+from events import services as events
 from operations import lanes
+from runs import telling
 
 
 def make_ephemeral(
@@ -36,13 +38,27 @@ def make_ephemeral(
               AND (runs_sampler.inflight_seq IS NOT NULL
                    OR runs_sampler.weights_key = excluded.weights_key)
             RETURNING id, session_id, team_id, base_model_id,
-                      (SELECT ended_at FROM run) AS closed_at
+                      (SELECT ended_at FROM run) AS closed_at, xmax = 0 AS is_new
         ), {lanes.OPEN_FOR_SAMPLER}
-        SELECT FROM made
+        SELECT made.session_id, made.team_id, b.name, made.is_new
+        FROM made JOIN catalog_basemodel b ON b.id = made.base_model_id
         """,
         {"sampler": sampler_id, "number": number, "key": key, "seq": seq, "run": run_id},
-    )
-    return bool(made.rowcount)
+    ).fetchone()
+    if made is None:
+        return False
+    session_id, team_id, base_model, is_new = made
+    if is_new:
+        told = telling.sampler_created(
+            sampler_id,
+            team_id=team_id,
+            run_id=run_id,
+            session_id=session_id,
+            base_model=base_model,
+            model_path=None,
+        )
+        events.write_sync(conn, told)
+    return True
 
 
 def renew_inflight(conn: Connection, *, run_id: str, key: str, seq: int) -> None:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from psycopg import Connection
 
 from checkpoints import leftovers, store
+from events import services as events
 from operations import closing
-from runs import listening
+from runs import listening, telling
 
 EXPIRES_AFTER_S = 600
 AT_ONCE = 20
@@ -55,7 +56,11 @@ def expire_sessions(conn: Connection) -> list[str]:
             """,
             (EXPIRES_AFTER_S,),
         ).fetchall()
-        return closing.close(conn, session_ids=[id_ for (id_,) in expired]) if expired else []
+        ended = [session_id for (session_id,) in expired]
+        pools = _close(conn, ended)
+    if ended:
+        events.announce(conn)
+    return pools
 
 
 def fail_session(conn: Connection, *, run_id: str, why: str) -> None:
@@ -77,8 +82,19 @@ def fail_session(conn: Connection, *, run_id: str, why: str) -> None:
             """,
             {"run": run_id, "why": why},
         ).fetchall()
-        if failed:
-            closing.close(conn, session_ids=[id_ for (id_,) in failed])
+        _close(conn, [session_id for (session_id,) in failed])
+    if failed:
+        events.announce(conn)
+
+
+def _close(conn: Connection, session_ids: list[str]) -> list[str]:
+    """Close and tell of sessions that have just been ended; returns the pools concerned."""
+    if not session_ids:
+        return []
+    pools = closing.close(conn, session_ids=session_ids)
+    ended = conn.execute(telling.ENDED, (session_ids,)).fetchall()
+    events.write_sync(conn, *telling.sessions_ended(ended))
+    return pools
 
 
 def release_ended(conn: Connection, *, worker_id: uuid.UUID) -> list[Released]:

@@ -20,7 +20,8 @@ from accounts import rights
 from accounts.rights import Right
 from core import database
 from core.errors import BadRequest, NotFound
-from runs import sequences
+from events import services as events
+from runs import sequences, telling
 from runs.sequences import Sampled
 
 if TYPE_CHECKING:
@@ -97,10 +98,13 @@ class ReadRollout:
     sequences: list[Sampled]
 
 
+# A number that is recorded again arrives again: who reads on from an id then sees it. The run is
+# locked, so that of its numbers none becomes visible after one with a greater id.
 _ADD_METRICS = """
 INSERT INTO runs_metric (run_id, team_id, key, step, value)
 SELECT %s, %s, * FROM unnest(%s::text[], %s::bigint[], %s::float8[])
-ON CONFLICT (run_id, key, step) DO UPDATE SET value = excluded.value, time = now()
+ON CONFLICT (run_id, key, step) DO UPDATE
+    SET id = excluded.id, value = excluded.value, time = now()
 """
 _ADD_ROLLOUTS = """
 INSERT INTO runs_rollout (run_id, team_id, step, "group", index, prompt, completion,
@@ -137,8 +141,8 @@ async def record_metrics(*, actor: Actor, run_id: str, values: Sequence[MetricVa
             f"{len(NUL_KEPT_AS)}"
         )
     names = sorted(latest)
-    async with database.transaction() as conn:
-        await _require_run(conn, actor, run_id)
+    async with events.transaction() as conn:
+        await _require_run(conn, actor, run_id, lock="FOR NO KEY UPDATE")
         await conn.execute(
             _ADD_METRICS,
             (
@@ -149,6 +153,8 @@ async def record_metrics(*, actor: Actor, run_id: str, values: Sequence[MetricVa
                 [latest[name] for name in names],
             ),
         )
+        told = telling.metrics_logged(run_id, team_id=actor.team_id, names=names)
+        await events.write(conn, *told)
     return Kept(len(names), [place for place, value in enumerate(values) if "\0" in value.key])
 
 
@@ -170,13 +176,16 @@ async def record_rollouts(*, actor: Actor, run_id: str, values: Sequence[Rollout
     latest = {(row["step"], row["group"], row["index"]): row for row in rows}
     rows = [latest[name] for name in sorted(latest)]
     try:
-        async with database.transaction() as conn:
+        async with events.transaction() as conn:
             await _require_run(conn, actor, run_id)
             named = [value.sequences for value in values]
             unknown = await sequences.keep(conn, actor=actor, run_id=run_id, named=named)
             await conn.execute(
                 _ADD_ROLLOUTS, (run_id, actor.team_id, msgspec.json.encode(rows).decode())
             )
+            steps = [step for step, _, _ in latest]
+            told = telling.rollouts_logged(run_id, team_id=actor.team_id, steps=steps)
+            await events.write(conn, *told)
     except psycopg.DataError as error:
         raise BadRequest(f"the rollouts cannot be kept: {error.diag.message_primary}") from None
     return Kept(len(rows), escaped, unknown)
@@ -242,9 +251,12 @@ async def list_rollouts(
     ], row[0]
 
 
-async def _require_run(conn: database.Connection, actor: Actor, run_id: str) -> None:
+async def _require_run(
+    conn: database.Connection, actor: Actor, run_id: str, lock: str = ""
+) -> None:
     found = await conn.execute(
-        "SELECT 1 FROM runs_trainingrun WHERE id = %s AND team_id = %s", (run_id, actor.team_id)
+        f"SELECT 1 FROM runs_trainingrun WHERE id = %s AND team_id = %s {lock}",
+        (run_id, actor.team_id),
     )
     if await found.fetchone() is None:
         raise NotFound(f"there is no training run {run_id}")

@@ -18,12 +18,13 @@ from core import database, ids
 from core.errors import BadRequest, Gone, NoSuchSession, NotFound, SessionEnded
 from core.metadata import as_text
 from core.words import did_you_mean
+from events import services as events
 from operations import closing, lanes
 from operations import services as operations
 from operations.announcements import Announcement
 from operations.models import Operation
 from operations.services import Submitted
-from runs import listening
+from runs import listening, telling
 from runs.sessions import CLIENT_REASONS
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ async def create_session(
     """
     rights.require(actor, Right.OPEN_SESSION)
     session_id = ids.new_session_id()
-    async with database.connection() as conn:
+    async with events.transaction() as conn:
         await conn.execute(
             f"""
             INSERT INTO runs_session
@@ -99,6 +100,13 @@ async def create_session(
                 display_name or "",
             ),
         )
+        told = telling.session_begun(
+            session_id,
+            team_id=actor.team_id,
+            display_name=display_name or "",
+            project_id=project_id,
+        )
+        await events.write(conn, told)
     return session_id
 
 
@@ -136,18 +144,19 @@ async def finish_session(*, actor: Actor, session_id: str, reason: str, detail: 
     rights.require(actor, Right.FINISH_SESSION)
     if reason not in CLIENT_REASONS:
         raise BadRequest(f"unknown reason {reason!r}; allowed: {', '.join(CLIENT_REASONS)}")
-    async with database.transaction() as conn:
+    async with events.transaction() as conn:
         row = await (
             await conn.execute(
                 """
                 WITH ending AS (
-                    SELECT id FROM runs_session WHERE id = %s AND team_id = %s FOR UPDATE
+                    SELECT id, ended_at IS NULL AS is_first FROM runs_session
+                    WHERE id = %s AND team_id = %s FOR UPDATE
                 )
                 UPDATE runs_session s SET ended_at = coalesce(ended_at, now()),
                     end_reason = coalesce(end_reason, %s),
                     end_detail = CASE WHEN ended_at IS NULL THEN %s ELSE end_detail END
                 FROM ending WHERE s.id = ending.id
-                RETURNING s.id
+                RETURNING ending.is_first
                 """,
                 (session_id, actor.team_id, reason, detail),
             )
@@ -155,6 +164,9 @@ async def finish_session(*, actor: Actor, session_id: str, reason: str, detail: 
         if row is None:
             raise NotFound(f"there is no session {session_id}")
         pools = await (await conn.execute(closing.CLOSE, {"sessions": [session_id]})).fetchall()
+        if row[0]:
+            ended = await (await conn.execute(telling.ENDED, ([session_id],))).fetchall()
+            await events.write(conn, *telling.sessions_ended(ended))
     async with database.connection() as conn:
         for (pool,) in pools:
             await operations.announce(conn, pool, Announcement.CHANGE)
@@ -277,9 +289,10 @@ async def create_sampler(
     model = await _offered(base_model)
     if not model.sampleable:
         raise BadRequest(f"{base_model} is not offered for sampling")
-    async with database.transaction() as conn:
+    sampler_id = ids.sampler_id(session_id, number)
+    async with events.transaction() as conn:
         await _require_open_session(conn, actor, session_id)
-        await conn.execute(
+        made = await conn.execute(
             f"""
             WITH made AS (
                 INSERT INTO runs_sampler (id, session_id, team_id, number, base_model_id, run_id,
@@ -287,10 +300,10 @@ async def create_sampler(
                 VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
                 RETURNING id, session_id, team_id, base_model_id, NULL::timestamptz AS closed_at
             ), {lanes.OPEN_FOR_SAMPLER}
-            SELECT
+            SELECT FROM made
             """,
             (
-                ids.sampler_id(session_id, number),
+                sampler_id,
                 session_id,
                 actor.team_id,
                 number,
@@ -300,7 +313,17 @@ async def create_sampler(
                 weights_key,
             ),
         )
-    return ids.sampler_id(session_id, number)
+        if made.rowcount:
+            told = telling.sampler_created(
+                sampler_id,
+                team_id=actor.team_id,
+                run_id=run_id,
+                session_id=session_id,
+                base_model=model.name,
+                model_path=model_path,
+            )
+            await events.write(conn, told)
+    return sampler_id
 
 
 async def sampler_info(*, actor: Actor, sampler_id: str) -> SamplerInfo:
@@ -369,7 +392,7 @@ async def _insert_run(
 ) -> Submitted:
     run_id = ids.run_id(request.session_id, request.number)
     seed = request.seed if request.seed is not None else secrets.randbits(31)
-    async with database.transaction() as conn:
+    async with events.transaction() as conn:
         await _require_open_session(conn, actor, request.session_id)
         made = await conn.execute(
             f"""
@@ -400,6 +423,15 @@ async def _insert_run(
         )
         if made.rowcount:
             await operations.append_creation(conn, run_id=run_id, kind=kind, body=body)
+            told = telling.run_created(
+                run_id,
+                team_id=actor.team_id,
+                session_id=request.session_id,
+                base_model=request.base_model,
+                rank=request.rank,
+                loaded_from=loaded_from,
+            )
+            await events.write(conn, told)
     async with database.connection() as conn:
         await operations.announce(conn, pool, Announcement.CHANGE)
     return Submitted(ids.request_id(run_id, 0), run_id=run_id)

@@ -17,6 +17,8 @@ from checkpoints.services import LIVE
 from core import database
 from core.errors import NotFound
 from core.ids import DEFAULT_PROJECT
+from events import services as events
+from events.models import Kind
 from runs import listening
 from runs.models import Session
 
@@ -136,7 +138,7 @@ async def assign_project(*, actor: Actor, session_id: str, project_id: str) -> N
         NotFound: no such session in the actor's team.
     """
     rights.require(actor, Right.ASSIGN_PROJECT)
-    async with database.transaction() as conn:
+    async with events.transaction() as conn:
         row = await (
             await conn.execute(_ASSIGN_PROJECT, (session_id, actor.team_id, project_id))
         ).fetchone()
@@ -152,6 +154,10 @@ async def assign_project(*, actor: Actor, session_id: str, project_id: str) -> N
                 project_id=project_id,
                 before=before,
             )
+            told = events.event(
+                Kind.SESSION_MOVED, session_id, team_id=actor.team_id, project_id=project_id
+            )
+            await events.write(conn, told)
 
 
 _SEARCH = f"""

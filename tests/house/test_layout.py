@@ -25,7 +25,7 @@ BELOW = {
     "catalog": {"core"},
     "usage": {"core"},
     "checkpoints": {"core", "audit", "events", "accounts"},
-    "operations": {"core", "accounts", "catalog", "usage", "checkpoints"},
+    "operations": {"core", "events", "accounts", "catalog", "usage", "checkpoints"},
     "runs": {"core", "audit", "events", "accounts", "catalog", "checkpoints", "operations"},
 }
 BELOW["tinker_api"] = BELOW["openai_api"] = set(BELOW)

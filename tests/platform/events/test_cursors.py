@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from events.cursors import MAX_LENGTH, BadCursor, Cursor, Snapshot
+
+patiently = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @st.composite
@@ -27,6 +29,7 @@ def snapshot(started: int, over: set[int]) -> Snapshot:
     return Snapshot(min(xmin, xmax), xmax, frozenset(xid for xid in running if xid < xmax))
 
 
+@patiently
 @given(histories())
 def test_a_later_snapshot_sees_all_that_an_earlier_one_does(
     history: tuple[Snapshot, Snapshot],
@@ -38,6 +41,7 @@ def test_a_later_snapshot_sees_all_that_an_earlier_one_does(
     assert later.is_within(earlier) == (seen == [xid for xid in range(1, 40) if later.sees(xid)])
 
 
+@patiently
 @given(histories(), st.integers(1, 2**40), st.integers(0, 2**40))
 def test_a_cursor_is_read_as_it_was_written(
     history: tuple[Snapshot, Snapshot], server: int, at: int
