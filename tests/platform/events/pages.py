@@ -1,0 +1,169 @@
+"""What pages show of a team, read afresh or brought up to date by events: both must be the same."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from accounts.models import ApiKey
+from checkpoints.models import Checkpoint
+from core.ids import DEFAULT_PROJECT
+from events.models import Kind
+from events.reader import Happened
+from runs.models import Metric, Rollout, Sampler, Session, TrainingRun
+
+Rows = dict[Any, dict[str, Any]]
+
+
+@dataclass
+class Pages:
+    """A team's state as its pages have it."""
+
+    team_id: int
+    sessions: Rows = field(default_factory=dict)
+    runs: Rows = field(default_factory=dict)
+    samplers: Rows = field(default_factory=dict)
+    checkpoints: Rows = field(default_factory=dict)
+    keys: Rows = field(default_factory=dict)
+    metrics: dict[tuple[str, str, int], float] = field(default_factory=dict)
+    rollouts: dict[tuple[str, int, int, int], float | None] = field(default_factory=dict)
+
+    async def apply(self, event: Happened) -> None:
+        """Bring the pages up to date, as docs/live.md says."""
+        assert event.team_id == self.team_id
+        await _APPLY[Kind(event.kind)](self, event)
+
+    async def read_metrics(self, run: str, **which: Any) -> None:
+        """Read numbers of a run again."""
+        async for row in Metric.objects.filter(run_id=run, **which):
+            self.metrics[run, row.key, row.step] = row.value
+
+    async def read_rollouts(self, run: str, **which: Any) -> None:
+        """Read episodes of a run again."""
+        async for row in Rollout.objects.filter(run_id=run, **which):
+            self.rollouts[run, row.step, row.group, row.index] = row.reward
+
+
+async def read(team_id: int) -> Pages:
+    """What pages show that are opened now."""
+    pages = Pages(team_id)
+    async for session in Session.objects.filter(team_id=team_id):
+        pages.sessions[session.id] = {
+            "display_name": session.display_name,
+            "project_id": session.project_id or DEFAULT_PROJECT,
+            "reason": session.end_reason,
+            "detail": session.end_detail,
+            "failed_run_id": session.failed_run_id,
+        }
+    async for run in TrainingRun.objects.filter(team_id=team_id).select_related(
+        "session", "base_model"
+    ):
+        pages.runs[run.id] = {
+            "session_id": run.session_id,
+            "base_model": run.base_model.name,
+            "rank": run.rank,
+            "loaded_from": run.loaded_from,
+            "reason": run.session.end_reason,
+            "corrupted": run.session.failed_run_id == run.id,
+        }
+        await pages.read_metrics(run.id)
+        await pages.read_rollouts(run.id)
+    async for sampler in Sampler.objects.filter(team_id=team_id).select_related("base_model"):
+        pages.samplers[sampler.id] = {
+            "session_id": sampler.session_id,
+            "base_model": sampler.base_model.name,
+            "model_path": sampler.model_path,
+            "run": sampler.run_id,
+        }
+    async for checkpoint in Checkpoint.objects.filter(team_id=team_id).live():
+        pages.checkpoints[checkpoint.path] = {
+            "segment": checkpoint.segment,
+            "name": checkpoint.name,
+            "size_bytes": checkpoint.size_bytes,
+            "encrypted": checkpoint.encrypted,
+            "created_at": checkpoint.created_at,
+            "expires_at": checkpoint.expires_at,
+            "public": checkpoint.public,
+            "run": checkpoint.run_id,
+        }
+    async for key in ApiKey.objects.filter(team_id=team_id):
+        pages.keys[str(key.pk)] = {
+            "name": key.name,
+            "masked": key.masked,
+            "scopes": key.scopes,
+            "expires_at": key.expires_at,
+            "revoked_at": key.revoked_at,
+        }
+    return pages
+
+
+def _times(data: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: datetime.fromisoformat(value) if name.endswith("_at") and value else value
+        for name, value in data.items()
+    }
+
+
+_Apply = Callable[[Pages, Happened], Awaitable[None]]
+
+
+def _enters(table: str, *, run: bool = False, **beside: Any) -> _Apply:
+    """A row is there, or is another one now; what the page had of it and is not told stays."""
+
+    async def apply(pages: Pages, event: Happened) -> None:
+        of_run = {"run": event.run_id} if run else {}
+        getattr(pages, table)[event.about] = {**beside, **_times(event.data), **of_run}
+
+    return apply
+
+
+def _changes(table: str, **to: Any) -> _Apply:
+    """A row that is there has changed."""
+
+    async def apply(pages: Pages, event: Happened) -> None:
+        rows: Rows = getattr(pages, table)
+        if event.about in rows:  # else a page that was opened later, when it was gone already
+            rows[event.about] |= {**_times(event.data), **to}
+
+    return apply
+
+
+def _leaves(table: str) -> _Apply:
+    async def apply(pages: Pages, event: Happened) -> None:
+        getattr(pages, table).pop(event.about, None)
+
+    return apply
+
+
+async def _read_metrics(pages: Pages, event: Happened) -> None:
+    keys = event.data["keys"]
+    which = {} if keys is None else {"key__in": keys}
+    span = event.data["first_step"], event.data["last_step"]
+    await pages.read_metrics(event.about, step__range=span, **which)
+
+
+async def _read_rollouts(pages: Pages, event: Happened) -> None:
+    span = event.data["first_step"], event.data["last_step"]
+    await pages.read_rollouts(event.about, step__range=span)
+
+
+_APPLY: dict[Kind, _Apply] = {
+    Kind.SESSION_BEGUN: _enters("sessions", reason=None, detail=None, failed_run_id=None),
+    Kind.SESSION_MOVED: _changes("sessions"),
+    Kind.SESSION_ENDED: _changes("sessions"),
+    Kind.RUN_CREATED: _enters("runs", reason=None, corrupted=False),
+    Kind.RUN_ENDED: _changes("runs"),
+    Kind.SAMPLER_CREATED: _enters("samplers", run=True),
+    Kind.METRICS_LOGGED: _read_metrics,
+    Kind.ROLLOUTS_LOGGED: _read_rollouts,
+    Kind.CHECKPOINT_SAVED: _enters("checkpoints", run=True, public=False),
+    Kind.CHECKPOINT_PUBLISHED: _changes("checkpoints", public=True),
+    Kind.CHECKPOINT_UNPUBLISHED: _changes("checkpoints", public=False),
+    Kind.CHECKPOINT_TTL_SET: _changes("checkpoints"),
+    Kind.CHECKPOINT_DELETED: _leaves("checkpoints"),
+    Kind.CHECKPOINT_EXPIRED: _leaves("checkpoints"),
+    Kind.KEY_CREATED: _enters("keys", revoked_at=None),
+    Kind.KEY_REVOKED: _changes("keys"),
+}

@@ -1,0 +1,269 @@
+"""Everything that can be done to what a team's pages show, chosen at random."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from psycopg import Connection
+
+from accounts import keys
+from accounts import services as accounts
+from accounts.actors import Actor
+from accounts.models import ApiKey, Team
+from catalog.models import BaseModel
+from checkpoints import changes, expiry, store
+from checkpoints import services as checkpoints
+from checkpoints.models import Checkpoint
+from core import database, ids
+from core.errors import ApiError
+from runs import copies, ephemeral, lifecycle, recordings, services, sessions
+from runs.models import Session, TrainingRun
+
+
+class Nothing(Exception):
+    """There is nothing yet that this could be done to."""
+
+
+# what others need something to be done to
+OFTEN = {"begin_session": 3, "create_run": 5, "save": 5, "log_metrics": 3}
+
+
+class Verbs:
+    """Does things for a team, each in its own transaction as programs and workers do."""
+
+    def __init__(self, team: Team, base_model: BaseModel, seed: int) -> None:
+        self.team = team
+        self.actor = Actor(team.pk, team.name)
+        self._base_model = base_model.name
+        self._random = random.Random(seed)
+        self._numbers = 0
+
+    async def do(self, verb: str) -> bool:
+        """Do something; False when there is nothing to do it to, or the platform refuses it."""
+        try:
+            await getattr(self, verb)()
+        except (ApiError, Nothing):
+            return False
+        return True
+
+    def choose(self, number: int) -> list[str]:
+        """Names of verbs, at random."""
+        weights = [OFTEN.get(name, 1) for name in NAMES]
+        return self._random.choices(NAMES, weights, k=number)
+
+    def _next(self) -> int:
+        self._numbers += 1
+        return self._numbers
+
+    async def _one(self, rows: Any) -> Any:
+        found = [row async for row in rows]
+        if not found:
+            raise Nothing
+        return self._random.choice(found)
+
+    async def _session(self) -> Session:
+        rows = Session.objects.filter(team=self.team)
+        found: Session = await self._one(rows.open() if self._random.random() < 0.8 else rows)
+        return found
+
+    async def _run(self) -> TrainingRun:
+        found: TrainingRun = await self._one(TrainingRun.objects.filter(team=self.team))
+        return found
+
+    async def _address(self) -> ids.CheckpointPath:
+        found = await self._one(Checkpoint.objects.filter(team=self.team))
+        return ids.CheckpointPath(found.run_id, found.segment, found.name)
+
+    # --- sessions, runs, samplers -----------------------------------------------------------
+
+    async def begin_session(self) -> None:
+        await services.create_session(
+            actor=self.actor,
+            tags=[],
+            user_metadata={},
+            sdk_version="",
+            display_name=self._random.choice([None, "named"]),
+            project_id=self._random.choice([None, "night"]),
+        )
+
+    async def move_session(self) -> None:
+        project = self._random.choice(["day", "night"])
+        session = await self._session()
+        await sessions.assign_project(actor=self.actor, session_id=session.id, project_id=project)
+
+    async def end_session(self) -> None:
+        session = await self._session()
+        detail = self._random.choice([None, "done"])
+        await services.finish_session(
+            actor=self.actor, session_id=session.id, reason="success", detail=detail
+        )
+
+    async def fall_silent(self) -> None:
+        await Session.objects.filter(id=(await self._session()).id).aupdate(heard_at_s=-1000)
+        await by_worker(lifecycle.expire_sessions)
+
+    async def fail_session(self) -> None:
+        run = await self._run()
+        await by_worker(lambda conn: lifecycle.fail_session(conn, run_id=run.id, why="lost"))
+
+    async def create_run(self) -> None:
+        request = services.CreateRunRequest(
+            session_id=(await self._session()).id,
+            number=self._random.randrange(4),
+            base_model=self._base_model,
+            rank=8,
+        )
+        await services.create_run(actor=self.actor, body=b"{}", request=request)
+
+    async def create_sampler(self) -> None:
+        session = await self._session()
+        path = str(await self._address()) if self._random.random() < 0.5 else None
+        await services.create_sampler(
+            actor=self.actor,
+            session_id=session.id,
+            number=self._random.randrange(4),
+            model_path=path,
+            base_model=None if path else self._base_model,
+        )
+
+    async def save_for_sampler(self) -> None:
+        run, number = await self._run(), self._random.randrange(4, 8)
+
+        def make(conn: Connection) -> None:
+            with conn.transaction():
+                ephemeral.make_ephemeral(
+                    conn,
+                    sampler_id=ids.sampler_id(run.session_id, number),
+                    run_id=run.id,
+                    number=number,
+                    key="here",
+                    seq=None,
+                )
+
+        await by_worker(make)
+
+    # --- recordings -------------------------------------------------------------------------
+
+    async def log_metrics(self) -> None:
+        run = await self._run()
+        values = [
+            recordings.MetricValue(
+                self._random.choice("abc"), self._random.randrange(5), self._random.random()
+            )
+            for _ in range(self._random.randrange(5))
+        ]
+        await recordings.record_metrics(actor=self.actor, run_id=run.id, values=values)
+
+    async def log_many_metrics(self) -> None:
+        run, step = await self._run(), self._random.randrange(5)
+        values = [recordings.MetricValue(f"k{n}", step, self._random.random()) for n in range(60)]
+        await recordings.record_metrics(actor=self.actor, run_id=run.id, values=values)
+
+    async def log_rollouts(self) -> None:
+        run, step = await self._run(), self._random.randrange(5)
+        values = [
+            recordings.RolloutValue(
+                step, 0, n, "p", "c", None, None, [], self._random.random(), {}, [], {}
+            )
+            for n in range(3)
+        ]
+        await recordings.record_rollouts(actor=self.actor, run_id=run.id, values=values)
+
+    # --- checkpoints ------------------------------------------------------------------------
+
+    async def save(self) -> None:
+        run, name = await self._run(), self._random.choice(["one", "two"])
+        key = store.checkpoint_key(run.id, "weights", name, self._next())
+        store.path(key).mkdir(parents=True)
+        (store.path(key) / "adapter_config.json").write_text("{}")
+        ttl = self._random.choice([None, 7200])
+        size, overwrite = self._random.randrange(100), self._random.random() < 0.7
+
+        def enter(conn: Connection) -> None:
+            with conn.transaction():
+                checkpoints.record(
+                    conn,
+                    run_id=run.id,
+                    segment="weights",
+                    name=name,
+                    key=key,
+                    size_bytes=size,
+                    user_metadata={},
+                    ttl_seconds=ttl,
+                    overwrite=overwrite,
+                )
+
+        await by_worker(enter)
+
+    async def copy(self) -> None:
+        await copies.copy_checkpoint(
+            actor=self.actor,
+            source_path=str(await self._address()),
+            project_id="copies",
+            ttl_seconds=None,
+            weights_access_token=None,
+            idempotency_key=str(uuid.uuid4()),
+        )
+
+    async def publish(self) -> None:
+        public = self._random.random() < 0.6
+        address = await self._address()
+        await changes.set_public(actor=self.actor, address=address, public=public)
+
+    async def set_ttl(self) -> None:
+        ttl = self._random.choice([None, 3600, 7200])
+        address = await self._address()
+        await changes.set_ttl(actor=self.actor, address=address, ttl_seconds=ttl)
+
+    async def delete(self) -> None:
+        await changes.delete(actor=self.actor, address=await self._address())
+
+    async def let_time_pass(self) -> None:
+        address = await self._address()
+
+        def expire(conn: Connection) -> None:
+            conn.execute(
+                """
+                UPDATE checkpoints_checkpoint SET expires_at = now()
+                WHERE run_id = %s AND segment = %s AND name = %s
+                """,
+                address,
+            )
+            expiry.expire(conn)
+
+        await by_worker(expire)
+
+    # --- keys -------------------------------------------------------------------------------
+
+    async def make_key(self) -> None:
+        await sync_to_async(accounts.create_api_key)(team=self.team, name=f"key {self._next()}")
+
+    async def revoke_key(self) -> None:
+        key = await self._one(ApiKey.objects.filter(team=self.team))
+        await sync_to_async(accounts.revoke_api_key)(key=key)
+
+    async def revoke_own_key(self) -> None:
+        key = await self._one(ApiKey.objects.filter(team=self.team))
+        await keys.revoke_own(actor=Actor(self.team.pk, self.team.name, key_id=key.pk))
+
+
+NAMES = sorted(
+    name
+    for name, verb in vars(Verbs).items()
+    if not name.startswith("_") and name not in {"do", "choose"} and callable(verb)
+)
+
+
+async def by_worker(work: Callable[[Connection], object]) -> None:
+    """Do something over a connection of a worker's, on a thread."""
+
+    def run() -> None:
+        with database.connect() as conn:
+            work(conn)
+
+    await asyncio.to_thread(run)
