@@ -3,8 +3,9 @@
 `/api/v1/` (the wire protocol) and `/v1/` (the OpenAI-compatible API) take the fast lane
 (core/lane.py): Django's URLs and views, none of its middleware and request signals, whose thread
 hops would cost more than the work itself. Views there are async and talk to PostgreSQL through
-`core.database`, not through the ORM. Everything else (admin, pages, static files) is ordinary
-Django behind `core.pages`.
+`core.database`, not through the ORM. WebSockets have a way of their own
+(live/consumer.py). Everything else (admin, pages, static files) is ordinary Django behind
+`core.pages`.
 """
 
 import logging
@@ -22,6 +23,7 @@ from django.urls import get_resolver
 
 from core import cors, health, lifespan, proxies
 from core.pages import Pages
+from live import consumer as live
 from openai_api.lane import OpenaiLane
 from runs import listening
 from tinker_api.lane import WireLane
@@ -39,6 +41,7 @@ async def _start() -> None:
 
 
 async def _stop() -> None:
+    await live.shutdown()
     await listening.shutdown()
     await lifespan.shutdown()
 
@@ -78,5 +81,4 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         lanes = (lane for prefix, lane in _fast_lanes.items() if path.startswith(prefix))
         await next(lanes, _pages)(scope, receive, send)
     elif scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.close", "code": 4404})
+        await live.application(proxies.seen_through(scope), receive, send)

@@ -70,6 +70,7 @@ OUR_APPS = [
     "checkpoints",
     "tinker_api",
     "openai_api",
+    "live",
     "reference",
 ]
 INSTALLED_APPS = [

@@ -72,7 +72,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = self._head_lines = 0
         self._body_bytes = self._beside_bytes = self._delivered_bytes = 0
         self._refusal: tuple[int, str] | None = None
-        self._refused = self._is_ending = False
+        self._refused = self._is_ending = self._is_upgraded = False
         self._timer: asyncio.TimerHandle | None = None
 
     # --- the connection ---------------------------------------------------------------------
@@ -99,10 +99,10 @@ class BoundedProtocol(HttpToolsProtocol):
         """Parse what came in pieces, so that a head is noticed to be too long in time."""
         view = memoryview(data)
         for at in range(0, len(data), SLICE_BYTES):
-            if self._refused or self.transport.is_closing():
+            if self._refused or self._is_upgraded or self.transport.is_closing():
                 return
             self._feed(view[at : at + SLICE_BYTES])
-        if self._refused or self._timer is not None:
+        if self._refused or self._is_upgraded or self._timer is not None:
             return
         # A head behind a request that is being answered has its time afterwards: until then it may
         # not even be read
@@ -165,6 +165,15 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_complete()
         if self._is_ending:
             self.transport.close()
+
+    def handle_websocket_upgrade(self) -> None:
+        """The connection is a socket's from now on (core/sockets.py), and still counts as one."""
+        if not self._all_answered():
+            self.transport.close()  # an answer would come among the socket's frames
+            return
+        self._is_upgraded = True
+        self._unset_timer()
+        super().handle_websocket_upgrade()
 
     def on_response_complete(self) -> None:
         """The answer is sent; a body that is still coming has not much time left."""

@@ -29,6 +29,7 @@ BELOW = {
     "runs": {"core", "audit", "events", "accounts", "catalog", "checkpoints", "operations"},
 }
 BELOW["tinker_api"] = BELOW["openai_api"] = set(BELOW)
+BELOW["live"] = {"core", "accounts", "events", "operations", "runs"}
 BELOW["reference"] = {"core", "tinker_api", "openai_api"}
 BELOW["config"] = {*BELOW}  # puts everything together
 OURS = {*BELOW, "gpu_workers", "tinsmith_recipes", "tinsmith"}
@@ -155,7 +156,7 @@ def test_the_sdks_private_rooms_are_the_sdks_own() -> None:
 
 def test_workers_know_no_door() -> None:
     workers = sources(REPOSITORY / "gpu_workers")
-    doors = {"tinker_api", "openai_api", "console_api", "reference"}
+    doors = {"tinker_api", "openai_api", "console_api", "live", "reference"}
     assert offences(workers, set(), doors) == []
 
 

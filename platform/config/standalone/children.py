@@ -16,6 +16,7 @@ from core.embedded.processes import spawn
 
 POOL = "default"
 PROTOCOL = "core.protocol:BoundedProtocol"
+SOCKETS = "core.sockets:BoundedSocket"
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # past $http_proxy
 _WEB_STOP = ((signal.SIGTERM, 4.0),)
 # Celery: SIGTERM lets tasks end, SIGQUIT does not
@@ -63,7 +64,8 @@ def web(folder: DataFolder, host: str, port: int, env: dict[str, str]) -> Child:
     """uvicorn with the ASGI application."""
     command = [sys.executable, "-m", "uvicorn", "config.asgi:application"]
     command += ["--app-dir", str(REPOSITORY / "platform"), "--host", host, "--port", str(port)]
-    command += ["--loop", "uvloop", "--http", PROTOCOL, "--ws", "none", "--lifespan", "on"]
+    command += ["--loop", "uvloop", "--http", PROTOCOL, "--lifespan", "on"]
+    command += ["--ws", SOCKETS, "--ws-max-size", "1024", "--ws-per-message-deflate", "false"]
     command += ["--no-access-log", "--log-level", "warning", "--no-server-header"]
     command += ["--no-proxy-headers"]  # core/proxies.py
     command += ["--timeout-keep-alive", "75", "--timeout-graceful-shutdown", "2"]

@@ -1,0 +1,1 @@
+"""The socket over which pages are told what happens: docs/live.md."""
