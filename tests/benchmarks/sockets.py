@@ -36,7 +36,7 @@ from tests.conftest import LiveStack, make_folder, remove_folder, start_up, stop
 MODEL = "tinsmith/nano-qwen3"
 OPENING_AT_ONCE = 20
 SOCKETS_OF_USER = 60
-kB = 1000
+KB = 1000
 
 
 class Screens:
@@ -182,7 +182,7 @@ async def measure(stack: LiveStack, wanted: argparse.Namespace, signed_in: list[
     await screens.close()
     report(screens, runs, sent, wanted.sockets)
     print(f"{lost} sockets lost; opened in {opened_s:.1f} s; web process {busy:.0%} of a core")
-    print(f"memory a socket: {each / kB:.0f} kB open, {peak / kB:.0f} kB at work")
+    print(f"memory a socket: {each / KB:.0f} kB open, {peak / KB:.0f} kB at work")
 
 
 def report(screens: Screens, runs: list[str], sent: list[int], sockets: int) -> None:

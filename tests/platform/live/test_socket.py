@@ -12,7 +12,8 @@ from django.contrib.sessions.models import Session
 
 from accounts.models import Membership, Team, User
 from core import database
-from events import reader
+from events import reader, services
+from events.models import Kind
 from live import guard, tail, telling
 from tests.platform.live.conftest import Page, Web, happen, someone
 from tests.support.waiting import eventually_async
@@ -255,6 +256,26 @@ class TestWhatItTells:
         await here.hear_of("new")
         assert there.about == ["known", "new"]
         assert here.about == ["known", "known, too", "new"]
+
+    async def test_a_lost_connection_to_the_database_loses_nothing(
+        self, web: Web, team: Team, cookie: str
+    ) -> None:
+        page = Page(web, cookie, team=team.slug)
+        await page.open()
+        await page.hear()
+        with database.connect() as conn:
+            cut = """
+                SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                WHERE datname = current_database() AND pid <> pg_backend_pid()
+                  AND query ~ 'LISTEN|events_event|operations_lane|operations_worker'
+            """
+            assert conn.execute(cut).fetchone() != (0,)
+            new = services.event(Kind.RUN_CREATED, "meanwhile", team_id=team.pk)
+            services.write_sync(conn, new)
+            services.announce(conn)
+        await page.hear_of("meanwhile")
+        assert page.about == ["meanwhile"]
+        assert page.code is None
 
     async def test_who_comes_too_late_starts_afresh(
         self, web: Web, team: Team, cookie: str, monkeypatch: pytest.MonkeyPatch

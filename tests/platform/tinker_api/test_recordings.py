@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
 
+from core import database
 from runs.models import Metric, Rollout
 from tests.platform.tinker_api.conftest import Api
+from tests.support.waiting import eventually_async
 
 
 async def run_of(api: Api) -> str:
@@ -43,6 +47,44 @@ async def test_metrics_are_kept_once_and_come_back_in_the_order_of_arrival(api: 
     assert (len(first["metrics"]), len(rest["metrics"])) == (2, 3)
     nothing = (await api.get(f"runs/{run}/metrics", params={"after": rest["cursor"]})).json()
     assert nothing == {"metrics": [], "cursor": rest["cursor"]}
+
+
+async def test_a_number_recorded_again_reaches_who_reads_on(api: Api) -> None:
+    run = await run_of(api)
+    await api.call(f"runs/{run}/metrics", metrics=[point(0, 1), point(1, 2)])
+    read = (await api.get(f"runs/{run}/metrics")).json()
+    again = {"metrics": [point(0, 5)]}
+    assert (await api.call(f"runs/{run}/metrics", **again)).json() == {"recorded": 1}
+    new = (await api.get(f"runs/{run}/metrics", params={"after": read["cursor"]})).json()
+    assert [(row["step"], row["value"]) for row in new["metrics"]] == [(0, 5.0)]
+    whole = (await api.get(f"runs/{run}/metrics")).json()["metrics"]
+    assert [(row["step"], row["value"]) for row in whole] == [(1, 2.0), (0, 5.0)]
+
+
+async def test_numbers_become_visible_in_the_order_of_their_ids(api: Api) -> None:
+    """Who is second waits for the first one's commit, else a reader would pass by the first's."""
+    run = await run_of(api)
+    async with database.transaction() as conn:
+        await conn.execute("SELECT FROM runs_trainingrun WHERE id = %s FOR NO KEY UPDATE", (run,))
+        second = asyncio.create_task(api.call(f"runs/{run}/metrics", metrics=[point(1, 2)]))
+        others = await run_of(api)
+        await api.call(f"runs/{others}/metrics", metrics=[point(0, 1)])
+        await eventually_async(partial(waits_for_a_lock, conn))
+        await conn.execute(
+            """
+            INSERT INTO runs_metric (run_id, team_id, key, step, value)
+            SELECT id, team_id, 'loss', 0, 1 FROM runs_trainingrun WHERE id = %s
+            """,
+            (run,),
+        )
+    assert (await second).status_code == 200
+    shown = (await api.get(f"runs/{run}/metrics")).json()["metrics"]
+    assert [row["step"] for row in shown] == [0, 1]
+
+
+async def waits_for_a_lock(conn: database.Connection) -> bool:
+    found = await conn.execute("SELECT FROM pg_locks WHERE NOT granted")
+    return await found.fetchone() is not None
 
 
 async def test_rollouts_are_kept_once(api: Api) -> None:
