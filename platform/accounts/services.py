@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -73,9 +74,11 @@ def set_role(
     if before is None:
         membership = Membership.objects.create(team=team, user=user, role=role)
         _note(by, team, "membership.added", user.username, role=role)
+        _tell(Kind.MEMBER_ADDED, team, user.username, role=role)
         return membership
     _require_another_owner(before)
     _note(by, team, "membership.role_changed", user.username, before=before.role, role=role)
+    _tell(Kind.MEMBER_CHANGED, team, user.username, role=role)
     before.role = role
     before.save(update_fields=["role"])
     return before
@@ -98,6 +101,7 @@ def remove_member(*, team: Team, user: User, by: Actor | None = None) -> None:
         _revoke(key, by)
     membership.delete()
     _note(by, team, "membership.removed", user.username, before=membership.role)
+    _tell(Kind.MEMBER_REMOVED, team, user.username)
 
 
 def _lock_membership(team: Team, user: User) -> Membership | None:
@@ -170,16 +174,16 @@ def create_api_key(
     )
     whose = {"user": user.username} if user else {"role": key.role}
     _note(by, team, "api_key.created", str(key.pk), name=key.name, scopes=wanted, **whose)
-    events.write_with_orm(
-        events.event(
-            Kind.KEY_CREATED,
-            str(key.pk),
-            team_id=team.pk,
-            name=key.name,
-            masked=key.masked,
-            scopes=wanted,
-            expires_at=expires_at,
-        )
+    _tell(
+        Kind.KEY_CREATED,
+        team,
+        str(key.pk),
+        name=key.name,
+        masked=key.masked,
+        scopes=wanted,
+        expires_at=expires_at,
+        role=key.role,
+        user=user.username if user else None,
     )
     return NewApiKey(key, text)
 
@@ -221,6 +225,7 @@ def set_api_key_role(*, key: ApiKey, role: Role, by: Actor | None = None) -> Non
         ApiKey.objects.filter(pk=held.pk).update(role=role)
         told = {"before": held.role, "role": role}
         _note(by, held.team, "api_key.role_changed", str(held.pk), **told)
+        _tell(Kind.KEY_CHANGED, held.team, str(held.pk), role=role)
     key.role = role
 
 
@@ -254,6 +259,10 @@ def _revoke(key: ApiKey, by: Actor | None) -> None:
 def _require_team(by: Actor, team_id: int) -> None:
     if by.team_id != team_id:
         raise NotFound("there is no such thing in your team")
+
+
+def _tell(kind: Kind, team: Team, about: str, **data: Any) -> None:
+    events.write_with_orm(events.event(kind, about, team_id=team.pk, **data))
 
 
 def _note(by: Actor | None, team: Team, event: str, target: str, **details: object) -> None:

@@ -46,7 +46,11 @@ class Kind(models.TextChoices):
     CHECKPOINT_TTL_SET = "checkpoint.ttl_set"
     CHECKPOINT_DELETED = "checkpoint.deleted"
     CHECKPOINT_EXPIRED = "checkpoint.expired"
+    MEMBER_ADDED = "member.added"
+    MEMBER_CHANGED = "member.changed"
+    MEMBER_REMOVED = "member.removed"
     KEY_CREATED = "key.created"
+    KEY_CHANGED = "key.changed"
     KEY_REVOKED = "key.revoked"
 
 

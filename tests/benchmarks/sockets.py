@@ -93,7 +93,7 @@ def cookies(stack: LiveStack, number: int) -> list[str]:
     from django.test import Client
 
     from accounts.models import Team, User
-    from accounts.services import add_member
+    from accounts.services import set_role
 
     team = Team.objects.get()
     found = []
@@ -101,7 +101,7 @@ def cookies(stack: LiveStack, number: int) -> list[str]:
         user = User.objects.create(username=f"looker {place}")
         user.set_unusable_password()
         user.save()
-        add_member(team=team, user=user)
+        set_role(team=team, user=user)
         client = Client()
         client.force_login(user)
         found.append(client.cookies["sessionid"].value)

@@ -68,7 +68,11 @@ class Migration(migrations.Migration):
                             ("checkpoint.ttl_set", "Checkpoint Ttl Set"),
                             ("checkpoint.deleted", "Checkpoint Deleted"),
                             ("checkpoint.expired", "Checkpoint Expired"),
+                            ("member.added", "Member Added"),
+                            ("member.changed", "Member Changed"),
+                            ("member.removed", "Member Removed"),
                             ("key.created", "Key Created"),
+                            ("key.changed", "Key Changed"),
                             ("key.revoked", "Key Revoked"),
                         ]
                     ),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from accounts.models import ApiKey
+from accounts.models import ApiKey, Membership
 from checkpoints.models import Checkpoint
 from core.ids import DEFAULT_PROJECT
 from events.models import Kind
@@ -27,6 +27,7 @@ class Pages:
     samplers: Rows = field(default_factory=dict)
     checkpoints: Rows = field(default_factory=dict)
     keys: Rows = field(default_factory=dict)
+    members: Rows = field(default_factory=dict)
     metrics: dict[tuple[str, str, int], float] = field(default_factory=dict)
     rollouts: dict[tuple[str, int, int, int], float | None] = field(default_factory=dict)
 
@@ -88,13 +89,17 @@ async def read(team_id: int) -> Pages:
             "public": checkpoint.public,
             "run": checkpoint.run_id,
         }
-    async for key in ApiKey.objects.filter(team_id=team_id):
+    async for member in Membership.objects.filter(team_id=team_id).select_related("user"):
+        pages.members[member.user.username] = {"role": member.role}
+    async for key in ApiKey.objects.filter(team_id=team_id).select_related("user"):
         pages.keys[str(key.pk)] = {
             "name": key.name,
             "masked": key.masked,
             "scopes": key.scopes,
             "expires_at": key.expires_at,
             "revoked_at": key.revoked_at,
+            "role": key.role,
+            "user": key.user.username if key.user else None,
         }
     return pages
 
@@ -164,6 +169,10 @@ _APPLY: dict[Kind, _Apply] = {
     Kind.CHECKPOINT_TTL_SET: _changes("checkpoints"),
     Kind.CHECKPOINT_DELETED: _leaves("checkpoints"),
     Kind.CHECKPOINT_EXPIRED: _leaves("checkpoints"),
+    Kind.MEMBER_ADDED: _enters("members"),
+    Kind.MEMBER_CHANGED: _changes("members"),
+    Kind.MEMBER_REMOVED: _leaves("members"),
+    Kind.KEY_CHANGED: _changes("keys"),
     Kind.KEY_CREATED: _enters("keys", revoked_at=None),
     Kind.KEY_REVOKED: _changes("keys"),
 }

@@ -14,7 +14,7 @@ from psycopg import Connection
 from accounts import keys
 from accounts import services as accounts
 from accounts.actors import Actor
-from accounts.models import ApiKey, Team
+from accounts.models import ApiKey, Membership, Role, Team, User
 from catalog.models import BaseModel
 from checkpoints import changes, expiry, store
 from checkpoints import services as checkpoints
@@ -38,7 +38,7 @@ class Verbs:
 
     def __init__(self, team: Team, base_model: BaseModel, seed: int) -> None:
         self.team = team
-        self.actor = Actor(team.pk, team.name)
+        self.actor = Actor(team.pk, team.name, role=Role.MEMBER)
         self._base_model = base_model.name
         self._random = random.Random(seed)
         self._numbers = 0
@@ -47,7 +47,7 @@ class Verbs:
         """Do something; False when there is nothing to do it to, or the platform refuses it."""
         try:
             await getattr(self, verb)()
-        except (ApiError, Nothing):
+        except (ApiError, Nothing, ValueError):
             return False
         return True
 
@@ -238,13 +238,36 @@ class Verbs:
 
         await by_worker(expire)
 
-    # --- keys -------------------------------------------------------------------------------
+    # --- members and keys ----------------------------------------------------------------
+
+    async def _user(self) -> User:
+        name = f"{self.team.slug} {self._random.randrange(4)}"
+        return (await User.objects.aget_or_create(username=name))[0]
+
+    async def set_role(self) -> None:
+        role = self._random.choice([Role.VIEWER, Role.MEMBER, Role.OWNER])
+        user = await self._user()
+        await sync_to_async(accounts.set_role)(team=self.team, user=user, role=role)
+
+    async def remove_member(self) -> None:
+        user = await self._user()
+        await sync_to_async(accounts.remove_member)(team=self.team, user=user)
 
     async def make_key(self) -> None:
         await sync_to_async(accounts.create_api_key)(team=self.team, name=f"key {self._next()}")
 
+    async def make_own_key(self) -> None:
+        rows = Membership.objects.filter(team=self.team).select_related("user")
+        user, name = (await self._one(rows)).user, f"key {self._next()}"
+        await sync_to_async(accounts.create_api_key)(team=self.team, name=name, user=user)
+
+    async def change_key(self) -> None:
+        key = await self._one(ApiKey.objects.filter(team=self.team, user=None))
+        role = self._random.choice([Role.VIEWER, Role.MEMBER])
+        await sync_to_async(accounts.set_api_key_role)(key=key, role=role)
+
     async def revoke_key(self) -> None:
-        key = await self._one(ApiKey.objects.filter(team=self.team))
+        key = await self._one(ApiKey.objects.filter(team=self.team).select_related("team"))
         await sync_to_async(accounts.revoke_api_key)(key=key)
 
     async def revoke_own_key(self) -> None:

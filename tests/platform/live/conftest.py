@@ -17,7 +17,7 @@ from django.test import Client
 from websockets.asyncio.client import ClientConnection, connect
 
 from accounts.models import Team, User
-from accounts.services import add_member, create_team
+from accounts.services import create_team, set_role
 from catalog.models import BaseModel
 from config.asgi import application
 from core import database, hub
@@ -131,7 +131,7 @@ def user(transactional_db: None) -> User:
 def team(user: User) -> Team:
     """The person's team."""
     found = create_team(name="Smiths")
-    add_member(team=found, user=user)
+    set_role(team=found, user=user)
     return found
 
 
