@@ -22,6 +22,7 @@ from checkpoints.encryption import require_plain
 from core.errors import Gone, NoSuchSession, NotFound, SessionEnded
 from core.words import did_you_mean
 from openai_api.errors import ModelNotFound
+from runs import samplers
 from runs import services as runs
 
 # a session expires when it was not heard of for ten times as long
@@ -103,7 +104,7 @@ class Door:
         assert self.session_id is not None
         which = (chosen.base.name, chosen.weights_key)
         if which not in self.samplers:
-            self.samplers[which] = await runs.create_sampler(
+            self.samplers[which] = await samplers.create_sampler(
                 actor=actor,
                 session_id=self.session_id,
                 number=len(self.samplers),

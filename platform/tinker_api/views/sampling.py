@@ -11,7 +11,7 @@ from core.json_bodies import Answer, Id, Number, Request, Text, told
 from core.openapi import says
 from operations import bodies, completions, pressure
 from operations import services as operations
-from runs import services as runs
+from runs import samplers
 from tinker_api import words
 from tinker_api.endpoint import Call
 
@@ -74,7 +74,7 @@ async def create_sampling_session(call: Call) -> SamplerCreated:
     wanted = call.json(CreateSamplingSession)
     if wanted.model_path is None and wanted.base_model is None:
         raise BadRequest("model_path or base_model is needed, both are missing")
-    sampler_id = await runs.create_sampler(
+    sampler_id = await samplers.create_sampler(
         actor=call.actor,
         session_id=wanted.session_id,
         number=wanted.sampling_session_seq_id,
@@ -86,7 +86,7 @@ async def create_sampling_session(call: Call) -> SamplerCreated:
 
 async def sampler(call: Call, sampler_id: str) -> Sampler:
     """What a sampler samples from."""
-    info = await runs.sampler_info(actor=call.actor, sampler_id=sampler_id)
+    info = await samplers.sampler_info(actor=call.actor, sampler_id=sampler_id)
     return Sampler(
         sampler_id=sampler_id,
         base_model=info.base_model,

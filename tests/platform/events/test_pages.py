@@ -89,8 +89,9 @@ async def test_old_state_and_events_make_fresh_state(base_model: BaseModel, seed
             await check(readers)
     await check(readers)
     kinds = {kind async for kind in Event.objects.values_list("kind", flat=True)}
-    assert len(done) > len(NAMES) * 0.7
-    assert len(kinds) > len(Kind) * 0.7
+    # not every kind every time: the next test sees to that
+    assert len(done) > len(NAMES) / 2
+    assert len(kinds) > len(Kind) / 2
     assert all(len(set(one.told)) == len(one.told) for one in readers)
 
 
@@ -108,8 +109,11 @@ async def test_every_kind_is_written_by_some_verb(base_model: BaseModel) -> None
     first = ["begin_session", "create_run", "save", "make_key", "move_session"]
     for name in [*first, "create_sampler", "publish", "publish", "publish", "publish"] * 3:
         await verbs.do(name)
-    for _ in range(6):
+    kinds: set[str] = set()
+    for _ in range(40):
         for name in NAMES:
             await verbs.do(name)
-    kinds = {kind async for kind in Event.objects.values_list("kind", flat=True)}
+        kinds = {kind async for kind in Event.objects.values_list("kind", flat=True)}
+        if len(kinds) == len(Kind):
+            break
     assert kinds == {kind.value for kind in Kind}

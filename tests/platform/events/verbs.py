@@ -21,7 +21,7 @@ from checkpoints import services as checkpoints
 from checkpoints.models import Checkpoint
 from core import database, ids
 from core.errors import ApiError
-from runs import copies, ephemeral, lifecycle, recordings, services, sessions
+from runs import copies, ephemeral, lifecycle, recordings, samplers, services, sessions
 from runs.models import Session, TrainingRun
 
 
@@ -123,7 +123,7 @@ class Verbs:
     async def create_sampler(self) -> None:
         session = await self._session()
         path = str(await self._address()) if self._random.random() < 0.5 else None
-        await services.create_sampler(
+        await samplers.create_sampler(
             actor=self.actor,
             session_id=session.id,
             number=self._random.randrange(4),
