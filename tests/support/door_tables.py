@@ -205,5 +205,5 @@ ADMIN = {
 # the way in, for who is nobody yet; `tests/platform/accounts/test_sign_in.py` tries it
 SIGN_IN = {"admin/login/"}
 
-# A socket's route, as its app's `routing.websocket_urlpatterns` has it, and the least role it takes
-SOCKETS: dict[str, Role] = {}
+# A socket's route and the least role it takes; `tests/platform/live/test_socket.py` tries them all
+SOCKETS: dict[str, Role] = {"api/console/live": Role.VIEWER}

@@ -10,12 +10,13 @@ import websockets
 from asgiref.sync import sync_to_async
 from django.contrib.sessions.models import Session
 
-from accounts.models import Membership, Team, User
+from accounts.models import Membership, Role, Team, User
 from core import database
 from events import reader, services
 from events.models import Kind
 from live import guard, tail, telling
 from tests.platform.live.conftest import Page, Web, happen, someone
+from tests.support.door_tables import SOCKETS
 from tests.support.waiting import eventually_async
 
 
@@ -28,7 +29,12 @@ async def now() -> str:
 class TestWhoGetsOne:
     """Origin and session when it opens, membership as long as it is open."""
 
-    async def test_a_member(self, web: Web, team: Team, cookie: str) -> None:
+    @pytest.mark.parametrize("role", list(Role))
+    async def test_who_is_in_the_team(
+        self, web: Web, team: Team, user: User, cookie: str, role: Role
+    ) -> None:
+        assert role.covers(SOCKETS["api/console/live"])
+        await Membership.objects.filter(team=team, user=user).aupdate(role=role)
         page = Page(web, cookie, team=team.slug)
         await page.open()
         first = await page.hear()
