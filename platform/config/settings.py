@@ -28,6 +28,7 @@ from config import env
 
 BASE_DIR: Path = env.REPOSITORY
 FRONTEND_DIR: Path = env.shipped("frontend")
+DASHBOARD_DIR: Path = FRONTEND_DIR / "dist"
 DOCS_DIR: Path = env.shipped("docs")
 DATA_DIR: Path = env.data_folder()
 
@@ -71,6 +72,7 @@ OUR_APPS = [
     "tinker_api",
     "openai_api",
     "live",
+    "console_api",
     "reference",
 ]
 INSTALLED_APPS = [
@@ -81,6 +83,8 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
     *OUR_APPS,
 ]
 AUTH_USER_MODEL = "accounts.User"
@@ -140,6 +144,10 @@ STATIC_ROOT = None
 # Straight from the packages: no collectstatic step stands between a clone and a running server.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
+# The dashboard's build, if there is one: its files bear the hash of what is in them.
+_assets = DASHBOARD_DIR / "assets"
+STATICFILES_DIRS = [("dashboard", _assets)] if _assets.is_dir() else []
+WHITENOISE_IMMUTABLE_FILE_TEST = r"/static/dashboard/.+-[\w-]{8}\.\w+$"
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
@@ -147,7 +155,26 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
 ]
 LOGIN_URL = "/admin/login/"
+LOGIN_PAGE = "/sign-in"
 CSRF_FAILURE_VIEW = "core.views.csrf_failure"
+
+# --- the dashboard's API ----------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_RENDERER_CLASSES": ["console_api.rendering.FastJSON"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "console_api.base.handle",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Tinsmith's dashboard",
+    "DESCRIPTION": "What the dashboard reads and writes, for people who are signed in.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": "/api/console",
+    "POSTPROCESSING_HOOKS": ["console_api.schema.add_components"],
+    "PREPROCESSING_HOOKS": [],
+}
 
 # --- logging ----------------------------------------------------------------------------------
 _level = env.text("TINSMITH_LOG_LEVEL", "INFO")

@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from accounts import views as accounts
+from console_api import pages
 from core import views
 from reference import views as reference
 
@@ -16,11 +17,26 @@ handler403 = views.permission_denied
 handler404 = views.page_not_found
 handler500 = views.server_error
 
+# which page it is to be, the dashboard finds out itself (frontend/src/app.tsx)
+DASHBOARD = [
+    "sign-in",
+    "runs",
+    "runs/<path:rest>",
+    "checkpoints",
+    "checkpoints/<path:rest>",
+    "sessions",
+    "sessions/<path:rest>",
+    "training_runs/<path:rest>",
+]
+
 urlpatterns = [
     path("api/v1/openapi.json", reference.openapi),
     path("api/v1/", include("tinker_api.urls")),
     path("v1/", include("openai_api.urls")),
-    path("", views.front_page),
+    path("api/console/", include("console_api.urls")),
+    path("", pages.home),
+    *(path(address, pages.dashboard) for address in DASHBOARD),
+    path("sign-in/once/<str:token>", accounts.sign_in_by_link),
     path("docs/", include("reference.urls")),
     path("llms.txt", reference.show_llms),
     path("llms-full.txt", reference.show_llms_full),

@@ -98,6 +98,11 @@ class ReadRollout:
     sequences: list[Sampled]
 
 
+# of a `RecordedRollout`
+COLUMNS = """
+step, "group", index, prompt, completion, prompt_tokens, completion_tokens,
+coalesce(sequences, '{}') AS sequences, reward, components, coalesce(tags, '{}') AS tags, data, time
+"""
 # A number that is recorded again arrives again: who reads on from an id then sees it. The run is
 # locked, so that of its numbers none becomes visible after one with a greater id.
 _ADD_METRICS = """
@@ -231,9 +236,7 @@ async def list_rollouts(
     ):
         await _require_run(conn, actor, run_id)
         await cursor.execute(
-            'SELECT step, "group", index, prompt, completion, prompt_tokens, completion_tokens,'
-            " coalesce(sequences, '{}') AS sequences, reward, components,"
-            f" coalesce(tags, '{{}}') AS tags, data, time FROM runs_rollout WHERE {chosen}"
+            f"SELECT {COLUMNS} FROM runs_rollout WHERE {chosen}"
             ' ORDER BY step, "group", index LIMIT %s OFFSET %s',
             (run_id, step, step, limit, offset),
         )

@@ -49,7 +49,10 @@ class Entry(models.Model):
                 condition=models.Q(quantity__gte=0), name="usage_quantity_not_negative"
             ),
         ]
-        indexes = [models.Index(fields=["team", "created_at"], name="usage_by_team")]
+        indexes = [
+            models.Index(fields=["team", "created_at"], name="usage_by_team"),
+            models.Index(fields=["target"], name="usage_by_target"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.quantity} {self.kind} for {self.target}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -24,6 +25,29 @@ class Used:
 
     kind: Kind
     quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class KindUsed:
+    """What was used of one kind, and its price in USD; None where the catalog had none."""
+
+    kind: str
+    quantity: int
+    cost: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunUsage:
+    """What a run has used, with the samplers made of it.
+
+    Attributes:
+        cost: USD; None if nothing that it used had a price. partly: some of it had none.
+    """
+
+    kinds: list[KindUsed]
+    tokens: int
+    cost: float | None
+    partly: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +94,36 @@ def record(conn: Connection[Any], used: list[tuple[int, Used]]) -> None:
                 [item.quantity for _, item in entries],
             ),
         )
+
+
+_OF_RUNS = """
+SELECT run_id, kind, sum(quantity)::bigint, sum(quantity * price)::float8 / 1e6,
+       bool_or(price IS NULL AND kind <> 'checkpoint')
+FROM (
+    SELECT target AS run_id, kind, quantity, price FROM usage_entry WHERE target = ANY(%(runs)s)
+    UNION ALL
+    SELECT s.run_id, e.kind, e.quantity, e.price
+    FROM runs_sampler s JOIN usage_entry e ON e.target = s.id WHERE s.run_id = ANY(%(runs)s)
+) used
+GROUP BY run_id, kind ORDER BY run_id, kind
+"""
+
+
+async def of_runs(conn: database.Connection, run_ids: Sequence[str]) -> dict[str, RunUsage]:
+    """What each of some runs has used so far; who asks has seen to it that they may."""
+    cursor = await conn.execute(_OF_RUNS, {"runs": list(run_ids)})
+    rows = await cursor.fetchall()
+    return {run_id: _added_up([row[1:] for row in rows if row[0] == run_id]) for run_id in run_ids}
+
+
+def _added_up(rows: list[tuple[str, int, float | None, bool]]) -> RunUsage:
+    costs = [cost for _, _, cost, _ in rows if cost is not None]
+    return RunUsage(
+        kinds=[KindUsed(kind, quantity, cost) for kind, quantity, cost, _ in rows],
+        tokens=sum(quantity for kind, quantity, _, _ in rows if kind != Kind.CHECKPOINT),
+        cost=sum(costs) if costs else None,
+        partly=any(unpriced for *_, unpriced in rows),
+    )
 
 
 async def hourly(*, team_id: int, start: datetime, end: datetime) -> list[Bucket]:

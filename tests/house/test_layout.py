@@ -26,9 +26,10 @@ BELOW = {
     "usage": {"core"},
     "checkpoints": {"core", "audit", "events", "accounts"},
     "operations": {"core", "events", "accounts", "catalog", "usage", "checkpoints"},
-    "runs": {"core", "audit", "events", "accounts", "catalog", "checkpoints", "operations"},
+    "runs": {"core", "audit", "events", "accounts", "catalog", "usage", "checkpoints", "operations"},
 }
 BELOW["tinker_api"] = BELOW["openai_api"] = set(BELOW)
+BELOW["console_api"] = {*BELOW} - {"tinker_api"}
 BELOW["live"] = {"core", "accounts", "events", "operations", "runs"}
 BELOW["reference"] = {"core", "tinker_api", "openai_api"}
 BELOW["config"] = {*BELOW}  # puts everything together

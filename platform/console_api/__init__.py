@@ -1,0 +1,1 @@
+"""What the dashboard reads and writes: a JSON API for people who are signed in with a browser."""

@@ -1,0 +1,130 @@
+"""What the views of the dashboard's API have in common: who asks, what they see, how it is said.
+
+`TeamViewSet` locks every queryset to the teams of whoever is signed in: a thing of another team
+answers 404, as if it were not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, ClassVar, TypeVar, final
+
+from asgiref.sync import async_to_sync
+from django.db.models import QuerySet
+from django.http import Http404
+from rest_framework.authentication import SessionAuthentication
+from rest_framework.exceptions import APIException
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import exception_handler
+from rest_framework.viewsets import GenericViewSet
+
+from accounts import actors
+from accounts.actors import Actor
+from accounts.models import User
+from core.errors import ApiError, BadRequest
+from runs.models import TrainingRun
+
+T = TypeVar("T")
+MAX_SEARCH = 200
+
+
+class BrowserSession(SessionAuthentication):
+    """A signed-in browser: its session cookie, and a CSRF token with all that changes something."""
+
+    def authenticate_header(self, request: Request) -> str:
+        """Have DRF answer 401, not 403, to who is not signed in."""
+        return "Session"
+
+
+class TeamViewSet(GenericViewSet):
+    """The base of all that belongs to teams."""
+
+    authentication_classes = (BrowserSession,)
+    permission_classes = (IsAuthenticated,)
+    # of rows with a team
+    queryset: ClassVar[QuerySet] = TrainingRun.objects.select_related("team")
+
+    @final
+    def get_queryset(self) -> QuerySet:
+        """Only what belongs to the teams of whoever asks."""
+        return self.queryset.filter(team__in=self.teams())
+
+    def teams(self) -> list[int]:
+        """The ids of their teams."""
+        assert isinstance(self.request.user, User)
+        return list(self.request.user.memberships.values_list("team_id", flat=True))
+
+    def find(self, run_id: str) -> Actor:
+        """The actor for a run: its team, and the person who asks.
+
+        Raises:
+            Http404: none of their teams has such a run.
+        """
+        run = None if "\0" in run_id else self.get_queryset().filter(pk=run_id).first()
+        if run is None:
+            raise Http404
+        assert isinstance(self.request.user, User)
+        return actors.of_member(user=self.request.user, team_slug=run.team.slug)
+
+
+def wait_for(service: Callable[..., Coroutine[Any, Any, T]], **given: Any) -> T:
+    """What an asynchronous service gives, for a view that is not."""
+    return async_to_sync(service)(**given)
+
+
+def integer(request: Request, name: str, default: int, least: int, most: int) -> int:
+    """A query parameter that is a whole number within bounds.
+
+    Raises:
+        BadRequest: it is none.
+    """
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    try:
+        found = int(text) if len(text) < 25 else most + 1
+    except ValueError:
+        found = least - 1
+    if not least <= found <= most:
+        raise BadRequest(f"{name} must be a whole number from {least} to {most}")
+    return found
+
+
+def choice(request: Request, name: str, among: tuple[str, ...], default: str) -> str:
+    """A query parameter that is one of some words.
+
+    Raises:
+        BadRequest: it is none.
+    """
+    found = request.query_params.get(name) or default
+    if found not in among:
+        raise BadRequest(f"{name} must be one of {', '.join(filter(None, among))}")
+    return found
+
+
+def text(request: Request, name: str, longest: int = MAX_SEARCH) -> str:
+    """A query parameter that is a text, without characters that PostgreSQL does not know.
+
+    Raises:
+        BadRequest: it is too long.
+    """
+    found = request.query_params.get(name, "").replace("\0", "").strip()
+    if len(found) > longest:
+        raise BadRequest(f"{name} has {len(found)} characters, allowed are {longest}")
+    return found
+
+
+def handle(error: Exception, context: dict[str, Any]) -> Response | None:
+    """What went wrong, as `{"detail": …, "code": …}`."""
+    if isinstance(error, ApiError):
+        body = {"detail": error.detail, "code": type(error).__name__}
+        return Response(body, status=error.status, headers=dict(error.headers))
+    response = exception_handler(error, context)
+    if response is not None:
+        known = isinstance(error, APIException)
+        code = type(error).__name__ if known else {404: "NotFound"}.get(response.status_code, "")
+        detail = response.data.get("detail", "") if isinstance(response.data, dict) else ""
+        response.data = {"detail": str(detail), "code": code or "Forbidden"}
+    return response

@@ -1,0 +1,241 @@
+"""A run's rollouts: its steps, the groups of a step, and one group side by side.
+
+What was sampled is shown as text if the program sent text, else it is made of the tokens that the
+server kept, piece by piece, so that each piece can be coloured by its logprob.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from catalog.services import OfferedModel, find_offered
+from console_api.base import TeamViewSet, integer, text, wait_for
+from console_api.schema import answers, query
+from openai_api import vocabulary
+from openai_api.vocabulary import NoTokenizer, Vocabulary
+from runs import steps
+from runs.models import TrainingRun
+from runs.recordings import ReadRollout
+from runs.steps import PREVIEW, GroupSummary, StepSummary
+
+PAGE, MOST = 100, 500
+# of one text or list of tokens; whoever wants more reads it through the API
+MAX_CHARACTERS = 40_000
+MAX_TOKENS = 8192
+_LAST = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class StepPage:
+    """A page of steps, newest first; `next` is the `before` of the page after it."""
+
+    steps: list[StepSummary]
+    next: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedGroup:
+    """A group of a step: its rewards by index, the beginning of what was asked, its tags."""
+
+    group: int
+    rollouts: int
+    mean: float | None
+    rewards: list[float | None]
+    preview: str | None
+    tags: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupPage:
+    """A page of a step's groups; `next` is the `after` of the page after it."""
+
+    groups: list[ListedGroup]
+    next: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A text in pieces, one a token, whose logprobs are known or not.
+
+    `cut`: how many tokens or characters more there are. `kept`: whether the server still has it.
+    """
+
+    pieces: list[str]
+    logprobs: list[float | None]
+    cut: int
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ShownRollout:
+    """One rollout: what was asked, what was answered turn by turn, and what it earned."""
+
+    index: int
+    prompt: Piece | None
+    turns: list[Piece]
+    tokens: int
+    reward: float | None
+    components: dict[str, Any]
+    tags: list[str]
+    data: dict[str, Any]
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ShownGroup:
+    """A group's rollouts by index."""
+
+    step: int
+    group: int
+    rollouts: list[ShownRollout]
+
+
+class RolloutViewSet(TeamViewSet):
+    """What programs have recorded of a run's episodes."""
+
+    @answers(
+        StepPage,
+        given=[
+            query("before", int, "Only steps before this one."),
+            query("limit", int, f"Rows, {PAGE} unless given, at most {MOST}."),
+        ],
+        refuses=[400, 401, 404],
+    )
+    def steps(self, request: Request, run_id: str) -> Response:
+        """The steps that have rollouts, newest first."""
+        limit = integer(request, "limit", PAGE, 1, MOST)
+        before = integer(request, "before", -1, 0, _LAST)
+        found = wait_for(
+            steps.list_steps,
+            actor=self.find(run_id),
+            run_id=run_id,
+            before=None if before < 0 else before,
+            limit=limit + 1,
+        )
+        page = found[:limit]
+        return Response(StepPage(page, page[-1].step if len(found) > limit else None))
+
+    @answers(
+        GroupPage,
+        given=[
+            query("after", int, "Only groups after this one."),
+            query("search", str, "Only groups in which a rollout has this text."),
+            query("limit", int, f"Rows, {PAGE} unless given, at most {MOST}."),
+        ],
+        refuses=[400, 401, 404],
+    )
+    def groups(self, request: Request, run_id: str, step: int) -> Response:
+        """The groups of a step."""
+        limit = integer(request, "limit", PAGE, 1, MOST)
+        after = integer(request, "after", -1, 0, _LAST)
+        found = wait_for(
+            steps.list_groups,
+            actor=self.find(run_id),
+            run_id=run_id,
+            step=min(step, _LAST),
+            after=None if after < 0 else after,
+            search=text(request, "search"),
+            limit=limit + 1,
+        )
+        page = found[:limit]
+        words = self._words(run_id) if any(one.preview_tokens for one in page) else None
+        shown = [_listed(one, words) for one in page]
+        return Response(GroupPage(shown, page[-1].group if len(found) > limit else None))
+
+    @answers(ShownGroup)
+    def group(self, request: Request, run_id: str, step: int, group: int) -> Response:
+        """The rollouts of a group, whole."""
+        actor = self.find(run_id)
+        step, group = min(step, _LAST), min(group, _LAST)
+        found = wait_for(steps.read_group, actor=actor, run_id=run_id, step=step, group=group)
+        words = self._words(run_id) if found else None
+        shown = [_shown(one, words) for one in found]
+        return Response(ShownGroup(step, group, shown))
+
+    def _words(self, run_id: str) -> Vocabulary | None:
+        """What turns the tokens of a run that was found into text."""
+        base_model = TrainingRun.objects.values_list("base_model__name", flat=True).get(pk=run_id)
+        return wait_for(_vocabulary, base_model=base_model)
+
+
+async def _vocabulary(base_model: str) -> Vocabulary | None:
+    """What turns the model's tokens into text; None if the server cannot."""
+    model: OfferedModel | None = await find_offered(base_model)
+    try:
+        return await vocabulary.of_model(model) if model is not None else None
+    except NoTokenizer:
+        return None
+
+
+def _listed(found: GroupSummary, words: Vocabulary | None) -> ListedGroup:
+    preview = found.preview
+    if found.preview_tokens:
+        preview = "".join(_of_tokens(found.preview_tokens, None, words).pieces)[:PREVIEW]
+    return ListedGroup(found.group, found.rollouts, found.mean, found.rewards, preview, found.tags)
+
+
+def _shown(read: ReadRollout, words: Vocabulary | None) -> ShownRollout:
+    found = read.rollout
+    turns = [
+        Piece([], [], 0, kept=False)
+        if one.tokens is None
+        else _of_tokens(one.tokens, one.logprobs, words)
+        for one in read.sequences
+    ]
+    tokens = sum(len(one.tokens or []) for one in read.sequences)
+    if not turns and (own := _given(found.completion, found.completion_tokens, words)):
+        turns, tokens = [own], len(found.completion_tokens or [])
+    return ShownRollout(
+        index=found.index,
+        prompt=_given(found.prompt, found.prompt_tokens, words),
+        turns=turns,
+        tokens=tokens,
+        reward=found.reward,
+        components=found.components,
+        tags=found.tags,
+        data=found.data,
+        time=found.time,
+    )
+
+
+def _given(said: str | None, tokens: list[int] | None, words: Vocabulary | None) -> Piece | None:
+    """What a program sent of a rollout: its text, else its tokens."""
+    if said is not None:
+        return Piece([said[:MAX_CHARACTERS]], [None], max(0, len(said) - MAX_CHARACTERS), kept=True)
+    return None if tokens is None else _of_tokens(tokens, None, words)
+
+
+def _of_tokens(tokens: list[int], logprobs: list[float] | None, words: Vocabulary | None) -> Piece:
+    """Tokens as pieces of text; their numbers where the server has no tokenizer for them."""
+    shown = tokens[:MAX_TOKENS]
+    known: list[float | None] = [
+        value if math.isfinite(value) else None for value in (logprobs or [])[:MAX_TOKENS]
+    ]
+    pieces = [f"⟨{token}⟩" for token in shown] if words is None else _pieces(shown, words)
+    return Piece(pieces, known or [None] * len(shown), len(tokens) - len(shown), kept=True)
+
+
+def _pieces(tokens: list[int], words: Vocabulary) -> list[str]:
+    """The text of each token; a character that several share stands with the last of them."""
+    pieces, waiting = [], b""
+    for token in tokens:
+        waiting += words.bytes_of(token)
+        try:
+            pieces.append(waiting.decode())
+            waiting = b""
+        except UnicodeDecodeError as error:
+            # more bytes may complete it, but not bytes that are wrong already
+            if error.reason != "unexpected end of data" or len(waiting) > 64:
+                pieces.append(waiting.decode(errors="replace"))
+                waiting = b""
+            else:
+                pieces.append("")
+    if waiting and pieces:
+        pieces[-1] += waiting.decode(errors="replace")
+    return pieces

@@ -1,0 +1,25 @@
+"""Every address of the dashboard's API."""
+
+from django.urls import path
+from drf_spectacular.views import SpectacularJSONAPIView
+
+from console_api.metrics import MetricViewSet
+from console_api.people import MeView, SessionView
+from console_api.rollouts import RolloutViewSet
+from console_api.runs import RunViewSet
+
+_RUN = "runs/<str:run_id>"
+
+urlpatterns = [
+    path("openapi.json", SpectacularJSONAPIView.as_view(authentication_classes=[])),
+    path("session", SessionView.as_view()),
+    path("me", MeView.as_view()),
+    path("runs", RunViewSet.as_view({"get": "page"})),
+    path(_RUN, RunViewSet.as_view({"get": "one"})),
+    path(f"{_RUN}/checkpoints", RunViewSet.as_view({"get": "checkpoints"})),
+    path(f"{_RUN}/metrics", MetricViewSet.as_view({"get": "names"})),
+    path(f"{_RUN}/series", MetricViewSet.as_view({"get": "series"})),
+    path(f"{_RUN}/rollouts", RolloutViewSet.as_view({"get": "steps"})),
+    path(f"{_RUN}/rollouts/<int:step>", RolloutViewSet.as_view({"get": "groups"})),
+    path(f"{_RUN}/rollouts/<int:step>/<int:group>", RolloutViewSet.as_view({"get": "group"})),
+]
