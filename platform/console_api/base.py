@@ -51,10 +51,11 @@ class TeamViewSet(GenericViewSet):
         """Only what belongs to the teams of whoever asks."""
         return self.queryset.filter(team__in=self.teams())
 
-    def teams(self) -> list[int]:
-        """The ids of their teams."""
+    def teams(self, slug: str = "") -> list[int]:
+        """The ids of their teams, or of that one of them; none if it is not theirs."""
         assert isinstance(self.request.user, User)
-        return list(self.request.user.memberships.values_list("team_id", flat=True))
+        found = self.request.user.memberships.values_list("team_id", flat=True)
+        return list(found.filter(team__slug=slug) if slug else found)
 
     def find(self, run_id: str) -> Actor:
         """The actor for a run: its team, and the person who asks.

@@ -1,4 +1,4 @@
-"""Runs: the list that home shows, one with all that is known of it, and its checkpoints."""
+"""Runs: the list that home shows, and one with all that is known of it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,14 @@ import base64
 import binascii
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast, get_args
+from typing import cast, get_args
 
 import msgspec
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from checkpoints import services as checkpoints
-from checkpoints.services import CheckpointInfo
 from console_api.base import TeamViewSet, choice, integer, text, wait_for
 from console_api.schema import answers, query
-from core import ids
 from core.errors import BadRequest
 from runs import overviews
 from runs.overviews import Place, RunDetail, RunRow, State, Wanted
@@ -32,37 +29,6 @@ class RunPage:
 
     runs: list[RunRow]
     next: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class ShownCheckpoint:
-    """A checkpoint of a run."""
-
-    path: str
-    run_id: str
-    segment: str
-    name: str
-    size_bytes: int
-    public: bool
-    encrypted: bool
-    base_model: str
-    user_metadata: dict[str, Any]
-    created_at: datetime
-    expires_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class CheckpointPage:
-    """A page of checkpoints, newest first, and how many there are in all."""
-
-    checkpoints: list[ShownCheckpoint]
-    total: int
-
-
-_PAGE = [
-    query("limit", int, f"Rows, {PAGE} unless given, at most {MOST}."),
-    query("offset", int, "Rows to leave out."),
-]
 
 
 class RunViewSet(TeamViewSet):
@@ -94,7 +60,9 @@ class RunViewSet(TeamViewSet):
             after=_place(text(request, "cursor", 500)),
             limit=limit + 1,
         )
-        found = wait_for(overviews.list_runs, team_ids=self._wanted_teams(), wanted=wanted)
+        found = wait_for(
+            overviews.list_runs, team_ids=self.teams(text(request, "team")), wanted=wanted
+        )
         rows = found[:limit]
         more = len(found) > limit
         return Response(RunPage(rows, _cursor(rows[-1], wanted.sort) if more else None))
@@ -104,44 +72,6 @@ class RunViewSet(TeamViewSet):
         """A run with its settings, metrics, counts and cost."""
         actor = self.find(run_id)
         return Response(wait_for(overviews.find_run, actor=actor, run_id=run_id))
-
-    @answers(CheckpointPage, given=_PAGE, refuses=[400, 401, 404])
-    def checkpoints(self, request: Request, run_id: str) -> Response:
-        """A page of a run's checkpoints, newest first."""
-        found, total = wait_for(
-            checkpoints.list_of_run,
-            actor=self.find(run_id),
-            run_id=run_id,
-            segments=list(ids.SEGMENTS),
-            limit=integer(request, "limit", PAGE, 1, MOST),
-            offset=integer(request, "offset", 0, 0, 10**9),
-        )
-        return Response(CheckpointPage([_shown(one) for one in found], total))
-
-    def _wanted_teams(self) -> list[int]:
-        slug = text(self.request, "team")
-        teams = self.teams()
-        if not slug:
-            return teams
-        return list(
-            self.request.user.memberships.filter(team__slug=slug).values_list("team_id", flat=True)
-        )
-
-
-def _shown(found: CheckpointInfo) -> ShownCheckpoint:
-    return ShownCheckpoint(
-        path=found.path,
-        run_id=found.run_id,
-        segment=found.segment,
-        name=found.name,
-        size_bytes=found.size_bytes,
-        public=found.public,
-        encrypted=found.encrypted,
-        base_model=found.base_model,
-        user_metadata=found.user_metadata,
-        created_at=found.created_at,
-        expires_at=found.expires_at,
-    )
 
 
 def _cursor(row: RunRow, sort: str) -> str:

@@ -75,6 +75,10 @@ def _reference(kind: Any) -> dict[str, Any]:
 def add_components(result: dict[str, Any], generator: Any, request: Any, public: bool) -> Any:
     """Put the descriptions of all answers into the document (a hook of drf-spectacular)."""
     _, components = msgspec.json.schema_components(_described.values(), ref_template=_REF)
+    for component in components.values():
+        # a field with a default is sent all the same
+        if "properties" in component:
+            component["required"] = list(component["properties"])
     schemas = result.setdefault("components", {}).setdefault("schemas", {})
     schemas.update(dict(sorted(components.items())))
     return result

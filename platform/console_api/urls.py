@@ -3,6 +3,7 @@
 from django.urls import path
 from drf_spectacular.views import SpectacularJSONAPIView
 
+from console_api.checkpoints import CheckpointViewSet
 from console_api.metrics import MetricViewSet
 from console_api.people import MeView, SessionView
 from console_api.rollouts import RolloutViewSet
@@ -14,9 +15,10 @@ urlpatterns = [
     path("openapi.json", SpectacularJSONAPIView.as_view(authentication_classes=[])),
     path("session", SessionView.as_view()),
     path("me", MeView.as_view()),
+    path("checkpoints", CheckpointViewSet.as_view({"get": "page"})),
     path("runs", RunViewSet.as_view({"get": "page"})),
     path(_RUN, RunViewSet.as_view({"get": "one"})),
-    path(f"{_RUN}/checkpoints", RunViewSet.as_view({"get": "checkpoints"})),
+    path(f"{_RUN}/checkpoints", CheckpointViewSet.as_view({"get": "of_run"})),
     path(f"{_RUN}/metrics", MetricViewSet.as_view({"get": "names"})),
     path(f"{_RUN}/series", MetricViewSet.as_view({"get": "series"})),
     path(f"{_RUN}/rollouts", RolloutViewSet.as_view({"get": "steps"})),

@@ -47,7 +47,7 @@ class Series:
     """A metric in buckets along `x`: steps, or seconds since the epoch.
 
     Attributes:
-        x: of each bucket's last point.
+        x, steps: of each bucket's last point.
         least, greatest, last: of its finite values; None where it has none.
         smooth: of its last point, after smoothing over all points; empty without smoothing.
         total: points in all; not_finite: how many of them are nan or infinite.
@@ -56,6 +56,7 @@ class Series:
 
     key: str
     x: list[float]
+    steps: list[int]
     least: list[float | None]
     greatest: list[float | None]
     last: list[float | None]
@@ -97,17 +98,18 @@ def bucket(points: Points, *, axis: Axis, buckets: int, smoothing: float) -> Ser
         smoothing: weight of what was before, from 0 (none) to below 1.
     """
     x = points.times if axis == "time" else points.steps.astype(np.float64)
-    values = points.values
+    values, steps = points.values, points.steps
     if axis == "time" and x.size and np.any(np.diff(x) < 0):
         order = np.argsort(x, kind="stable")
-        x, values = x[order], values[order]
+        x, values, steps = x[order], values[order], steps[order]
     smooth = smoothed(values, smoothing) if smoothing else np.empty(0)
     finite = np.isfinite(values)
     starts = _starts(x, buckets)
-    ends = np.append(starts[1:], x.size) - 1 if x.size else starts
+    ends = np.append(starts[1:], x.size) - 1 if x.size else starts.astype(np.int64)
     return Series(
         key=points.key,
-        x=_shown(x[ends], exact=True) if x.size else [],  # type: ignore[arg-type]
+        x=x[ends].tolist(),
+        steps=steps[ends].tolist(),
         least=_reduced(np.minimum, np.where(finite, values, np.inf), starts),
         greatest=_reduced(np.maximum, np.where(finite, values, -np.inf), starts),
         last=_shown(_last_finite(values, finite, starts)),
@@ -154,9 +156,8 @@ def _reduced(how: np.ufunc, values: np.ndarray, starts: np.ndarray) -> list[floa
     return _shown(how.reduceat(values, starts)) if values.size else []
 
 
-def _shown(values: np.ndarray, exact: bool = False) -> list[float | None]:
+def _shown(values: np.ndarray) -> list[float | None]:
     """Numbers as JSON has them; what is not finite is None."""
     return [
-        (value if exact else float(f"{value:.{DIGITS}g}")) if value - value == 0 else None
-        for value in values.tolist()
+        float(f"{value:.{DIGITS}g}") if value - value == 0 else None for value in values.tolist()
     ]

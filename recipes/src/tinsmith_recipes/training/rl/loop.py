@@ -322,8 +322,9 @@ class _Learner:
 
 
 def rollout(episode: Episode) -> dict[str, Any]:
-    """An episode as the server records it: what was sampled by the ids that the server gave it."""
+    """An episode as the server records it: what was asked, and by its ids what was sampled."""
     return {
+        "prompt_tokens": list(episode.turns[0].prompt) if episode.turns else [],
         "group": episode.group,
         "index": episode.index * episode.environment.seats + episode.seat,
         "sequences": [turn.sequence_id for turn in episode.turns if turn.sequence_id],

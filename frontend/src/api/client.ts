@@ -1,0 +1,54 @@
+/// The dashboard's API, with types made from its description (schema.d.ts, by `npm run types`).
+import createClient, { type Middleware } from "openapi-fetch";
+import type { components, paths } from "./schema";
+
+type Schemas = components["schemas"];
+export type Me = Schemas["Me"];
+export type RunRow = Schemas["RunRow"];
+export type RunDetail = Schemas["RunDetail"];
+export type MetricSummary = Schemas["MetricSummary"];
+export type Series = Schemas["Series"];
+export type StepSummary = Schemas["StepSummary"];
+export type ListedGroup = Schemas["ListedGroup"];
+export type ShownRollout = Schemas["ShownRollout"];
+export type Piece = Schemas["Piece"];
+export type Checkpoint = Schemas["ShownCheckpoint"];
+
+export class Refused extends Error {
+  constructor(
+    readonly status: number,
+    detail: string,
+  ) {
+    super(detail);
+  }
+}
+
+const cookie = (name: string) =>
+  document.cookie
+    .split("; ")
+    .find((part) => part.startsWith(`${name}=`))
+    ?.slice(name.length + 1) ?? "";
+
+const csrf: Middleware = {
+  onRequest({ request }) {
+    if (request.method !== "GET") request.headers.set("X-CSRFToken", cookie("csrftoken"));
+    return request;
+  },
+};
+
+export const api = createClient<paths>({ baseUrl: window.location.origin });
+api.use(csrf);
+
+interface Answer<T> {
+  data?: T;
+  error?: unknown;
+  response: Response;
+}
+
+/** The data of an answer. Throws `Refused` with the server's own words. */
+export async function take<T>(asked: Promise<Answer<T>>): Promise<T> {
+  const { data, error, response } = await asked;
+  if (response.ok) return data as T;
+  const said = error as { detail?: string } | undefined;
+  throw new Refused(response.status, said?.detail ?? `the server answered ${response.status}`);
+}

@@ -1,0 +1,38 @@
+/// What stands where there is nothing to show yet: loading, an error with a way on, an empty place.
+import type { ReactNode } from "react";
+import { Refused } from "../api/client";
+
+export function Loading({ what }: { what: string }) {
+  return (
+    <p className="note" role="status">
+      Loading {what} …
+    </p>
+  );
+}
+
+/** An error beside the part that failed; the rest of the page stays. */
+export function Failed({ error, retry }: { error: Error; retry?: () => void }) {
+  const lost = !(error instanceof Refused);
+  return (
+    <div className="note failed" role="alert">
+      <p>
+        <strong>{lost ? "The server does not answer." : "That did not work."}</strong>{" "}
+        {lost ? "It is tried again by itself." : error.message}
+      </p>
+      {retry && (
+        <button type="button" onClick={retry}>
+          Try again
+        </button>
+      )}
+    </div>
+  );
+}
+
+export function Empty({ title, children }: { title: string; children?: ReactNode }) {
+  return (
+    <div className="empty">
+      <h2>{title}</h2>
+      {children}
+    </div>
+  );
+}

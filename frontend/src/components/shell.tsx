@@ -1,0 +1,164 @@
+/// What stands around every page: the name, the ways, who is signed in, the keys.
+import * as Menu from "@radix-ui/react-dropdown-menu";
+import { useQueryClient } from "@tanstack/react-query";
+import { type ReactNode, useRef, useState } from "react";
+import { Link, useLocation } from "wouter";
+import { api, type Me } from "../api/client";
+import { keysAreOn, switchKeys, useKeys } from "../lib/keys";
+import { chooseTheme, chosenTheme, type Theme } from "../lib/theme";
+
+const WAYS = [
+  { to: "/", text: "Runs", at: /^\/($|runs|sessions)/ },
+  { to: "/checkpoints", text: "Checkpoints", at: /^\/checkpoints/ },
+];
+const NEXT: Record<Theme, Theme> = { system: "light", light: "dark", dark: "system" };
+
+export function Logo() {
+  return (
+    <svg className="logo" viewBox="0 0 32 32" aria-hidden="true">
+      <rect width="32" height="32" rx="7" />
+      <path d="M8 10h16M16 10v14" />
+    </svg>
+  );
+}
+
+export function Shell({ me, children }: { me: Me; children: ReactNode }) {
+  const [location, navigate] = useLocation();
+  const sheet = useRef<HTMLDialogElement>(null);
+  useKeys({
+    "?": () => sheet.current?.showModal(),
+    t: () => chooseTheme(NEXT[chosenTheme()]),
+    "g r": () => navigate("/"),
+    "g k": () => navigate("/checkpoints"),
+  });
+  return (
+    <>
+      <a className="skip" href="#main">
+        Skip to the page
+      </a>
+      <header className="bar">
+        <Link to="/" className="home" aria-label="Tinsmith, your runs">
+          <Logo />
+          <span>Tinsmith</span>
+        </Link>
+        <nav aria-label="Main">
+          {WAYS.map((way) => (
+            <Link
+              key={way.to}
+              to={way.to}
+              aria-current={way.at.test(location) ? "page" : undefined}
+            >
+              {way.text}
+            </Link>
+          ))}
+          <a href="/docs/">Docs</a>
+        </nav>
+        <Person me={me} showKeys={() => sheet.current?.showModal()} />
+      </header>
+      <main id="main" tabIndex={-1}>
+        {children}
+      </main>
+      <KeySheet sheet={sheet} />
+    </>
+  );
+}
+
+function Person({ me, showKeys }: { me: Me; showKeys: () => void }) {
+  const [theme, setTheme] = useState(chosenTheme());
+  const queries = useQueryClient();
+  const [, navigate] = useLocation();
+  const signOut = async () => {
+    await api.DELETE("/api/console/session");
+    queries.clear();
+    navigate("/sign-in");
+  };
+  const name = me.name || me.username;
+  return (
+    <Menu.Root modal={false}>
+      <Menu.Trigger className="person" aria-label={`${name}: settings and sign out`}>
+        <span className="initial" aria-hidden="true">
+          {name.slice(0, 1).toUpperCase()}
+        </span>
+        <span className="name">{name}</span>
+      </Menu.Trigger>
+      <Menu.Portal>
+        <Menu.Content className="menu" align="end" sideOffset={6} collisionPadding={8}>
+          <Menu.Label>{me.teams.map((team) => team.name).join(", ") || "in no team"}</Menu.Label>
+          <Menu.RadioGroup
+            value={theme}
+            onValueChange={(chosen) => {
+              chooseTheme(chosen as Theme);
+              setTheme(chosen as Theme);
+            }}
+          >
+            {(["system", "light", "dark"] as const).map((one) => (
+              <Menu.RadioItem key={one} value={one} onSelect={(event) => event.preventDefault()}>
+                <Menu.ItemIndicator>●</Menu.ItemIndicator>
+                {one === "system" ? "As the system" : one === "light" ? "Light" : "Dark"}
+              </Menu.RadioItem>
+            ))}
+          </Menu.RadioGroup>
+          <Menu.Separator />
+          <Menu.Item onSelect={showKeys}>Keys</Menu.Item>
+          {me.is_staff && (
+            <Menu.Item asChild>
+              <a href="/admin/">Administration</a>
+            </Menu.Item>
+          )}
+          <Menu.Item onSelect={signOut}>Sign out</Menu.Item>
+        </Menu.Content>
+      </Menu.Portal>
+    </Menu.Root>
+  );
+}
+
+const KEYS: [string, string][] = [
+  ["?", "this sheet"],
+  ["/", "search"],
+  ["j  k", "next and previous row"],
+  ["Enter", "open the row"],
+  ["g r", "runs"],
+  ["g k", "checkpoints"],
+  ["g o  g l  g c", "a run's overview, rollouts, charts"],
+  ["[  ]", "previous and next step"],
+  ["J  K", "next and previous group"],
+  ["s", "colour by surprise"],
+  ["t", "light, dark, as the system"],
+];
+
+function KeySheet({ sheet }: { sheet: React.RefObject<HTMLDialogElement | null> }) {
+  const [on, setOn] = useState(keysAreOn());
+  return (
+    <dialog ref={sheet} className="sheet" aria-labelledby="keys">
+      <h2 id="keys">Keys</h2>
+      <dl>
+        {KEYS.map(([key, what]) => (
+          <div key={key}>
+            <dt>
+              {key.split("  ").map((one) => (
+                <kbd key={one}>{one}</kbd>
+              ))}
+            </dt>
+            <dd>{what}</dd>
+          </div>
+        ))}
+      </dl>
+      <label className="check">
+        <input
+          type="checkbox"
+          checked={on}
+          onChange={(event) => {
+            switchKeys(event.target.checked);
+            setOn(event.target.checked);
+          }}
+        />
+        Keys without modifiers are on
+      </label>
+      <form method="dialog">
+        <button type="submit" className="button">
+          Close
+        </button>
+      </form>
+    </dialog>
+  );
+}

@@ -1,0 +1,34 @@
+/// The dashboard's beginning.
+import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { StrictMode } from "react";
+import { createRoot } from "react-dom/client";
+import { Refused } from "./api/client";
+import { App } from "./app";
+import { startTheme } from "./lib/theme";
+import "./design/tokens.css";
+import "./design/base.css";
+import "./design/run.css";
+import "uplot/dist/uPlot.min.css";
+
+startTheme();
+
+const queries = new QueryClient({
+  defaultOptions: {
+    queries: {
+      staleTime: 1_000,
+      // what the server refuses it will refuse again
+      retry: (failures, error) => !(error instanceof Refused && error.status < 500) && failures < 3,
+    },
+  },
+});
+
+const root = document.getElementById("root");
+if (root) {
+  createRoot(root).render(
+    <StrictMode>
+      <QueryClientProvider client={queries}>
+        <App />
+      </QueryClientProvider>
+    </StrictMode>,
+  );
+}

@@ -1,0 +1,204 @@
+/// Charts: which way, and since when? All that is chosen stands in the address.
+import { useEffect, useRef, useState } from "react";
+import type { RunDetail } from "../../api/client";
+import { paceOf } from "../../api/live";
+import type { Axis } from "../../components/chart";
+import { Segmented } from "../../components/controls";
+import { Near } from "../../components/near";
+import { Failed } from "../../components/notes";
+import { useAddress, wholeNumber } from "../../lib/address";
+import { useKeys } from "../../lib/keys";
+import { ChartCard } from "./card";
+import { useCurves } from "./curves";
+import { placeOf, type Section, sectionsOf, weightOf } from "./sections";
+
+const AT_ONCE = 12;
+const CARD_HEIGHT = 268;
+
+interface Chosen {
+  axis: Axis;
+  smoothing: number;
+  logY: boolean;
+  logX: boolean;
+  from: number | null;
+  to: number | null;
+}
+
+export default function ChartsPage({ run }: { run: RunDetail }) {
+  const [address, change] = useAddress();
+  const find = address.get("find") ?? "";
+  const smoothing = Number(address.get("smooth") ?? 0);
+  const chosen: Chosen = {
+    axis: address.get("x") === "time" ? "time" : "step",
+    smoothing: smoothing >= 0 && smoothing <= 0.999 ? smoothing : 0,
+    logY: address.has("logy"),
+    logX: address.has("logx"),
+    from: wholeNumber(address.get("from")),
+    to: wholeNumber(address.get("to")),
+  };
+  const field = useRef<HTMLInputElement>(null);
+  useKeys({ "/": () => field.current?.focus() });
+  const sections = sectionsOf(run.metrics, find);
+  const parts = sections.flatMap((section) => split(section));
+  if (!run.metrics.length) {
+    return (
+      <p className="note">
+        There are no metrics of this run yet. Its program records them with{" "}
+        <code>training.log(…, step)</code>.
+      </p>
+    );
+  }
+  return (
+    <div className="charts-page">
+      <div className="toolbar">
+        <label className="search">
+          <span className="hidden">Find metrics by name, or by a regular expression</span>
+          <input
+            ref={field}
+            type="search"
+            placeholder="Find   kl|entropy"
+            defaultValue={find}
+            onChange={(event) => change({ find: event.target.value })}
+          />
+        </label>
+        <Segmented
+          label="Along"
+          options={[
+            { value: "step", text: "step" },
+            { value: "time", text: "time" },
+          ]}
+          value={chosen.axis}
+          onChange={(axis) => change({ x: axis === "step" ? null : axis })}
+        />
+        <Smoothing
+          weight={chosen.smoothing}
+          onChange={(weight) => change({ smooth: weight ? String(weight) : null })}
+        />
+        <label className="check">
+          <input
+            type="checkbox"
+            checked={chosen.logY}
+            onChange={(event) => change({ logy: event.target.checked ? "1" : null })}
+          />
+          log y
+        </label>
+        <label className="check">
+          <input
+            type="checkbox"
+            checked={chosen.logX}
+            onChange={(event) => change({ logx: event.target.checked ? "1" : null })}
+          />
+          log x
+        </label>
+        {(chosen.from !== null || chosen.to !== null) && (
+          <button type="button" onClick={() => change({ from: null, to: null })}>
+            Steps {chosen.from ?? 0} to {chosen.to ?? "the last"} ✕
+          </button>
+        )}
+      </div>
+      {!sections.length && <p className="note">No metric has such a name.</p>}
+      {parts.map((part) => (
+        <section key={part.keys.join()} className="section" aria-label={part.title || "Metrics"}>
+          {part.first && <h2>{part.title || "Metrics"}</h2>}
+          <Near height={CARD_HEIGHT}>
+            <Charts run={run} keys={part.keys} chosen={chosen} change={change} />
+          </Near>
+        </section>
+      ))}
+      <p className="tip">
+        Drag over a chart to look closer; press twice to see all of the run again.
+      </p>
+    </div>
+  );
+}
+
+/** A section's keys in parts that one question asks for. */
+function split(section: Section): (Section & { first: boolean })[] {
+  const parts = [];
+  for (let start = 0; start < section.keys.length; start += AT_ONCE) {
+    parts.push({
+      ...section,
+      keys: section.keys.slice(start, start + AT_ONCE),
+      first: start === 0,
+    });
+  }
+  return parts;
+}
+
+interface ChartsProps {
+  run: RunDetail;
+  keys: string[];
+  chosen: Chosen;
+  change: (change: Record<string, string | null>) => void;
+}
+
+function Charts({ run, keys, chosen, change }: ChartsProps) {
+  const { axis, smoothing, from, to } = chosen;
+  const everyMs = paceOf(run.state);
+  const curves = useCurves({
+    runId: run.id,
+    keys,
+    axis,
+    smoothing,
+    from,
+    to,
+    buckets: 400,
+    everyMs,
+  });
+  if (curves.error && !curves.data)
+    return <Failed error={curves.error} retry={() => curves.refetch()} />;
+  return (
+    <div className="charts">
+      {keys.map((key) => {
+        const series = curves.data?.find((one) => one.key === key);
+        if (!series) return <div className="card chart waiting" key={key} />;
+        return (
+          <ChartCard
+            key={key}
+            series={series}
+            axis={axis}
+            logY={chosen.logY}
+            logX={chosen.logX}
+            cursor={`charts ${run.id}`}
+            onZoom={(first, last) => change({ from: String(first), to: String(last) })}
+            onReset={() => change({ from: null, to: null })}
+          />
+        );
+      })}
+    </div>
+  );
+}
+
+function Smoothing({ weight, onChange }: { weight: number; onChange: (weight: number) => void }) {
+  const [shown, setShown] = useState(weight);
+  useEffect(() => setShown(weight), [weight]);
+  useEffect(() => {
+    if (shown === weight) return;
+    // while the slider moves nothing is asked for
+    const timer = setTimeout(() => onChange(shown), 150);
+    return () => clearTimeout(timer);
+  });
+  return (
+    <div className="smoothing">
+      <label>
+        Smooth
+        <input
+          type="range"
+          min={0}
+          max={100}
+          value={placeOf(shown)}
+          onChange={(event) => setShown(weightOf(Number(event.target.value)))}
+        />
+      </label>
+      <input
+        type="number"
+        aria-label="Weight of smoothing"
+        min={0}
+        max={0.999}
+        step={0.001}
+        value={shown}
+        onChange={(event) => setShown(Math.min(0.999, Math.max(0, Number(event.target.value))))}
+      />
+    </div>
+  );
+}

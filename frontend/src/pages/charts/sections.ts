@@ -1,0 +1,48 @@
+/// The metrics of a run in sections, by what stands before the first slash of their names.
+import type { MetricSummary } from "../../api/client";
+
+export interface Section {
+  title: string;
+  keys: string[];
+}
+
+// what is asked first comes first; the rest by name
+const ORDER = ["", "env", "test", "optim", "kl", "entropy", "rollouts", "time"];
+
+/** Sections of the metrics whose names fit what is looked for. */
+export function sectionsOf(metrics: MetricSummary[], find: string): Section[] {
+  const fits = matcher(find);
+  const sections = new Map<string, string[]>();
+  for (const { key } of metrics) {
+    if (!fits(key)) continue;
+    const slash = key.indexOf("/");
+    const title = slash > 0 ? key.slice(0, slash) : "";
+    sections.set(title, [...(sections.get(title) ?? []), key]);
+  }
+  const place = (title: string) =>
+    ORDER.includes(title) ? ORDER.indexOf(title) : ORDER.length - 1.5;
+  return [...sections]
+    .map(([title, keys]) => ({ title, keys }))
+    .sort((a, b) => place(a.title) - place(b.title) || a.title.localeCompare(b.title));
+}
+
+/** A regular expression, or as plain text what is none. */
+export function matcher(find: string): (key: string) => boolean {
+  if (!find) return () => true;
+  const plain = (key: string) => key.toLowerCase().includes(find.toLowerCase());
+  try {
+    const form = new RegExp(find, "i");
+    return (key) => form.test(key) || plain(key);
+  } catch {
+    return plain;
+  }
+}
+
+/** A slider's place (0 to 100) as a weight of smoothing (0 to 0.999): finer the nearer to one. */
+export function weightOf(place: number): number {
+  return Number((1 - 10 ** ((-3 * place) / 100)).toFixed(3));
+}
+
+export function placeOf(weight: number): number {
+  return Math.round((-Math.log10(1 - Math.min(weight, 0.999)) / 3) * 100);
+}

@@ -1,0 +1,83 @@
+/// All checkpoints of a team, newest first.
+import { useInfiniteQuery } from "@tanstack/react-query";
+import { useEffect } from "react";
+import { api, take } from "../../api/client";
+import { SELDOM_MS } from "../../api/live";
+import { useMe } from "../../app";
+import { Empty, Failed, Loading } from "../../components/notes";
+import { useAddress } from "../../lib/address";
+import { bytes } from "../../lib/format";
+import { CheckpointTable } from "./table";
+
+const PAGE = 50;
+
+export function CheckpointsPage() {
+  const me = useMe();
+  const [address, change] = useAddress();
+  const team = me.teams.find((one) => one.slug === address.get("team")) ?? me.teams[0];
+  const found = useInfiniteQuery({
+    queryKey: ["checkpoints", team?.slug],
+    queryFn: ({ pageParam }) =>
+      take(
+        api.GET("/api/console/checkpoints", {
+          params: { query: { limit: PAGE, offset: pageParam, ...(team && { team: team.slug }) } },
+        }),
+      ),
+    initialPageParam: 0,
+    getNextPageParam: (page, pages) => {
+      const seen = pages.reduce((sum, one) => sum + one.checkpoints.length, 0);
+      return page.checkpoints.length && seen < page.total ? seen : null;
+    },
+    refetchInterval: SELDOM_MS,
+  });
+  useEffect(() => {
+    document.title = "Checkpoints · Tinsmith";
+  }, []);
+  const rows = found.data?.pages.flatMap((page) => page.checkpoints) ?? [];
+  const total = found.data?.pages[0]?.total ?? 0;
+  return (
+    <>
+      <div className="head">
+        <div>
+          <h1>Checkpoints</h1>
+          {rows.length > 0 && (
+            <p className="sub">
+              {total} of {team?.name}
+              {total === rows.length &&
+                `, ${bytes(rows.reduce((sum, one) => sum + one.size_bytes, 0))} in all`}
+            </p>
+          )}
+        </div>
+        {me.teams.length > 1 && (
+          <label className="select">
+            Team{" "}
+            <select value={team?.slug} onChange={(event) => change({ team: event.target.value })}>
+              {me.teams.map((one) => (
+                <option key={one.slug} value={one.slug}>
+                  {one.name}
+                </option>
+              ))}
+            </select>
+          </label>
+        )}
+      </div>
+      {found.isPending && <Loading what="checkpoints" />}
+      {found.error && <Failed error={found.error} retry={() => found.refetch()} />}
+      {found.data && !rows.length && (
+        <Empty title="No checkpoints yet">
+          <p>
+            Weights that a program saves stand here: what to train on from, and what to sample from.
+          </p>
+        </Empty>
+      )}
+      {rows.length > 0 && <CheckpointTable rows={rows} />}
+      {found.hasNextPage && (
+        <p className="more">
+          <button type="button" onClick={() => found.fetchNextPage()}>
+            Show more
+          </button>
+        </p>
+      )}
+    </>
+  );
+}
