@@ -3,8 +3,7 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import type { Plugin } from "vite";
-import { defineConfig } from "vitest/config";
+import { defineConfig, type Plugin } from "vite";
 
 const out = join(import.meta.dirname, "dist");
 
@@ -46,5 +45,4 @@ export default defineConfig({
     // the folder's own name is no part of the address
     renderBuiltUrl: (file) => `/static/dashboard/${file.replace(/^assets\//, "")}`,
   },
-  test: { environment: "jsdom", include: ["**/*.test.{ts,tsx}"], css: false },
 });

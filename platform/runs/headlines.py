@@ -25,8 +25,8 @@ _RULES: tuple[tuple[re.Pattern[str], Better], ...] = (
     (re.compile(r"(^|[/_.])reward([/_.](mean|total|all))?$"), "up"),
     (re.compile(r"^test[/_.].*(exact_match|accuracy|reward|win)"), "up"),
     (re.compile(r"exact_match|accuracy|win_rate|reward"), "up"),
-    (re.compile(r"^(test|held_out|eval)[/_.].*(nll|loss|perplexity)"), "down"),
-    (re.compile(r"nll|loss|perplexity"), "down"),
+    (re.compile(r"^(test|held_out|eval)[/_.].*(nll|loss|perplexity)([:/]\w+)?$"), "down"),
+    (re.compile(r"(^|[/_.])(nll|loss|perplexity)([:/]\w+)?$"), "down"),
 )
 
 

@@ -47,7 +47,7 @@ function options(props: ChartProps, width: number, live: { current: ChartProps }
   const line = css(`--series-${props.colour ?? 1}`);
   const smooth = props.series.smooth.length > 0;
   const grid = { stroke: css("--line"), width: 1 };
-  const font = `11px ${css("font-family") || "system-ui"}`;
+  const font = `11px ${getComputedStyle(document.body).fontFamily}`;
   const axis = { stroke: css("--soft"), grid, ticks: { show: false }, font };
   const isTime = props.axis === "time";
   return {

@@ -14,8 +14,8 @@ const WANTED: [RegExp, string][] = [
   [/frac_mixed|mixed/, "Mixed groups"],
   [/kl.*(v1|sampl|train)|(^|[/_])kl($|[/_])/, "KL"],
   [/entropy/, "Entropy"],
-  [/(^|[/_])(test|eval|held_out).*(nll|loss)/, "Held-out loss"],
-  [/nll|loss/, "Loss"],
+  [/(^|[/_])(test|eval|held_out).*(nll|loss)([:/]\w+)?$/, "Held-out loss"],
+  [/(^|[/_])(nll|loss)([:/]\w+)?$/, "Loss"],
   [/accuracy|exact_match|correct/, "Right answers"],
   [/grad.*norm/, "Gradient norm"],
   [/ac_tokens_per_turn|tokens_per_turn|length/, "Length"],
@@ -48,7 +48,7 @@ export function titleOf(key: string): string {
 function changeOf(metric: MetricSummary): string {
   if (metric.first_step === metric.last_step) return `at step ${metric.last_step}`;
   const { first_value: first, last_value: last } = metric;
-  if (first === last) return "unchanged";
+  if (first === last) return `as at step ${metric.first_step}`;
   const relative = first !== 0 && Math.abs(last / first) < 10 && first > 0 && last > 0;
   const change = relative
     ? `${last > first ? "+" : "−"}${percent(Math.abs(last / first - 1))}`

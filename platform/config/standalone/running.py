@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from config import dashboard
 from config.env import REPOSITORY, text
 from config.standalone import children
 from config.standalone.options import listen_on, require_free
@@ -80,6 +81,7 @@ class Platform:
         Raises:
             StartError, EmbeddedError: it cannot.
         """
+        self._build_dashboard()
         env = self._start_services()
         self._require_running()
         access = self._prepare_database()
@@ -109,6 +111,13 @@ class Platform:
         self.folder.close()
         if running:
             self.say(f"Stopped. {self.folder.path} is kept for the next start.")
+
+    def _build_dashboard(self) -> None:
+        """The dashboard, unless it is built; the rest of the platform does without."""
+        try:
+            dashboard.ensure(REPOSITORY / "frontend", self.say)
+        except (dashboard.BuildError, OSError) as error:
+            self.say(f"the dashboard is not built: {error}")
 
     def _start_services(self) -> dict[str, str]:
         """Start the servers that the environment does not name; returns our variables."""

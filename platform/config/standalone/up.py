@@ -48,6 +48,8 @@ def run(command: str, options: argparse.Namespace) -> int:
         _announce(platform, access, time.monotonic() - begun)
         if command == "demo":
             status = _run_demo(platform, access)
+            if status == 0:
+                _show_run(platform, access)
             if options.once or platform.ended.is_set():
                 return status
             platform.say("The platform goes on running. Ctrl-C stops it.")
@@ -95,8 +97,9 @@ def _announce(platform: Platform, access: Access, seconds: float) -> None:
         f"""
   Tinsmith answers at {platform.url}   (started in {seconds:.0f} s)
 
+    Dashboard {platform.url}/sign-in   {access.admin_username} / {password}
     API key   {access.api_key}
-    Admin     {platform.url}/admin/   {access.admin_username} / {password}
+    Admin     {platform.url}/admin/   the same name and password
     Data      {platform.folder.path}   (logs in {platform.folder.logs.name}/)
 
   Ctrl-C stops it.
@@ -122,3 +125,21 @@ def _run_demo(platform: Platform, access: Access) -> int:
         if process.poll() is None:
             platform.say("Ending the demo …")
         stop(process, ((signal.SIGTERM, 2.0),))
+
+
+def _show_run(platform: Platform, access: Access) -> None:
+    """Where the newest run is to be seen: a link that signs in whoever opens it first."""
+    from django.db import connections
+
+    from accounts import one_time_links
+    from accounts.models import User
+    from runs.models import TrainingRun
+
+    run = TrainingRun.objects.order_by("-created_at").first()
+    if run is not None:
+        user = User.objects.get(username=access.admin_username)
+        link = f"{platform.url}/sign-in/once/{one_time_links.make(user)}?next=/runs/{run.pk}"
+        platform.say(
+            f"\nIts curve and its answers, signed in (once, within an hour):\n\n    {link}\n"
+        )
+    connections.close_all()

@@ -1,12 +1,13 @@
 /// Charts: which way, and since when? All that is chosen stands in the address.
 import { useEffect, useRef, useState } from "react";
-import type { RunDetail } from "../../api/client";
+import type { RunDetail, Series } from "../../api/client";
 import { paceOf } from "../../api/live";
 import type { Axis } from "../../components/chart";
 import { Segmented } from "../../components/controls";
 import { Near } from "../../components/near";
 import { Failed } from "../../components/notes";
 import { useAddress, wholeNumber } from "../../lib/address";
+import { value } from "../../lib/format";
 import { useKeys } from "../../lib/keys";
 import { ChartCard } from "./card";
 import { useCurves } from "./curves";
@@ -147,26 +148,47 @@ function Charts({ run, keys, chosen, change }: ChartsProps) {
   });
   if (curves.error && !curves.data)
     return <Failed error={curves.error} retry={() => curves.refetch()} />;
+  const still = (curves.data ?? []).filter((one) => keys.includes(one.key) && isStill(one));
+  const moving = keys.filter((key) => !still.some((one) => one.key === key));
   return (
-    <div className="charts">
-      {keys.map((key) => {
-        const series = curves.data?.find((one) => one.key === key);
-        if (!series) return <div className="card chart waiting" key={key} />;
-        return (
-          <ChartCard
-            key={key}
-            series={series}
-            axis={axis}
-            logY={chosen.logY}
-            logX={chosen.logX}
-            cursor={`charts ${run.id}`}
-            onZoom={(first, last) => change({ from: String(first), to: String(last) })}
-            onReset={() => change({ from: null, to: null })}
-          />
-        );
-      })}
-    </div>
+    <>
+      <div className="charts">
+        {moving.map((key) => {
+          const series = curves.data?.find((one) => one.key === key);
+          if (!series) return <div className="card chart waiting" key={key} />;
+          return (
+            <ChartCard
+              key={key}
+              series={series}
+              axis={axis}
+              logY={chosen.logY}
+              logX={chosen.logX}
+              cursor={`charts ${run.id}`}
+              onZoom={(first, last) => change({ from: String(first), to: String(last) })}
+              onReset={() => change({ from: null, to: null })}
+            />
+          );
+        })}
+      </div>
+      {still.length > 0 && (
+        <dl className="still" aria-label="Metrics that do not change">
+          {still.map((one) => (
+            <div key={one.key}>
+              <dt>{one.key}</dt>
+              <dd>{value(one.last[0])} at every step</dd>
+            </div>
+          ))}
+        </dl>
+      )}
+    </>
   );
+}
+
+/** Whether a curve would be a flat line: a number says as much in less room. */
+export function isStill(series: Series): boolean {
+  const [first] = series.last;
+  const all = [...series.least, ...series.greatest];
+  return series.total > 1 && first !== null && all.every((one) => one === first);
 }
 
 function Smoothing({ weight, onChange }: { weight: number; onChange: (weight: number) => void }) {

@@ -57,6 +57,8 @@ class PigLatin(SupervisedSettings):
             return await say(run, run.sampler(), held_out)
 
         now = await run.once("after", after)
+        _write_down(run, 0, held_out, was)
+        _write_down(run, self.steps, held_out, now)
         run.transcript(
             self.steps,
             [
@@ -76,6 +78,21 @@ async def say(run: Run, sampler: SamplingClient, words: list[Word]) -> list[str]
     chats = [word.question for word in words]
     heard = await answers(sampler, run.renderer, chats, max_tokens=LONGEST_ANSWER)
     return [said(one) for one in heard]
+
+
+def _write_down(run: Run, step: int, words: list[Word], heard: list[str]) -> None:
+    """Keep what was said with the run on the server, a group a word, right ones with reward 1."""
+    rollouts = [
+        {
+            "group": number,
+            "prompt": "\n".join(message["content"] for message in word.question),
+            "completion": said_now,
+            "reward": float(said_now == word.answer),
+            "data": {"answer": word.answer},
+        }
+        for number, (word, said_now) in enumerate(zip(words, heard, strict=True))
+    ]
+    run.training.log_rollouts(rollouts, step)
 
 
 def _hits(words: list[Word], heard: list[str]) -> Figure:
