@@ -3,5 +3,10 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   root: "src",
-  test: { environment: "jsdom", include: ["**/*.test.{ts,tsx}"], css: false },
+  test: {
+    environment: "jsdom",
+    include: ["**/*.test.{ts,tsx}"],
+    css: true,
+    setupFiles: ["./test-setup.ts"],
+  },
 });

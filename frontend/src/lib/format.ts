@@ -6,7 +6,7 @@ export function value(number: number | null | undefined): string {
   if (number === 0) return "0";
   const size = Math.abs(number);
   if (size >= 1e6 || size < 1e-3)
-    return number.toExponential(2).replace("e+", "e").replace("-", "−");
+    return number.toExponential(2).replace("e+", "e").replaceAll("-", "−");
   const digits = Math.max(0, Math.min(4, 3 - Math.floor(Math.log10(size))));
   const shown = number.toFixed(digits);
   const trimmed = shown.includes(".") ? shown.replace(/\.?0+$/, "") : shown;

@@ -51,10 +51,7 @@ export default function AboutPage({ run }: { run: RunDetail }) {
           ]}
         />
       )}
-      {settings && <Facts title="Configuration" entries={settings} />}
-      {Object.keys(metadata).length > 0 && (
-        <Facts title="Metadata" entries={entriesOf(metadata) ?? []} />
-      )}
+
       <section className="card">
         <h2>In a program</h2>
         <Snippet
@@ -63,6 +60,10 @@ export default function AboutPage({ run }: { run: RunDetail }) {
         <h2>On the command line</h2>
         <Snippet text={`tinsmith runs show ${run.id}`} />
       </section>
+      {Object.keys(metadata).length > 0 && (
+        <Facts title="Metadata" entries={entriesOf(metadata) ?? []} />
+      )}
+      {settings && <Facts title="Configuration" entries={settings} long />}
     </div>
   );
 }
@@ -78,9 +79,17 @@ function Snippet({ text }: { text: string }) {
   );
 }
 
-function Facts({ title, entries }: { title: string; entries: Entries }) {
+function Facts({
+  title,
+  entries,
+  long = false,
+}: {
+  title: string;
+  entries: Entries;
+  long?: boolean;
+}) {
   return (
-    <section className="card">
+    <section className={long ? "card long" : "card"}>
       <h2>{title}</h2>
       <dl className="entries">
         {entries.map(([name, what]) => (
