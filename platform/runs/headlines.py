@@ -6,6 +6,7 @@ matter: a list of fifty runs costs the same whether they have a hundred steps or
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -32,13 +33,16 @@ _RULES: tuple[tuple[re.Pattern[str], Better], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class MetricSummary:
-    """A metric from its first to its last step. `better` tells which way is good, if known."""
+    """A metric from its first to its last step; values that are not finite are None.
+
+    `better` tells which way is good, if known.
+    """
 
     key: str
     first_step: int
-    first_value: float
+    first_value: float | None
     last_step: int
-    last_value: float
+    last_value: float | None
     last_time: datetime
     better: Better | None = None
 
@@ -48,10 +52,10 @@ class Headline:
     """The metric to show of a run where there is room for one; `spark` runs from first to last."""
 
     key: str
-    value: float
-    first_value: float
+    value: float | None
+    first_value: float | None
     better: Better | None
-    spark: list[float]
+    spark: list[float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +125,9 @@ async def of_runs(
             "lasts": [metric.last_step for metric in chosen.values()],
         },
     )
-    sparks = dict(await cursor.fetchall())
+    sparks = {
+        run_id: [_finite(value) for value in spark] for run_id, spark in await cursor.fetchall()
+    }
     return {
         run_id: Headline(
             metric.key, metric.last_value, metric.first_value, metric.better, sparks[run_id]
@@ -150,9 +156,13 @@ def _summary(row: _Row) -> MetricSummary:
     return MetricSummary(
         row.key,
         row.first_step,
-        row.first_value,
+        _finite(row.first_value),
         row.last_step,
-        row.last_value,
+        _finite(row.last_value),
         row.last_time,
         better_of(row.key),
     )
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

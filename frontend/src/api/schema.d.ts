@@ -245,10 +245,10 @@ export interface components {
          */
         Headline: {
             key: string;
-            value: number;
-            first_value: number;
+            value: number | null;
+            first_value: number | null;
             better: ("down" | "up") | null;
-            spark: number[];
+            spark: (number | null)[];
         };
         /**
          * KindUsed
@@ -290,14 +290,16 @@ export interface components {
         };
         /**
          * MetricSummary
-         * @description A metric from its first to its last step. `better` tells which way is good, if known.
+         * @description A metric from its first to its last step; values that are not finite are None.
+         *
+         *         `better` tells which way is good, if known.
          */
         MetricSummary: {
             key: string;
             first_step: number;
-            first_value: number;
+            first_value: number | null;
             last_step: number;
-            last_value: number;
+            last_value: number | null;
             last_time: string;
             /** @default null */
             better: ("down" | "up") | null;

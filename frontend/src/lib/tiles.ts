@@ -48,6 +48,7 @@ export function titleOf(key: string): string {
 function changeOf(metric: MetricSummary): string {
   if (metric.first_step === metric.last_step) return `at step ${metric.last_step}`;
   const { first_value: first, last_value: last } = metric;
+  if (first === null || last === null) return `from ${value(first)}`;
   if (first === last) return `as at step ${metric.first_step}`;
   const relative = first !== 0 && Math.abs(last / first) < 10 && first > 0 && last > 0;
   const change = relative

@@ -32,6 +32,7 @@ export function remaining(run: RunRow, now: number = Date.now()): number | null 
 export function trend(run: RunRow): { text: string; tone: Tone } | null {
   const head = run.headline;
   if (!head || head.spark.length < 2) return null;
+  if (head.value === null || head.first_value === null) return null;
   if (head.value === head.first_value) return null;
   const rises = head.value > head.first_value;
   const better = head.better === null ? null : rises === (head.better === "up");
