@@ -3,6 +3,7 @@ import { useQuery } from "@tanstack/react-query";
 import { createContext, lazy, Suspense, useContext } from "react";
 import { Redirect, Route, Switch, useLocation, useSearch } from "wouter";
 import { api, type Me, Refused, take } from "./api/client";
+import { Boundary } from "./components/boundary";
 import { Failed, Loading } from "./components/notes";
 import { Shell } from "./components/shell";
 import { CheckpointsPage } from "./pages/checkpoints/page";
@@ -48,9 +49,11 @@ function ForPeople() {
   return (
     <Person.Provider value={me.data}>
       <Shell me={me.data}>
-        <Suspense fallback={<Loading what="the page" />}>
-          <Pages />
-        </Suspense>
+        <Boundary place={location}>
+          <Suspense fallback={<Loading what="the page" />}>
+            <Pages />
+          </Suspense>
+        </Boundary>
       </Shell>
     </Person.Provider>
   );

@@ -22,6 +22,14 @@ const queries = new QueryClient({
   },
 });
 
+// a page that was open during an upgrade asks for files that are gone: it begins again, but not for ever
+window.addEventListener("vite:preloadError", () => {
+  const last = Number(sessionStorage.getItem("tinsmith.reloaded") ?? 0);
+  if (Date.now() - last < 60_000) return;
+  sessionStorage.setItem("tinsmith.reloaded", String(Date.now()));
+  window.location.reload();
+});
+
 const root = document.getElementById("root");
 if (root) {
   createRoot(root).render(

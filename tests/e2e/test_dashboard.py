@@ -19,6 +19,7 @@ from tinsmith import AdamParams, Datum, SamplingParams
 
 BASE_MODEL = "tinsmith/nano-qwen3"
 STEPS, GROUPS, SIBLINGS = 12, 4, 4
+PATIENCE_MS = 30_000
 WORD = re.compile(r"\w+")
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
@@ -102,9 +103,11 @@ def run(live_stack: LiveStack) -> Iterator[Trained]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium."""
+    """Chromium, which is patient: passwords are slow to check, and machines may be busy."""
+    expect.set_options(timeout=PATIENCE_MS)
     with chromium() as started:
         yield started
+    expect.set_options(timeout=5_000)
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +219,7 @@ def test_a_value_that_is_logged_now_is_shown_without_reloading(page: Page, run: 
     tile = page.get_by_label("Latest metrics").get_by_role("link", name="live")
     expect(tile).to_have_count(0)
     run.training.log({"live": 4711.0}, STEPS).result(60)
-    expect(tile).to_contain_text("4711", timeout=40_000)
+    expect(tile).to_contain_text("4711")
 
 
 def test_charts_zoom_smooth_and_can_be_taken_home(page: Page, run: Trained) -> None:
@@ -242,7 +245,7 @@ def test_charts_zoom_smooth_and_can_be_taken_home(page: Page, run: Trained) -> N
     with page.expect_response(re.compile(r"/series\?.*smoothing=0\.9")):
         page.get_by_label("Weight of smoothing").fill("0.9")
     page.get_by_label("log y").check()
-    page.get_by_text("time", exact=True).click()
+    page.get_by_role("radio", name="time").check(force=True)
     page.wait_for_url(re.compile("x=time"))
     page.goto(f"{run.url}/charts?find=loss")
     chart.get_by_role("button", name="More of loss").click()
@@ -271,11 +274,14 @@ def test_rollouts_are_read_by_step_group_and_sibling(page: Page, run: Trained) -
     expect(page.locator(".step-head")).to_contain_text(f"mean reward {shown(mean)}")
     cards = page.get_by_role("article")
     expect(cards).to_have_count(SIBLINGS)
+    groups = [rewards[at : at + SIBLINGS] for at in range(0, len(rewards), SIBLINGS)]
+    # looked at first: there is something to learn from
+    mixed = next((at for at, of_group in enumerate(groups) if len(set(of_group)) > 1), 0)
     texts = [card.locator(".words").inner_text() for card in cards.all()]
-    of_step = run.said[-GROUPS * SIBLINGS :]
-    assert [WORD.findall(text) for text in texts] == [
-        WORD.findall(said) for said in of_step[:SIBLINGS]
-    ]
+    said = run.said[-GROUPS * SIBLINGS :][mixed * SIBLINGS : (mixed + 1) * SIBLINGS]
+    assert [WORD.findall(text) for text in texts] == [WORD.findall(one) for one in said]
+    page.get_by_label("Groups of the step").get_by_role("button").first.click()
+    page.wait_for_url(re.compile("g=0"))
     page.keyboard.press("Shift+J")
     page.wait_for_url(re.compile("g=1"))
     page.keyboard.press("[")

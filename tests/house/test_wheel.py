@@ -1,4 +1,4 @@
-"""An installed wheel serves the documentation, the front page's files and nothing of a checkout."""
+"""An installed wheel serves the documentation, the dashboard and nothing of a checkout."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from tests.conftest import REPOSITORY
 
 ASK = """
+import re
 import django
 django.setup()
 import reference
@@ -22,7 +23,9 @@ from reference.guide.contents import contents
 print(reference.__file__, settings.DOCS_DIR)
 paths = ["/docs/", "/docs/search.json", "/llms.txt", "/llms-full.txt", "/favicon.svg"]
 paths += [f"/docs/{slug}{kind}" for slug in contents().by_slug for kind in ("", ".md")]
-paths += ["/static/reference/docs.css", "/static/reference/docs.js"]
+paths += ["/static/reference/docs.css", "/static/reference/docs.js", "/sign-in"]
+paths += re.findall('"(/static/dashboard/[^"]+)"', Client().get("/sign-in").content.decode())
+assert len([path for path in paths if "/static/dashboard/" in path]) == 2, paths
 print({path: Client().get(path).status_code for path in paths if "." in path or path})
 """
 
@@ -58,3 +61,17 @@ def test_a_wheel_serves_the_documentation(installed: Path, tmp_path: Path) -> No
     places, answers = done.stdout.splitlines()
     assert all(place.startswith(str(installed)) for place in places.split())
     assert set(eval(answers).values()) == {200}
+
+
+def test_a_wheel_has_the_dashboards_build_and_not_its_sources(installed: Path) -> None:
+    shipped = installed / "config" / "shipped" / "frontend"
+    assert {path.name for path in shipped.iterdir()} == {
+        "admin",
+        "dist",
+        "error.html",
+        "favicon.svg",
+        "icon.html",
+        "index.html",
+        "page.html",
+    }
+    assert list((shipped / "dist" / "assets").glob("*.js.gz"))

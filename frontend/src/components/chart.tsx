@@ -64,7 +64,7 @@ function options(props: ChartProps, width: number, live: { current: ChartProps }
     },
     scales: {
       x: { time: false, distr: props.logX ? 3 : 1 },
-      y: { distr: props.logY ? 3 : 1, range: props.logY ? undefined : padded },
+      y: props.logY ? { distr: 3 } : { range: padded },
     },
     axes: [
       {

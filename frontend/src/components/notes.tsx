@@ -28,10 +28,17 @@ export function Failed({ error, retry }: { error: Error; retry?: () => void }) {
   );
 }
 
-export function Empty({ title, children }: { title: string; children?: ReactNode }) {
+interface EmptyProps {
+  title: string;
+  /** `h1` where the page has no other heading. */
+  heading?: "h1" | "h2";
+  children?: ReactNode;
+}
+
+export function Empty({ title, heading: Heading = "h2", children }: EmptyProps) {
   return (
     <div className="empty">
-      <h2>{title}</h2>
+      <Heading>{title}</Heading>
       {children}
     </div>
   );

@@ -76,9 +76,7 @@ function Person({ me, showKeys }: { me: Me; showKeys: () => void }) {
   return (
     <Menu.Root modal={false}>
       <Menu.Trigger className="person" aria-label={`${name}: settings and sign out`}>
-        <span className="initial" aria-hidden="true">
-          {name.slice(0, 1).toUpperCase()}
-        </span>
+        <span className="initial" data-letter={name.slice(0, 1).toUpperCase()} />
         <span className="name">{name}</span>
       </Menu.Trigger>
       <Menu.Portal>

@@ -68,7 +68,9 @@ function Row({ run, chosen, showTeam }: { run: RunRow; chosen: boolean; showTeam
       <td data-label="Step">
         <span className="steps">
           {run.step === null ? `${run.operations} operations` : steps(run)}
-          {done !== null && <Progress share={done} label={`Progress of ${runName(run)}`} />}
+          {done !== null && run.state !== "finished" && (
+            <Progress share={done} label={`Progress of ${runName(run)}`} />
+          )}
         </span>
       </td>
       <td data-label="Headline">

@@ -11,13 +11,15 @@ interface GroupProps {
 
 export function Group({ rollouts, coloured }: GroupProps) {
   const rewards = rollouts.map((one) => one.reward).filter((one): one is number => one !== null);
-  const mean = rewards.length ? rewards.reduce((sum, one) => sum + one, 0) / rewards.length : null;
+  // alone there is nobody to compare with
+  const mean =
+    rewards.length > 1 ? rewards.reduce((sum, one) => sum + one, 0) / rewards.length : null;
   const asked = sharedPrompt(rollouts);
   return (
     <>
       {asked && (
         <section className="card asked" aria-label="Prompt of the group">
-          <h3>Prompt</h3>
+          <h2>Prompt</h2>
           <Words turn={asked} coloured={false} />
         </section>
       )}

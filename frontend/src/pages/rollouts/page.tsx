@@ -1,7 +1,7 @@
 /// Rollouts: what did it do? Step, group, and the group's answers side by side.
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { useRef } from "react";
-import { api, type RunDetail, take } from "../../api/client";
+import { api, type ListedGroup, type RunDetail, take } from "../../api/client";
 import { paceOf, useLive } from "../../api/live";
 import { Failed, Loading } from "../../components/notes";
 import { useAddress, wholeNumber } from "../../lib/address";
@@ -33,7 +33,7 @@ export default function RolloutsPage({ run }: { run: RunDetail }) {
   const coloured = address.get("sig") === "surprise";
   const groups = useGroups(run, step, search);
   const rows = groups.data?.pages.flatMap((page) => page.groups) ?? [];
-  const chosen = wholeNumber(address.get("g")) ?? rows[0]?.group ?? null;
+  const chosen = wholeNumber(address.get("g")) ?? firstMixed(rows)?.group ?? null;
   const field = useRef<HTMLInputElement>(null);
 
   const goTo = (place: number) => {
@@ -83,8 +83,9 @@ export default function RolloutsPage({ run }: { run: RunDetail }) {
         {summary && (
           <p className="soft">
             mean reward <b>{value(summary.mean)}</b> ·{" "}
-            {percent(summary.mixed / Math.max(1, summary.groups))} of {summary.groups} groups mixed
-            · {summary.rollouts} rollouts
+            {summary.rollouts > summary.groups &&
+              `${percent(summary.mixed / summary.groups)} of ${summary.groups} groups mixed · `}
+            {summary.rollouts} rollouts
           </p>
         )}
         <label className="check">
@@ -137,6 +138,11 @@ export default function RolloutsPage({ run }: { run: RunDetail }) {
       </div>
     </div>
   );
+}
+
+/** The first group that there is something to learn from, else the first. */
+export function firstMixed(rows: ListedGroup[]): ListedGroup | undefined {
+  return rows.find((one) => new Set(one.rewards).size > 1) ?? rows[0];
 }
 
 function useGroups(run: RunDetail, step: number | null, search: string) {

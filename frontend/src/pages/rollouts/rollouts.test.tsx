@@ -4,6 +4,7 @@ import { afterEach, expect, test } from "vitest";
 import type { Piece, ShownRollout } from "../../api/client";
 import { Group, sharedPrompt } from "./group";
 import { askedOf } from "./list";
+import { firstMixed } from "./page";
 import { binOf, countBins, outliers } from "./surprise";
 
 afterEach(cleanup);
@@ -80,6 +81,17 @@ test("what is no longer kept is said to be gone", () => {
   const gone: Piece = { pieces: [], logprobs: [], cut: 0, kept: false };
   render(<Group rollouts={[rollout(0, 1, { turns: [gone] })]} coloured={false} />);
   expect(screen.getByText(/no longer kept/)).toBeDefined();
+});
+
+test("what is looked at first is a group whose rewards differ", () => {
+  const group = { rollouts: 2, mean: 1, tags: [], preview: null };
+  const groups = [
+    { ...group, group: 3, rewards: [1, 1] },
+    { ...group, group: 4, rewards: [1, 0] },
+  ];
+  expect(firstMixed(groups)?.group).toBe(4);
+  expect(firstMixed(groups.slice(0, 1))?.group).toBe(3);
+  expect(firstMixed([])).toBeUndefined();
 });
 
 test("a group is listed by its question, without the marks of chats", () => {

@@ -13,10 +13,9 @@ interface StripProps {
 export function StepStrip({ steps, chosen, choose }: StripProps) {
   const cell = useRef<HTMLButtonElement>(null);
   // biome-ignore lint/correctness/useExhaustiveDependencies: another cell is in view then
-  useEffect(
-    () => cell.current?.scrollIntoView?.({ block: "nearest", inline: "nearest" }),
-    [chosen],
-  );
+  useEffect(() => {
+    cell.current?.scrollIntoView?.({ block: "nearest", inline: "nearest" });
+  }, [chosen]);
   const means = steps.map((one) => one.mean).filter((one): one is number => one !== null);
   const least = Math.min(...means, 0);
   const span = Math.max(...means, 0) - least || 1;
