@@ -36,7 +36,7 @@ ALLOWED = {
     "ticket": {
         "gpu_workers/engine/": "the engine knows no futures: whom a request's result goes to"
     },
-    "promise": {"docs/": "what the platform holds to"},
+    "promise": {"docs/": "what the platform holds to", "frontend/src/": "JavaScript's own word"},
     "cluster": {"platform/core/embedded/": "PostgreSQL's own word for a data folder"},
     "permission": {"": "what a file system grants, and Python's PermissionError"},
 }
@@ -75,7 +75,7 @@ def files() -> Iterator[Path]:
     for place in PLACES:
         path = REPOSITORY / place
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            generated = "_pb2" in file.name or "node_modules" in file.parts
+            generated = "_pb2" in file.name or {"node_modules", "dist"} & set(file.parts)
             if file.suffix in KINDS and not generated and file != GLOSSARY:
                 yield file
 

@@ -49,7 +49,7 @@ def run(command: str, options: argparse.Namespace) -> int:
         if command == "demo":
             status = _run_demo(platform, access)
             if status == 0:
-                _show_run(platform, access)
+                show_run(platform, access)
             if options.once or platform.ended.is_set():
                 return status
             platform.say("The platform goes on running. Ctrl-C stops it.")
@@ -127,7 +127,7 @@ def _run_demo(platform: Platform, access: Access) -> int:
         stop(process, ((signal.SIGTERM, 2.0),))
 
 
-def _show_run(platform: Platform, access: Access) -> None:
+def show_run(platform: Platform, access: Access) -> None:
     """Where the newest run is to be seen: a link that signs in whoever opens it first."""
     from django.db import connections
 

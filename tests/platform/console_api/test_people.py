@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from pathlib import Path
 
 from accounts import one_time_links
 from accounts.models import Team, User
 from audit.models import Entry
-from tests.platform.console_api.conftest import Api, Browser, Open, make_person
+from config.standalone.access import Access
+from config.standalone.running import Platform
+from config.standalone.up import show_run
+from core.embedded import DataFolder
+from tests.platform.console_api.conftest import Api, Browser, Open, make_person, make_run
 
 SITE = "http://testserver"
 
@@ -116,6 +122,22 @@ async def test_a_forged_or_foreign_link_signs_nobody_in(open_browser: Open, team
         answer = await browser.get(f"{SITE}/sign-in/once/{bad}")
         assert answer.headers["Location"] == "/sign-in?used=1"
         assert (await browser.get("me")).status_code == 401
+
+
+async def test_the_demo_ends_with_a_link_to_its_run(
+    open_browser: Open, team: Team, api: Api, tmp_path: Path
+) -> None:
+    await make_person("ana", team)
+    _, newest = await make_run(api), await make_run(api)
+    said: list[str] = []
+    platform = Platform(DataFolder(tmp_path), say=said.append)
+    platform.url = SITE
+    await asyncio.to_thread(show_run, platform, Access("tml-x", "ana", None))
+    (link,) = re.findall(rf"{SITE}\S+", said[0])
+    browser = open_browser()
+    answer = await browser.get(link)
+    assert (answer.status_code, answer.headers["Location"]) == (302, f"/runs/{newest}")
+    assert (await browser.shown(f"runs/{newest}"))["id"] == newest
 
 
 async def test_the_pages_forbid_what_they_do_not_need(browser: Browser, api: Api) -> None:

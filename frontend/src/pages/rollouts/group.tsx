@@ -159,7 +159,8 @@ function Words({ turn, coloured }: { turn: Piece; coloured: boolean }) {
   }, [coloured, turn]);
   return (
     <>
-      <pre className="words" ref={box}>
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keys */}
+      <pre className="words" ref={box} tabIndex={0}>
         {text}
       </pre>
       {turn.cut > 0 && <p className="soft">{turn.cut} more are left out here; the API has all.</p>}
