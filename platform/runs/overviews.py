@@ -43,6 +43,16 @@ _NAME = """
 coalesce(nullif(r.user_metadata ->> 'name', ''), nullif(r.user_metadata ->> 'recipe', ''),
          nullif(s.display_name, ''), '')
 """
+_TABLES = """
+FROM runs_trainingrun r
+JOIN runs_session s ON s.id = r.session_id
+JOIN catalog_basemodel b ON b.id = r.base_model_id
+LEFT JOIN operations_lane l ON l.target = r.id
+"""
+_SEARCHED = f"""
+concat_ws(' ', r.id, {_NAME}, b.name, array_to_string(s.tags, ' '), r.user_metadata::text)
+"""
+_SORTED_BY = {"created": "r.created_at", "active": "coalesce(l.moved_at, r.created_at)"}
 _RUNS = f"""
 SELECT r.id, t.slug AS team, {_NAME} AS name, b.name AS base_model, r.rank, r.created_at,
        coalesce(l.moved_at, r.created_at) AS moved_at, {_STATE} AS state,
@@ -50,11 +60,8 @@ SELECT r.id, t.slug AS team, {_NAME} AS name, b.name AS base_model, r.rank, r.cr
        CASE WHEN r.user_metadata ->> 'planned_steps' ~ '^[0-9]{{1,12}}$'
             THEN (r.user_metadata ->> 'planned_steps')::bigint END AS planned_steps,
        s.id AS session_id, s.tags, r.user_metadata
-FROM runs_trainingrun r
-JOIN runs_session s ON s.id = r.session_id
+{_TABLES}
 JOIN accounts_team t ON t.id = r.team_id
-JOIN catalog_basemodel b ON b.id = r.base_model_id
-LEFT JOIN operations_lane l ON l.target = r.id
 LEFT JOIN LATERAL (
     SELECT min(o.created_at) AS since FROM operations_operation o
     WHERE o.pool = b.pool AND o.target = r.id AND o.state = 'queued') q ON true
@@ -161,26 +168,7 @@ class RunDetail(RunRow):
 
 async def list_runs(*, team_ids: Sequence[int], wanted: Wanted) -> list[RunRow]:
     """A page of the runs of some teams; shorter than the limit only if it is the last."""
-    column = SORTS[wanted.sort]
-    order, beyond = ("DESC", "<") if wanted.newest_first else ("ASC", ">")
-    statement = f"""
-        SELECT * FROM ({_RUNS}) found
-        WHERE (%(state)s::text IS NULL OR state = %(state)s)
-          AND (%(session)s::text IS NULL OR session_id = %(session)s)
-          AND (%(search)s = '' OR concat_ws(' ', id, name, base_model, array_to_string(tags, ' '),
-               user_metadata::text) ILIKE %(search)s)
-          AND (%(after)s::timestamptz IS NULL OR ({column}, id) {beyond} (%(after)s, %(run)s))
-        ORDER BY {column} {order}, id {order} LIMIT %(limit)s
-        """
-    values = {
-        "teams": list(team_ids),
-        "state": wanted.state,
-        "session": wanted.session_id,
-        "search": _pattern(wanted.search),
-        "after": wanted.after.value if wanted.after else None,
-        "run": wanted.after.run_id if wanted.after else None,
-        "limit": wanted.limit,
-    }
+    statement, values = _listing(team_ids, wanted)
     async with database.connection() as conn:
         async with conn.cursor(row_factory=dict_row) as cursor:
             await cursor.execute(statement, values)
@@ -197,6 +185,37 @@ async def list_runs(*, team_ids: Sequence[int], wanted: Wanted) -> list[RunRow]:
         )
         for row in rows
     ]
+
+
+def _listing(team_ids: Sequence[int], wanted: Wanted) -> tuple[str, dict[str, Any]]:
+    """The statement of a page, and its values.
+
+    First the runs are chosen, along an index where that can be; only of these is told the rest.
+    Whoever asks for a state has all of them looked at.
+    """
+    moment = _SORTED_BY[wanted.sort]
+    order, beyond = ("DESC", "<") if wanted.newest_first else ("ASC", ">")
+    in_order = f"ORDER BY {moment} {order}, r.id {order} LIMIT %(limit)s"
+    values = {"teams": list(team_ids), "limit": wanted.limit}
+    conditions = ["r.team_id = ANY(%(teams)s)"]
+    if len(team_ids) == 1:
+        # in the order of its index
+        conditions = ["r.team_id = %(team)s"]
+        values["team"] = team_ids[0]
+    if wanted.session_id is not None:
+        conditions.append("r.session_id = %(session)s")
+        values["session"] = wanted.session_id
+    if wanted.search:
+        conditions.append(f"{_SEARCHED} ILIKE %(search)s")
+        values["search"] = _pattern(wanted.search)
+    if wanted.after is not None:
+        conditions.append(f"({moment}, r.id) {beyond} (%(after)s, %(run)s)")
+        values |= {"after": wanted.after.value, "run": wanted.after.run_id}
+    chosen = f"SELECT r.id {_TABLES} WHERE {' AND '.join(conditions)}"
+    if wanted.state is None:
+        return f"{_RUNS} AND r.id = ANY(ARRAY({chosen} {in_order})) {in_order}", values
+    values["state"] = wanted.state
+    return f"{_RUNS} AND r.id = ANY(ARRAY({chosen})) AND {_STATE} = %(state)s {in_order}", values
 
 
 async def find_run(*, actor: Actor, run_id: str) -> RunDetail:

@@ -11,8 +11,8 @@ import pytest
 import pytest_asyncio
 
 from accounts import sign_in
-from accounts.models import Membership, Team, User
-from accounts.services import add_member
+from accounts.models import Role, Team, User
+from accounts.services import set_role
 from tests.platform.tinker_api.conftest import Api, api, base_model, create_model_body
 
 __all__ = ["Api", "api", "base_model", "create_model_body"]  # its fixtures are used here, too
@@ -76,7 +76,7 @@ async def make_person(name: str, *teams: Team) -> User:
     def make() -> User:
         user = User.objects.create_user(name, password=PASSWORD)
         for team in teams:
-            add_member(team=team, user=user, role=Membership.Role.MEMBER)
+            set_role(team=team, user=user, role=Role.MEMBER)
         return user
 
     return await asyncio.to_thread(make)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from accounts import one_time_links
 from accounts.models import Team, User
@@ -140,10 +143,36 @@ async def test_the_demo_ends_with_a_link_to_its_run(
     assert (await browser.shown(f"runs/{newest}"))["id"] == newest
 
 
-async def test_the_pages_forbid_what_they_do_not_need(browser: Browser, api: Api) -> None:
+@pytest.fixture
+def built(settings: Any, tmp_path: Path) -> str:
+    """A build of the dashboard, and what is in its page."""
+    settings.DASHBOARD_DIR = tmp_path
+    text = "<!doctype html><title>the dashboard</title>"
+    (tmp_path / "index.html").write_text(text)
+    return text
+
+
+async def test_a_dashboard_that_is_not_built_says_how(
+    browser: Browser, settings: Any, tmp_path: Path
+) -> None:
+    settings.DASHBOARD_DIR = tmp_path / "nowhere"
+    answer = await browser.get(f"{SITE}/runs/x")
+    assert answer.status_code == 503
+    assert "npm run build" in answer.text
+
+
+async def test_a_new_build_is_shown_at_once(browser: Browser, built: str, tmp_path: Path) -> None:
+    assert (await browser.get(f"{SITE}/")).text == built
+    (tmp_path / "index.html").write_text("a newer one")
+    assert (await browser.get(f"{SITE}/")).text == "a newer one"
+
+
+async def test_the_pages_forbid_what_they_do_not_need(
+    browser: Browser, api: Api, built: str
+) -> None:
     for path in ("/", "/runs/x", "/sign-in", "/sessions/x", "/training_runs/x", "/checkpoints"):
         answer = await browser.get(f"{SITE}{path}")
-        assert answer.status_code == 200, path
+        assert (answer.status_code, answer.text) == (200, built), path
         policy = answer.headers["Content-Security-Policy"]
         assert "unsafe" not in policy
         assert "default-src 'none'" in policy

@@ -41,6 +41,16 @@ test("metrics stand in sections by what is before the slash", () => {
   ]);
 });
 
+test("the headline is the first of its section, the others keep their places", () => {
+  const metrics = ["env/a", "env/b", "env/reward", "env/z"].map(metric);
+  expect(sectionsOf(metrics, "", "env/reward")[0]?.keys).toEqual([
+    "env/reward",
+    "env/a",
+    "env/b",
+    "env/z",
+  ]);
+});
+
 test("names are found by regular expressions, and by text that is none", () => {
   expect(matcher("kl|ent")("optim/entropy")).toBe(true);
   expect(matcher("KL")("optim/kl_v1")).toBe(true);

@@ -39,7 +39,7 @@ export default function ChartsPage({ run }: { run: RunDetail }) {
   };
   const field = useRef<HTMLInputElement>(null);
   useKeys({ "/": () => field.current?.focus() });
-  const sections = sectionsOf(run.metrics, find);
+  const sections = sectionsOf(run.metrics, find, run.headline?.key);
   const parts = sections.flatMap((section) => split(section));
   if (!run.metrics.length) {
     return (

@@ -9,12 +9,13 @@ export interface Section {
 // what is asked first comes first; the rest by name
 const ORDER = ["", "env", "test", "optim", "kl", "entropy", "rollouts", "time"];
 
-/** Sections of the metrics whose names fit what is looked for. */
-export function sectionsOf(metrics: MetricSummary[], find: string): Section[] {
+/** Sections of the metrics whose names fit what is looked for; the headline is first of its own. */
+export function sectionsOf(metrics: MetricSummary[], find: string, headline?: string): Section[] {
   const fits = matcher(find);
   const sections = new Map<string, string[]>();
-  for (const { key } of metrics) {
-    if (!fits(key)) continue;
+  const keys = metrics.map((one) => one.key).filter(fits);
+  const isHeadline = (key: string) => Number(key === headline);
+  for (const key of keys.sort((a, b) => isHeadline(b) - isHeadline(a))) {
     const slash = key.indexOf("/");
     const title = slash > 0 ? key.slice(0, slash) : "";
     sections.set(title, [...(sections.get(title) ?? []), key]);
