@@ -168,6 +168,16 @@ OPEN = {
     r"docs/^([\w-]+)\.md$": "/docs/roles.md",
     r"docs/^([\w-]+)\.py$": "/docs/first_fine_tune.py",
     r"docs/^([\w-]+)$": "/docs/roles",
+    # the page of the dashboard: what it shows it asks for
+    "sign-in": "/sign-in",
+    "runs": "/runs",
+    "runs/<path:rest>": "/runs/nonsense/charts",
+    "checkpoints": "/checkpoints",
+    "checkpoints/<path:rest>": "/checkpoints/nonsense",
+    "sessions": "/sessions",
+    "sessions/<path:rest>": "/sessions/nonsense",
+    "training_runs/<path:rest>": "/training_runs/nonsense",
+    "api/console/openapi.json": "/api/console/openapi.json",
     "llms.txt": "/llms.txt",
     "llms-full.txt": "/llms-full.txt",
     "favicon.svg": "/favicon.svg",
@@ -202,8 +212,23 @@ ADMIN = {
     for model in ADMIN_MODELS
     for page in ADMIN_PAGES
 }  # fmt: skip
-# the way in, for who is nobody yet; `tests/platform/accounts/test_sign_in.py` tries it
-SIGN_IN = {"admin/login/"}
+# What the dashboard reads, and an address for each; whoever is in a team reads all of the team's
+_RUN = "api/console/runs/<str:run_id>"
+CONSOLE = {
+    "api/console/me": "/api/console/me",
+    "api/console/runs": "/api/console/runs",
+    "api/console/checkpoints": "/api/console/checkpoints",
+    _RUN: "/api/console/runs/{run}",
+    f"{_RUN}/checkpoints": "/api/console/runs/{run}/checkpoints",
+    f"{_RUN}/metrics": "/api/console/runs/{run}/metrics",
+    f"{_RUN}/series": "/api/console/runs/{run}/series?key=loss",
+    f"{_RUN}/rollouts": "/api/console/runs/{run}/rollouts",
+    f"{_RUN}/rollouts/<int:step>": "/api/console/runs/{run}/rollouts/0",
+    f"{_RUN}/rollouts/<int:step>/<int:group>": "/api/console/runs/{run}/rollouts/0/0",
+}
+# the ways in, for who is nobody yet; `tests/platform/accounts/test_sign_in.py` tries the first,
+# `tests/platform/console_api/test_people.py` the others
+SIGN_IN = {"admin/login/", "api/console/session", "sign-in/once/<str:token>"}
 
 # A socket's route and the least role it takes; `tests/platform/live/test_socket.py` tries them all
 SOCKETS: dict[str, Role] = {"api/console/live": Role.VIEWER}
