@@ -22,22 +22,27 @@ from usage import services as usage
 from usage.services import RunUsage
 
 State = Literal["training", "waiting", "idle", "finished", "failed", "stopped"]
+ENDS = ("finished", "failed", "stopped")
 SORTS = {"created": "created_at", "active": "moved_at"}
 # between two operations a program thinks: a run counts as training so long after the last one
 QUIET_AFTER_S = 30
 # an operation that is not taken up within this time waits for something
 WAITS_AFTER_S = 2
 
-_STATE = f"""
+# what a run's session says of it, once it has ended
+_ENDED = """
 CASE WHEN s.failed_run_id = r.id THEN 'failed'
      WHEN s.end_reason = 'success' THEN 'finished'
      WHEN s.end_reason IN ('errored', 'failed') THEN 'failed'
-     WHEN s.ended_at IS NOT NULL THEN 'stopped'
+     WHEN s.ended_at IS NOT NULL THEN 'stopped' END
+"""
+_STATE = f"""
+coalesce({_ENDED}, CASE
      WHEN l.claimed_seq > l.applied_seq THEN 'training'
      WHEN q.since < now() - make_interval(secs => {WAITS_AFTER_S}) THEN 'waiting'
      WHEN q.since IS NOT NULL THEN 'training'
      WHEN l.moved_at > now() - make_interval(secs => {QUIET_AFTER_S}) THEN 'training'
-     ELSE 'idle' END
+     ELSE 'idle' END)
 """
 _NAME = """
 coalesce(nullif(r.user_metadata ->> 'name', ''), nullif(r.user_metadata ->> 'recipe', ''),
@@ -190,8 +195,8 @@ async def list_runs(*, team_ids: Sequence[int], wanted: Wanted) -> list[RunRow]:
 def _listing(team_ids: Sequence[int], wanted: Wanted) -> tuple[str, dict[str, Any]]:
     """The statement of a page, and its values.
 
-    First the runs are chosen, along an index where that can be; only of these is told the rest.
-    Whoever asks for a state has all of them looked at.
+    First the runs are chosen, along an index where that can be; only of these is told the rest. A
+    state of runs whose sessions are open is known of none before that.
     """
     moment = _SORTED_BY[wanted.sort]
     order, beyond = ("DESC", "<") if wanted.newest_first else ("ASC", ">")
@@ -211,10 +216,13 @@ def _listing(team_ids: Sequence[int], wanted: Wanted) -> tuple[str, dict[str, An
     if wanted.after is not None:
         conditions.append(f"({moment}, r.id) {beyond} (%(after)s, %(run)s)")
         values |= {"after": wanted.after.value, "run": wanted.after.run_id}
+    if wanted.state is not None:
+        values["state"] = wanted.state
+        is_end = wanted.state in ENDS
+        conditions.append(f"{_ENDED} = %(state)s" if is_end else "s.ended_at IS NULL")
     chosen = f"SELECT r.id {_TABLES} WHERE {' AND '.join(conditions)}"
-    if wanted.state is None:
+    if wanted.state is None or wanted.state in ENDS:
         return f"{_RUNS} AND r.id = ANY(ARRAY({chosen} {in_order})) {in_order}", values
-    values["state"] = wanted.state
     return f"{_RUNS} AND r.id = ANY(ARRAY({chosen})) AND {_STATE} = %(state)s {in_order}", values
 
 

@@ -21,14 +21,17 @@ MOST_POINTS = 2_000_000
 # a number of so many digits is as good as exact on any screen
 DIGITS = 9
 
+# sorted once: the aggregates take the rows as they come
 _POINTS = """
-SELECT string_agg(int8send(step), ''::bytea ORDER BY step) AS steps,
-       string_agg(float8send(value), ''::bytea ORDER BY step) AS numbers,
-       string_agg(float8send(extract(epoch FROM time)::float8), ''::bytea ORDER BY step) AS times
-FROM (SELECT step, value, time FROM runs_metric
-      WHERE run_id = %(run)s AND team_id = %(team)s AND key = %(key)s
-        AND step >= %(first)s AND step <= %(last)s
-      ORDER BY step DESC LIMIT %(most)s) newest
+SELECT string_agg(int8send(step), ''::bytea) AS steps,
+       string_agg(float8send(value), ''::bytea) AS numbers,
+       string_agg(float8send(date_part('epoch', time)), ''::bytea) AS times
+FROM (SELECT step, value, time FROM (
+          SELECT step, value, time FROM runs_metric
+          WHERE run_id = %(run)s AND team_id = %(team)s AND key = %(key)s
+            AND step >= %(first)s AND step <= %(last)s
+          ORDER BY step DESC LIMIT %(most)s) newest
+      ORDER BY step) points
 """
 
 
