@@ -26,7 +26,16 @@ BELOW = {
     "usage": {"core"},
     "checkpoints": {"core", "audit", "events", "accounts"},
     "operations": {"core", "events", "accounts", "catalog", "usage", "checkpoints"},
-    "runs": {"core", "audit", "events", "accounts", "catalog", "usage", "checkpoints", "operations"},
+    "runs": {
+        "core",
+        "audit",
+        "events",
+        "accounts",
+        "catalog",
+        "usage",
+        "checkpoints",
+        "operations",
+    },
 }
 BELOW["tinker_api"] = BELOW["openai_api"] = set(BELOW)
 BELOW["console_api"] = {*BELOW} - {"tinker_api"}
