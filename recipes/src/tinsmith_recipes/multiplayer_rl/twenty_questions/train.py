@@ -35,7 +35,7 @@ class TwentyQuestions(WarmStart, RLSettings):
     summary: ClassVar[str] = "Learns to find out by yes and no what is thought of."
     goals: ClassVar[tuple[Goal, ...]] = (
         Goal("before", least=10.0),
-        Goal("questions", most=7.5),
+        Goal("questions", most=9.0),
     )
 
     warm_steps: int = setting(
