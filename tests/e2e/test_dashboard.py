@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -214,12 +214,27 @@ def test_the_overview_says_what_the_program_has_seen(page: Page, run: Trained) -
     expect(page.get_by_label("Curves").locator("canvas").first).to_be_visible()
 
 
-def test_a_value_that_is_logged_now_is_shown_without_reloading(page: Page, run: Trained) -> None:
+def test_a_value_that_is_logged_now_is_told_and_shown_without_reloading(
+    page: Page, run: Trained
+) -> None:
+    frames: list[str] = []
+    page.on("websocket", lambda line: line.on("framereceived", lambda text: frames.append(text)))
     page.goto(run.url)
     tile = page.get_by_label("Latest metrics").get_by_role("link", name="live")
     expect(tile).to_have_count(0)
+    comes(page, lambda: bool(frames))
     run.training.log({"live": 4711.0}, STEPS).result(60)
     expect(tile).to_contain_text("4711")
+    comes(page, lambda: any('"metrics.logged"' in text for text in frames))
+
+
+def comes(page: Page, found: Callable[[], bool]) -> None:
+    """Wait while the page goes on until something is found."""
+    for _ in range(PATIENCE_MS // 100):
+        if found():
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError("it did not come")
 
 
 def test_charts_zoom_smooth_and_can_be_taken_home(page: Page, run: Trained) -> None:

@@ -1,6 +1,7 @@
-/// What is asked again by itself while a page is open. Today by asking; a socket can take its place
-/// here, and no page would notice.
+/// What is asked again by itself while a page is open: when the page is told that something happened
+/// (told.ts), and now and then. Often only while nothing can be told.
 import { keepPreviousData, type QueryKey, useQuery } from "@tanstack/react-query";
+import { isTold } from "./told";
 
 export const OFTEN_MS = 2_000;
 export const SELDOM_MS = 15_000;
@@ -20,9 +21,13 @@ export function useLive<T>({ key, ask, everyMs = SELDOM_MS, enabled = true }: As
     queryFn: ask,
     enabled,
     placeholderData: keepPreviousData,
-    refetchInterval: (query) => (typeof everyMs === "number" ? everyMs : everyMs(query.state.data)),
+    refetchInterval: (query) =>
+      pace(typeof everyMs === "number" ? everyMs : everyMs(query.state.data)),
   });
 }
+
+/** How soon to ask again what would be asked that often if nothing were told. */
+export const pace = (everyMs: number) => (isTold() ? Math.max(everyMs, SELDOM_MS) : everyMs);
 
 /** How often what belongs to a run is asked for: often only while the run moves. */
 export function paceOf(state: string | undefined): number {

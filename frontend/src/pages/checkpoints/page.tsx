@@ -3,6 +3,7 @@ import { useInfiniteQuery } from "@tanstack/react-query";
 import { useEffect } from "react";
 import { api, take } from "../../api/client";
 import { SELDOM_MS } from "../../api/live";
+import { toldOfTeams, useTold } from "../../api/told";
 import { useMe } from "../../app";
 import { Empty, Failed, Loading } from "../../components/notes";
 import { useAddress } from "../../lib/address";
@@ -13,6 +14,7 @@ const PAGE = 50;
 
 export function CheckpointsPage() {
   const me = useMe();
+  useTold(toldOfTeams(me));
   const [address, change] = useAddress();
   const team = me.teams.find((one) => one.slug === address.get("team")) ?? me.teams[0];
   const found = useInfiniteQuery({

@@ -3,7 +3,8 @@ import { useInfiniteQuery } from "@tanstack/react-query";
 import { useEffect, useRef, useState } from "react";
 import { useLocation, useParams } from "wouter";
 import { api, type RunRow, take } from "../../api/client";
-import { OFTEN_MS, SELDOM_MS } from "../../api/live";
+import { OFTEN_MS, pace, SELDOM_MS } from "../../api/live";
+import { toldOfTeams, useTold } from "../../api/told";
 import { useMe } from "../../app";
 import { Segmented } from "../../components/controls";
 import { Failed, Loading } from "../../components/notes";
@@ -44,7 +45,7 @@ function useRuns(search: string, state: StateOrAll, sort: string, session: strin
       const pages = query.state.data?.pages ?? [];
       const moving = pages.some((page) => page.runs.some((run) => run.state === "training"));
       // of many pages each would be asked for again
-      return moving && pages.length < 3 ? OFTEN_MS : SELDOM_MS;
+      return pace(moving && pages.length < 3 ? OFTEN_MS : SELDOM_MS);
     },
   });
 }
@@ -53,6 +54,7 @@ export function HomePage() {
   const { session } = useParams<{ session?: string }>();
   const [address, change] = useAddress();
   const me = useMe();
+  useTold(toldOfTeams(me));
   const search = address.get("q") ?? "";
   const state = (STATES.find((one) => one === address.get("state")) ?? "") as StateOrAll;
   const sort = SORTS.find((one) => one.value === address.get("sort"))?.value ?? "-created";

@@ -3,6 +3,7 @@ import { lazy, Suspense, useEffect } from "react";
 import { Link, useLocation, useParams } from "wouter";
 import { api, Refused, type RunDetail, take } from "../../api/client";
 import { paceOf, useLive } from "../../api/live";
+import { useTold } from "../../api/told";
 import { Copy, Progress } from "../../components/controls";
 import { Failed, Loading } from "../../components/notes";
 import { State } from "../../components/state";
@@ -32,6 +33,7 @@ export default function RunPage() {
     ask: () => take(api.GET("/api/console/runs/{run_id}", { params: { path: { run_id: id } } })),
     everyMs: (run: RunDetail | undefined) => paceOf(run?.state),
   });
+  useTold([`run=${encodeURIComponent(id)}`]);
   const [, navigate] = useLocation();
   useKeys({
     "g o": () => navigate(`/runs/${id}`),

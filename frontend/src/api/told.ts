@@ -1,0 +1,79 @@
+/// What is told over a line, turned into which of a page's data to ask for again.
+import { useQueryClient } from "@tanstack/react-query";
+import { useEffect } from "react";
+import type { Me } from "./client";
+import { type Frame, openLine } from "./line";
+
+// a person may have so many lines open, in all tabs together, that this many a page are few
+const MOST_TEAMS = 8;
+
+/** The lines of what happens in a person's teams; of those beyond the first few, pages ask. */
+export const toldOfTeams = ({ teams }: Me) =>
+  teams.slice(0, MOST_TEAMS).map(({ slug }) => `team=${encodeURIComponent(slug)}`);
+
+/** A page asks at most this often for what it was told of, however much happens. */
+export const GATHER_MS = 500;
+
+let lines = 0;
+
+/** Whether pages are told what happens, so that asking is a precaution. */
+export const isTold = () => lines > 0;
+
+/** The first words of the keys that a frame makes old; `*` is everything. */
+export function madeOld(frame: Frame): Set<string> {
+  if (frame.afresh) return new Set(["*"]);
+  const old = new Set<string>();
+  const add = (...words: string[]) => words.forEach((word) => void old.add(word));
+  for (const { kind } of frame.events ?? []) {
+    const [about] = kind.split(".");
+    if (about === "metrics") add("run", "runs", "series");
+    else if (about === "rollouts") add("steps", "groups", "group");
+    else if (about === "checkpoint") add("checkpoints", "run");
+    else if (about === "member" || about === "key") add("me");
+    else add("run", "runs");
+  }
+  if (frame.runs?.length) add("run", "runs");
+  return old;
+}
+
+/** Have a page's data asked for again whenever something happens to a run, or in teams. */
+export function useTold(queries: string[]): void {
+  const client = useQueryClient();
+  const all = queries.join(" ");
+  useEffect(() => {
+    if (!all) return;
+    const old = new Set<string>();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const renew = () => {
+      timer = undefined;
+      const words = new Set(old);
+      old.clear();
+      void client.invalidateQueries({
+        predicate: ({ queryKey }) => words.has("*") || words.has(String(queryKey[0])),
+      });
+    };
+    const ends = all.split(" ").map((query) => {
+      let isOpen = false;
+      const count = (open: boolean) => {
+        if (open !== isOpen) lines += open ? 1 : -1;
+        isOpen = open;
+      };
+      const end = openLine(query, {
+        open: count,
+        signedOut: () => void client.invalidateQueries({ queryKey: ["me"] }),
+        frame: (frame) => {
+          for (const word of madeOld(frame)) old.add(word);
+          if (old.size) timer ??= setTimeout(renew, GATHER_MS);
+        },
+      });
+      return () => {
+        end();
+        count(false);
+      };
+    });
+    return () => {
+      clearTimeout(timer);
+      for (const end of ends) end();
+    };
+  }, [all, client]);
+}
