@@ -83,6 +83,7 @@ CROSS JOIN LATERAL (SELECT step, value, time FROM runs_metric m
                     WHERE m.run_id = f.run_id AND m.key = f.key ORDER BY step DESC LIMIT 1) z
 WHERE f.key IS NOT NULL ORDER BY f.run_id, f.key
 """
+# the whole span times a part may be no bigint any more
 _SPARKS = f"""
 SELECT asked.run_id, array_agg(near.value ORDER BY part)
 FROM unnest(%(runs)s::text[], %(keys)s::text[], %(firsts)s::bigint[], %(lasts)s::bigint[])
@@ -91,7 +92,8 @@ CROSS JOIN generate_series(0, {SPARK_POINTS - 1}) AS part
 CROSS JOIN LATERAL (
     SELECT value FROM runs_metric m
     WHERE m.run_id = asked.run_id AND m.key = asked.key
-      AND m.step <= asked.first + (asked.last - asked.first) * part / {SPARK_POINTS - 1}
+      AND m.step <= asked.first + (asked.last - asked.first) / {SPARK_POINTS - 1} * part
+                    + (asked.last - asked.first) %% {SPARK_POINTS - 1} * part / {SPARK_POINTS - 1}
     ORDER BY m.step DESC LIMIT 1) near
 GROUP BY asked.run_id
 """

@@ -34,6 +34,26 @@ async def test_a_run_is_listed_with_its_headline(browser: Browser, api: Api) -> 
     assert (head["spark"][0], head["spark"][-1]) == (0.0, 0.9)
 
 
+async def test_steps_that_are_times_are_steps_too(browser: Browser, api: Api) -> None:
+    run = await make_run(api)
+    steps = [0, 1_790_000_000_000_000_000, 2**63 - 1]
+    await log(api, run, *(("loss", step, float(number)) for number, step in enumerate(steps)))
+    (row,) = (await browser.shown("runs"))["runs"]
+    assert row["headline"]["spark"] == [0.0] * 5 + [1.0] * 18 + [2.0]
+    assert (await browser.shown(f"runs/{run}"))["step"] == 2**63 - 1
+
+
+async def test_numbers_beyond_64_bits_are_shown_as_they_were_recorded(
+    browser: Browser, api: Api
+) -> None:
+    run = await make_run(api)
+    rollout = {"step": 0, "group": 0, "index": 0, "completion": "a", "data": {"n": 10**20}}
+    response = await api.call(f"runs/{run}/rollouts", rollouts=[rollout])
+    assert response.status_code == 200, response.text
+    (shown,) = (await browser.shown(f"runs/{run}/rollouts/0/0"))["rollouts"]
+    assert shown["data"] == {"n": 10**20}
+
+
 async def test_a_run_without_metrics_is_listed_too(browser: Browser, api: Api) -> None:
     await make_run(api)
     (row,) = (await browser.shown("runs"))["runs"]
