@@ -8,6 +8,7 @@ import msgspec
 from asgiref.sync import async_to_sync
 from django.contrib.auth import logout
 from django.http import HttpResponse
+from django.http.request import RawPostDataException
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_protect, ensure_csrf_cookie
@@ -22,6 +23,8 @@ from console_api.base import BrowserSession
 from console_api.schema import answers
 from core.errors import BadRequest
 
+# Django has read a form's body already
+_UNREADABLE = (UnicodeDecodeError, RecursionError, RawPostDataException)
 _WRONG = "the name or the password is not right"
 
 
@@ -91,7 +94,7 @@ class SessionView(APIView):
         """Sign in; 429 after too many failures."""
         try:
             given = msgspec.json.decode(request.body, type=SignIn)
-        except msgspec.MsgspecError as error:
+        except (*_UNREADABLE, msgspec.MsgspecError) as error:
             raise BadRequest(f"the body is no sign-in: {error}") from None
         tried = async_to_sync(signing_in.attempt)(
             request._request,

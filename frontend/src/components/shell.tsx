@@ -3,7 +3,7 @@ import * as Menu from "@radix-ui/react-dropdown-menu";
 import { useQueryClient } from "@tanstack/react-query";
 import { type ReactNode, useRef, useState } from "react";
 import { Link, useLocation } from "wouter";
-import { api, type Me } from "../api/client";
+import { api, type Me, take } from "../api/client";
 import { keysAreOn, switchKeys, useKeys } from "../lib/keys";
 import { chooseTheme, chosenTheme, type Theme } from "../lib/theme";
 
@@ -68,7 +68,13 @@ function Person({ me, showKeys }: { me: Me; showKeys: () => void }) {
   const queries = useQueryClient();
   const [, navigate] = useLocation();
   const signOut = async () => {
-    await api.DELETE("/api/console/session");
+    try {
+      await take(api.DELETE("/api/console/session"));
+    } catch (error) {
+      // whoever leaves this browser to others must know
+      window.alert(`You are still signed in: ${error instanceof Error ? error.message : error}`);
+      return;
+    }
     queries.clear();
     navigate("/sign-in");
   };

@@ -79,6 +79,13 @@ async def test_bodies_that_are_no_sign_in_are_refused(open_browser: Open, team: 
         assert (answer.status_code, answer.json()["code"]) == (400, "BadRequest")
     nul = await browser.post("session", json={"username": "a\0", "password": "b"})
     assert nul.status_code == 400
+    for sent in (
+        {"content": b'{"username": "\xff", "password": "b"}'},
+        {"content": b"[" * 100_000},
+        {"data": {"username": "a"}, "files": {"password": b"b"}},
+    ):
+        answer = await browser.post("session", **sent)
+        assert (answer.status_code, answer.json()["code"]) == (400, "BadRequest")
 
 
 async def test_a_link_signs_in_once(open_browser: Open, team: Team) -> None:
