@@ -1,6 +1,9 @@
+import { QueryClient, QueryClientProvider, useQuery } from "@tanstack/react-query";
+import { act, renderHook } from "@testing-library/react";
+import { createElement, type PropsWithChildren } from "react";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type Frame, openLine, SILENT_MS } from "./line";
-import { madeOld } from "./told";
+import { GATHER_MS, madeOld, useTold } from "./told";
 
 class Socket {
   static all: Socket[] = [];
@@ -111,5 +114,40 @@ describe("what a frame makes old", () => {
 
   it("is everything when what happened is not known", () => {
     expect([...madeOld({ cursor: "", afresh: true })]).toEqual(["*"]);
+  });
+});
+
+describe("a page that is told", () => {
+  it("lets an answer come before it asks again, and then asks once", async () => {
+    const client = new QueryClient();
+    const answers: ((value: number) => void)[] = [];
+    const ask = () => new Promise<number>((answer) => void answers.push(answer));
+    const page = renderHook(
+      () => {
+        useTold(["run=a"]);
+        return useQuery({ queryKey: ["run", "a"], queryFn: ask, retry: false }).data;
+      },
+      {
+        wrapper: ({ children }: PropsWithChildren) =>
+          createElement(QueryClientProvider, { client }, children),
+      },
+    );
+    const happens = async () => {
+      last().say({ cursor: "1:2:", events: [{ kind: "metrics.logged", run: "a" }] });
+      await act(() => vi.advanceTimersByTimeAsync(GATHER_MS));
+    };
+    await happens();
+    await happens();
+    await happens();
+    expect(answers.length).toBe(1);
+    await act(async () => answers[0]?.(1));
+    await act(() => vi.advanceTimersByTimeAsync(GATHER_MS));
+    expect(page.result.current).toBe(1);
+    expect(answers.length).toBe(2);
+    await act(async () => answers[1]?.(2));
+    await act(() => vi.advanceTimersByTimeAsync(10 * GATHER_MS));
+    expect(page.result.current).toBe(2);
+    expect(answers.length).toBe(2);
+    page.unmount();
   });
 });

@@ -1,5 +1,5 @@
 /// What is told over a line, turned into which of a page's data to ask for again.
-import { useQueryClient } from "@tanstack/react-query";
+import { type QueryKey, useQueryClient } from "@tanstack/react-query";
 import { useEffect } from "react";
 import type { Me } from "./client";
 import { type Frame, openLine } from "./line";
@@ -45,12 +45,17 @@ export function useTold(queries: string[]): void {
     const old = new Set<string>();
     let timer: ReturnType<typeof setTimeout> | undefined;
     const renew = () => {
-      timer = undefined;
       const words = new Set(old);
+      const predicate = ({ queryKey }: { queryKey: QueryKey }) =>
+        words.has("*") || words.has(String(queryKey[0]));
+      // an answer that is on its way would be thrown away, and a slow server never be heard
+      if (client.isFetching({ predicate })) {
+        timer = setTimeout(renew, GATHER_MS);
+        return;
+      }
+      timer = undefined;
       old.clear();
-      void client.invalidateQueries({
-        predicate: ({ queryKey }) => words.has("*") || words.has(String(queryKey[0])),
-      });
+      void client.invalidateQueries({ predicate });
     };
     const ends = all.split(" ").map((query) => {
       let isOpen = false;
