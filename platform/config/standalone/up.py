@@ -48,10 +48,10 @@ def run(command: str, options: argparse.Namespace) -> int:
         _announce(platform, access, time.monotonic() - begun)
         if command == "demo":
             status = _run_demo(platform, access)
-            if status == 0:
-                show_run(platform, access)
             if options.once or platform.ended.is_set():
                 return status
+            if status == 0:
+                show_run(platform, access)
             platform.say("The platform goes on running. Ctrl-C stops it.")
         platform.watch()
     except KeyboardInterrupt:
