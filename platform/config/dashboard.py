@@ -17,11 +17,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-LEAST_NODE = 20
+# what Vite runs on: from 20.19 on, but of 21 and 22 from 22.12 on
+LEAST_NODE = (20, 19)
+NODES_BETWEEN = ((21, 0), (22, 12))
+NEEDED = "Node.js 20.19, or 22.12 or newer"
+WITHIN_S = 300.0
 STAMP = "built-from"
 # what a build is made of; tests and what they need are not
 MADE_FROM = ("package.json", "package-lock.json", "vite.config.ts", "tsconfig.json", "src")
 NPM_CI = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"]
+NPM_CI += ["--fetch-timeout=20000", "--fetch-retries=1"]
 WITHOUT_TESTS = ["--omit=dev"]
 NPM_BUILD = ["npm", "run", "--silent", "build"]
 LAST_LINES = 20
@@ -39,10 +44,11 @@ def ensure(folder: Path, say: Callable[[str], None]) -> None:
     """
     if not (folder / "package.json").exists() or is_built(folder):
         return
-    node = node_version()
-    if node < LEAST_NODE:
-        found = f"this is {node}" if node else "none is installed"
-        raise BuildError(f"it needs Node.js {LEAST_NODE} or newer, and {found}")
+    if not can_build():
+        node = ".".join(map(str, node_version()))
+        raise BuildError(
+            f"it needs {NEEDED}, and {f'this is {node}' if node else 'none is installed'}"
+        )
     with _alone(folder):
         if is_built(folder):
             return
@@ -93,13 +99,19 @@ def stamp_of(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def node_version() -> int:
-    """The major version of Node.js; 0: there is none."""
+def can_build() -> bool:
+    """Whether there is a Node.js that the build runs on."""
+    node, (first_without, first_again) = node_version(), NODES_BETWEEN
+    return node >= LEAST_NODE and not first_without <= node < first_again
+
+
+def node_version() -> tuple[int, ...]:
+    """Major and minor version of Node.js; empty: there is none."""
     if not (shutil.which("node") and shutil.which("npm")):
-        return 0
+        return ()
     said = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False).stdout
-    found = re.match(r"v(\d+)\.", said)
-    return int(found[1]) if found else 0
+    found = re.match(r"v(\d+)\.(\d+)", said)
+    return (int(found[1]), int(found[2])) if found else ()
 
 
 def _text(file: Path) -> str | None:
@@ -133,10 +145,13 @@ def _run(command: list[str], folder: Path) -> None:
         start_new_session=True,
     )
     try:
-        output, _ = process.communicate()
-    except BaseException:
+        output, _ = process.communicate(timeout=WITHIN_S)
+    except BaseException as error:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        if isinstance(error, subprocess.TimeoutExpired):
+            took = f"`{' '.join(command)}` took longer than {WITHIN_S:.0f} s"
+            raise BuildError(took) from None
         raise
     if process.returncode:
         last = "\n".join(output.splitlines()[-LAST_LINES:])

@@ -24,8 +24,8 @@ _POLICY = (
     "frame-ancestors 'none'"
 )
 _NOT_BUILT = (
-    "The dashboard is not built. `python3 manage.py up` builds it where Node.js 20 or newer is "
-    "installed; so do `npm ci` and `npm run build` in the folder frontend."
+    "The dashboard is not built. `python3 manage.py up` builds it where Node.js 20.19, or "
+    "22.12 or newer is installed; so do `npm ci` and `npm run build` in the folder frontend."
 )
 
 

@@ -18,7 +18,7 @@ TYPES = FRONTEND / "src" / "api" / "schema.d.ts"
 @pytest.fixture(scope="module")
 def tools() -> Path:
     """The folder with its libraries, those for tests too."""
-    if dashboard.node_version() < dashboard.LEAST_NODE:
+    if not dashboard.can_build():
         pytest.skip("no Node.js here")
     dashboard.install(FRONTEND, for_tests=True)
     return FRONTEND

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def test_a_change_of_a_test_does_not(sources: Path) -> None:
 
 def test_without_node_the_lack_is_told(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(BuildError, match=r"Node\.js 20 or newer, and none is installed"):
+    with pytest.raises(BuildError, match=rf"{re.escape(dashboard.NEEDED)}, and none is installed"):
         dashboard.ensure(sources, print)
 
 
@@ -58,7 +59,7 @@ def test_a_wheel_has_no_sources_and_needs_no_build(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(not dashboard.node_version(), reason="no Node.js here")
+@pytest.mark.skipif(not dashboard.can_build(), reason="no Node.js here")
 def test_what_npm_says_of_its_failure_is_told(sources: Path) -> None:
     (sources / "package-lock.json").write_text("{}")
     with pytest.raises(BuildError, match="npm ci"):
