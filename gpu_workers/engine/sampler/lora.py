@@ -1,9 +1,9 @@
 """LoRA for the sampler's passes: segments of one row, as decoding makes them, without losing bits.
 
 A product of few rows runs in another CPU kernel than one of many. The border is at 8 rows on an AMD
-EPYC, at 9 or 16 on an Intel Xeon with AMX. So a sample's numbers would depend on how many others use
-the same adapter. Small segments are therefore computed inside a window of sixteen rows of the pass; the
-neighbours' rows in it are thrown away.
+EPYC, at 9 or 16 on an Intel Xeon with AMX. So a sample's numbers would depend on how many others
+use the same adapter. Small segments are therefore computed inside a window of sixteen rows of the
+pass; the neighbours' rows in it are thrown away.
 """
 
 from __future__ import annotations
