@@ -6,9 +6,12 @@ answers 404, as if it were not there.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
 from typing import Any, ClassVar, TypeVar, final
 
+import psycopg
 from asgiref.sync import async_to_sync
 from django.db.models import QuerySet
 from django.http import Http404
@@ -23,11 +26,23 @@ from rest_framework.viewsets import GenericViewSet
 from accounts import actors
 from accounts.actors import Actor
 from accounts.models import User
+from core import database
+from core.endpoint import Unavailable
 from core.errors import ApiError, BadRequest
+from core.pages import AT_ONCE, Turns
 from runs.models import TrainingRun
 
 T = TypeVar("T")
 MAX_SEARCH = 200
+# programs must always find connections of the pool that pages share with them
+READS_AT_ONCE = 6
+TURN_WITHIN_S = 15.0
+STATEMENT_WITHIN_S = 10.0
+_BUSY = "too many pages are being read at once; try again"
+_SLOW = "the database took too long for this; ask for less, or try again"
+_AWAY = "the database does not answer; try again"
+
+_reads = Turns(READS_AT_ONCE, AT_ONCE - READS_AT_ONCE)
 
 
 class BrowserSession(SessionAuthentication):
@@ -71,8 +86,30 @@ class TeamViewSet(GenericViewSet):
 
 
 def wait_for(service: Callable[..., Coroutine[Any, Any, T]], **given: Any) -> T:
-    """What an asynchronous service gives, for a view that is not."""
-    return async_to_sync(service)(**given)
+    """What an asynchronous service reads, for a view that is not asynchronous.
+
+    Raises:
+        Unavailable: too many others read, or PostgreSQL needs too long for it.
+    """
+    return async_to_sync(_in_turn)(service, given)
+
+
+async def _in_turn(service: Callable[..., Coroutine[Any, Any, T]], given: dict[str, Any]) -> T:
+    """Have a service read when its turn has come, each statement within its time."""
+    async with AsyncExitStack() as turn:
+        try:
+            async with asyncio.timeout(TURN_WITHIN_S):
+                await turn.enter_async_context(_reads.turn())
+        except TimeoutError:
+            raise Unavailable(_BUSY) from None
+        try:
+            with database.within(STATEMENT_WITHIN_S):
+                return await service(**given)
+        except psycopg.OperationalError as error:
+            if not database.is_passing(error):
+                raise
+            slow = isinstance(error, psycopg.errors.QueryCanceled)
+            raise Unavailable(_SLOW if slow else _AWAY) from error
 
 
 def integer(request: Request, name: str, default: int, least: int, most: int) -> int:

@@ -1,14 +1,16 @@
 """Raw psycopg connections beside Django's ORM: a pool for the wire protocol, single ones elsewhere.
 
 The wire protocol's views use this instead of the ORM because a submit then costs a third of the
-CPU. Connections are in autocommit mode; `transaction()` is for several statements.
+CPU. Connections are in autocommit mode; `transaction()` is for several statements; `within()` gives
+each statement of a block so much time.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -20,6 +22,7 @@ MAX_CONNECTIONS = 16
 ACQUIRE_TIMEOUT_S = 30.0
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+_statement_s: ContextVar[float | None] = ContextVar("statement_s", default=None)
 _pools: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncConnectionPool] = WeakKeyDictionary()
 
 
@@ -84,12 +87,32 @@ async def shutdown() -> None:
         await pool.close()
 
 
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Have PostgreSQL give up any statement of this block that takes longer (`QueryCanceled`)."""
+    token = _statement_s.set(seconds)
+    try:
+        yield
+    finally:
+        _statement_s.reset(token)
+
+
 @asynccontextmanager
 async def connection() -> AsyncIterator[Connection]:
-    """A pooled autocommit connection: each statement is a transaction of its own."""
+    """A pooled autocommit connection: each statement is a transaction of its own.
+
+    Under `within()` it is one transaction, with which the limit ends.
+    """
     pool = await open_pool()
+    seconds = _statement_s.get()
     async with pool.connection() as conn:
-        yield conn
+        if seconds is None:
+            yield conn
+            return
+        async with conn.transaction():
+            # not as a parameter: SET takes none
+            await conn.execute(f"SET LOCAL statement_timeout = {int(seconds * 1000)}")
+            yield conn
 
 
 @asynccontextmanager
