@@ -61,20 +61,17 @@ class MetricViewSet(TeamViewSet):
     def series(self, request: Request, run_id: str) -> Response:
         """Curves with the least, the greatest and the last value of every bucket."""
         actor = self.find(run_id)
-        points = wait_for(
-            series.read_points,
+        found = wait_for(
+            series.read,
             actor=actor,
             run_id=run_id,
             keys=_keys(request),
             first_step=integer(request, "from", 0, 0, _LAST_STEP),
             last_step=integer(request, "to", _LAST_STEP, 0, _LAST_STEP),
+            axis=cast("Axis", choice(request, "x", ("step", "time"), "step")),
+            buckets=integer(request, "buckets", BUCKETS, 1, MOST_BUCKETS),
+            smoothing=_smoothing(request),
         )
-        axis = cast("Axis", choice(request, "x", ("step", "time"), "step"))
-        buckets = integer(request, "buckets", BUCKETS, 1, MOST_BUCKETS)
-        smoothing = _smoothing(request)
-        found = [
-            series.bucket(one, axis=axis, buckets=buckets, smoothing=smoothing) for one in points
-        ]
         return Response(Curves(found))
 
 

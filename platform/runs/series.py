@@ -2,14 +2,17 @@
 
 Every bucket keeps the least, the greatest and the last value, so that no spike is lost; smoothing
 is done over all points before. A metric comes from PostgreSQL as three columns of bytes, which is
-what lets a hundred thousand points open at once.
+what lets a hundred thousand points open at once. One metric is read and bucketed before the next
+is, and all that are asked for together share a number of points, so that no question fills the
+memory.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,9 +20,14 @@ from accounts.actors import Actor
 from core import database
 
 Axis = Literal["step", "time"]
+# of all metrics that are asked for at once
 MOST_POINTS = 2_000_000
 # a number of so many digits is as good as exact on any screen
 DIGITS = 9
+# smoothed at once: of so many points a matrix has the weights
+BLOCK = 64
+# so far back the weight of a value is as good as none, whatever the smoothing (0.999 at most)
+FAR = 50_000
 
 # sorted once: the aggregates take the rows as they come
 _POINTS = """
@@ -37,12 +45,16 @@ FROM (SELECT step, value, time FROM (
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """A metric as it was recorded, by step: int64 steps, float64 values and times (epoch, s)."""
+    """A metric as it was recorded, by step: int64 steps, float64 values and times (epoch, s).
+
+    `cut`: there are older ones.
+    """
 
     key: str
     steps: np.ndarray
     values: np.ndarray
     times: np.ndarray
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,29 +81,51 @@ class Series:
     cut: bool
 
 
-async def read_points(
-    *, actor: Actor, run_id: str, keys: Sequence[str], first_step: int, last_step: int
-) -> list[Points]:
-    """All points of some metrics of a run of the actor's team, between two steps."""
-    found = []
-    async with database.connection() as conn:
-        for key in keys:
-            values = {"run": run_id, "team": actor.team_id, "key": key, "most": MOST_POINTS}
-            cursor = await conn.execute(
-                _POINTS, values | {"first": first_step, "last": last_step}, binary=True
-            )
-            row = await cursor.fetchone()
-            assert row is not None
-            steps, numbers, times = (column or b"" for column in row)
-            found.append(
-                Points(
-                    key,
-                    np.frombuffer(steps, ">i8").astype(np.int64),
-                    np.frombuffer(numbers, ">f8").astype(np.float64),
-                    np.frombuffer(times, ">f8").astype(np.float64),
-                )
-            )
+async def read(
+    *,
+    actor: Actor,
+    run_id: str,
+    keys: Sequence[str],
+    first_step: int,
+    last_step: int,
+    axis: Axis,
+    buckets: int,
+    smoothing: float,
+) -> list[Series]:
+    """Some metrics of a run of the actor's team between two steps, in buckets (see `bucket`).
+
+    Of `MOST_POINTS` each has its share, and what those before it have left over.
+    """
+    found: list[Series] = []
+    left = MOST_POINTS
+    for place, key in enumerate(keys):
+        values = {"run": run_id, "team": actor.team_id, "key": key}
+        values |= {"first": first_step, "last": last_step}
+        points = await _read_points(values, key, most=left // (len(keys) - place))
+        left -= points.steps.size
+        # the event loop has others to serve meanwhile, and so has the connection
+        found.append(
+            await asyncio.to_thread(bucket, points, axis=axis, buckets=buckets, smoothing=smoothing)
+        )
     return found
+
+
+async def _read_points(values: dict[str, Any], key: str, most: int) -> Points:
+    """The newest points of a metric."""
+    async with database.connection() as conn:
+        cursor = await conn.execute(_POINTS, values | {"most": most + 1}, binary=True)
+        row = await cursor.fetchone()
+    assert row is not None
+    steps, numbers, times = (column or b"" for column in row)
+    cut = len(steps) // 8 > most
+    first = 8 if cut else 0
+    return Points(
+        key,
+        np.frombuffer(steps, ">i8", offset=first).astype(np.int64),
+        np.frombuffer(numbers, ">f8", offset=first).astype(np.float64),
+        np.frombuffer(times, ">f8", offset=first).astype(np.float64),
+        cut,
+    )
 
 
 def bucket(points: Points, *, axis: Axis, buckets: int, smoothing: float) -> Series:
@@ -119,7 +153,7 @@ def bucket(points: Points, *, axis: Axis, buckets: int, smoothing: float) -> Ser
         smooth=_shown(smooth[ends]) if smooth.size else [],
         total=int(x.size),
         not_finite=int(x.size - finite.sum()),
-        cut=int(x.size) >= MOST_POINTS,
+        cut=points.cut,
     )
 
 
@@ -128,14 +162,31 @@ def smoothed(values: np.ndarray, weight: float) -> np.ndarray:
 
     A constant stays constant, and values that are not finite are passed over.
     """
-    result = np.empty(values.size)
-    total, norm = 0.0, 0.0
-    for place, value in enumerate(values.tolist()):
-        if value - value == 0:
-            total = total * weight + value
-            norm = norm * weight + 1
-        result[place] = total / norm if norm else np.nan
-    return result
+    finite = np.isfinite(values)
+    good = values[finite]
+    norms = np.full(good.size, 1 / (1 - weight))
+    norms[:FAR] *= 1 - weight ** np.arange(1, min(good.size, FAR) + 1)
+    # before the first finite value there is none
+    means = np.concatenate(([np.nan], _weighted_sums(good, weight) / norms))
+    return means[np.cumsum(finite)]
+
+
+def _weighted_sums(values: np.ndarray, weight: float) -> np.ndarray:
+    """Of each place the sum of the values up to it, each `weight` times less than the next.
+
+    Block by block: a loop over single values would keep Python's other threads waiting.
+    """
+    blocks = np.zeros((-(-values.size // BLOCK), BLOCK))
+    blocks.reshape(-1)[: values.size] = values
+    distance = np.arange(BLOCK)[:, None] - np.arange(BLOCK)
+    weights = np.where(distance >= 0, weight ** np.maximum(distance, 0), 0.0)
+    sums = blocks @ weights.T
+    falling = weight ** np.arange(1, BLOCK + 1)
+    carried = np.zeros(len(sums))
+    for place in range(1, len(sums)):
+        carried[place] = sums[place - 1, -1] + carried[place - 1] * falling[-1]
+    sums += carried[:, None] * falling
+    return sums.reshape(-1)[: values.size]
 
 
 def _starts(x: np.ndarray, buckets: int) -> np.ndarray:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import time
+import weakref
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core import database
-from runs.series import Points, bucket, smoothed
+from runs import series
+from runs.series import FAR, Points, bucket, smoothed
 from tests.platform.console_api.conftest import Api, Browser, log, make_run
 
 MANY = 100_000
@@ -49,6 +52,41 @@ async def test_many_points_keep_their_spikes_and_come_soon(browser: Browser, api
     assert (min(found["least"]), found["last"].count(1)) == (1, 400)
     assert len(answer.content) < 50_000
     print(f"{MANY} points in {seconds * 1000:.0f} ms")
+
+
+@pytest.mark.parametrize(
+    ("most", "totals"), [(20, [4, 8, 8]), (27, [4, 11, 12]), (28, [4, 12, 12])]
+)
+async def test_metrics_share_the_points_that_are_read(
+    browser: Browser, api: Api, monkeypatch: pytest.MonkeyPatch, most: int, totals: list[int]
+) -> None:
+    monkeypatch.setattr(series, "MOST_POINTS", most)
+    run = await make_run(api)
+    has = {"a": 4, "b": 12, "c": 12}
+    await log(api, run, *((key, step, step) for key, many in has.items() for step in range(many)))
+    found = (await browser.shown(f"runs/{run}/series", key=[*has]))["series"]
+    assert [one["total"] for one in found] == totals
+    assert [one["steps"][-1] for one in found] == [many - 1 for many in has.values()]
+    assert [one["cut"] for one in found] == [one["total"] < has[one["key"]] for one in found]
+
+
+async def test_a_metric_is_put_into_buckets_before_the_next_is_read(
+    browser: Browser, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await make_run(api)
+    await log(api, run, ("a", 0, 1.0), ("b", 0, 2.0))
+    alive: list[weakref.ref[Any]] = []
+    bucket = series.bucket
+
+    def watching(found: Points, **asked: Any) -> series.Series:
+        gc.collect()
+        assert not any(one() is not None for one in alive)
+        alive.append(weakref.ref(found.values))
+        return bucket(found, **asked)
+
+    monkeypatch.setattr(series, "bucket", watching)
+    await browser.shown(f"runs/{run}/series", key=["a", "b"])
+    assert len(alive) == 2
 
 
 async def test_a_part_is_asked_for_by_its_steps(browser: Browser, api: Api) -> None:
@@ -149,6 +187,35 @@ def test_buckets_lose_no_extreme_and_no_point(values: list[float], buckets: int)
     else:
         assert not least
         assert not greatest
+
+
+def one_by_one(values: list[float], weight: float) -> list[float]:
+    """The average as one would write it down, from value to value."""
+    found = []
+    total, norm = 0.0, 0.0
+    for value in values:
+        if math.isfinite(value):
+            total, norm = total * weight + value, norm * weight + 1
+        found.append(total / norm if norm else math.nan)
+    return found
+
+
+@pytest.mark.parametrize("weight", [0.5, 0.999])
+def test_long_metrics_are_smoothed_one_by_one(weight: float) -> None:
+    values = np.random.default_rng(1).normal(size=3 * FAR).tolist()
+    assert smoothed(np.array(values), weight) == pytest.approx(one_by_one(values, weight))
+
+
+@given(
+    st.lists(
+        st.one_of(st.floats(-1e9, 1e9), st.sampled_from([math.nan, math.inf, -math.inf])),
+        max_size=500,
+    ),
+    st.floats(0, 0.999),
+)
+def test_smoothing_in_blocks_is_smoothing_one_by_one(values: list[float], weight: float) -> None:
+    found = smoothed(np.array(values), weight)
+    assert np.allclose(found, one_by_one(values, weight), rtol=1e-9, atol=1e-3, equal_nan=True)
 
 
 def test_smoothing_is_done_before_the_buckets_are_cut() -> None:
