@@ -19,15 +19,12 @@ from console_api.base import TeamViewSet, integer, text, wait_for
 from console_api.schema import answers, query
 from openai_api import vocabulary
 from openai_api.vocabulary import NoTokenizer, Vocabulary
-from runs import steps
+from runs import groups, steps
+from runs.groups import GroupedRollout, Said
 from runs.models import TrainingRun
-from runs.recordings import ReadRollout
 from runs.steps import PREVIEW, GroupSummary, StepSummary
 
 PAGE, MOST = 100, 500
-# of one text or list of tokens; whoever wants more reads it through the API
-MAX_CHARACTERS = 40_000
-MAX_TOKENS = 8192
 _LAST = 2**63 - 1
 
 
@@ -153,7 +150,7 @@ class RolloutViewSet(TeamViewSet):
         """The rollouts of a group, whole."""
         actor = self.find(run_id)
         step, group = min(step, _LAST), min(group, _LAST)
-        found = wait_for(steps.read_group, actor=actor, run_id=run_id, step=step, group=group)
+        found = wait_for(groups.read_group, actor=actor, run_id=run_id, step=step, group=group)
         words = self._words(run_id) if found else None
         shown = [_shown(one, words) for one in found]
         return Response(ShownGroup(step, group, shown))
@@ -176,26 +173,21 @@ async def _vocabulary(base_model: str) -> Vocabulary | None:
 def _listed(found: GroupSummary, words: Vocabulary | None) -> ListedGroup:
     preview = found.preview
     if found.preview_tokens:
-        preview = "".join(_of_tokens(found.preview_tokens, None, words).pieces)[:PREVIEW]
+        preview = "".join(_texts(found.preview_tokens, words))[:PREVIEW]
     return ListedGroup(found.group, found.rollouts, found.mean, found.rewards, preview, found.tags)
 
 
-def _shown(read: ReadRollout, words: Vocabulary | None) -> ShownRollout:
-    found = read.rollout
+def _shown(found: GroupedRollout, words: Vocabulary | None) -> ShownRollout:
     turns = [
-        Piece([], [], 0, kept=False)
-        if one.tokens is None
-        else _of_tokens(one.tokens, one.logprobs, words)
-        for one in read.sequences
+        Piece([], [], 0, kept=False) if one is None else _piece(one, words) for one in found.turns
     ]
-    tokens = sum(len(one.tokens or []) for one in read.sequences)
-    if not turns and (own := _given(found.completion, found.completion_tokens, words)):
-        turns, tokens = [own], len(found.completion_tokens or [])
+    if found.untold is not None:
+        turns.append(Piece([], [], found.untold, kept=True))
     return ShownRollout(
         index=found.index,
-        prompt=_given(found.prompt, found.prompt_tokens, words),
+        prompt=None if found.prompt is None else _piece(found.prompt, words),
         turns=turns,
-        tokens=tokens,
+        tokens=found.tokens,
         reward=found.reward,
         components=found.components,
         tags=found.tags,
@@ -204,21 +196,21 @@ def _shown(read: ReadRollout, words: Vocabulary | None) -> ShownRollout:
     )
 
 
-def _given(said: str | None, tokens: list[int] | None, words: Vocabulary | None) -> Piece | None:
-    """What a program sent of a rollout: its text, else its tokens."""
-    if said is not None:
-        return Piece([said[:MAX_CHARACTERS]], [None], max(0, len(said) - MAX_CHARACTERS), kept=True)
-    return None if tokens is None else _of_tokens(tokens, None, words)
-
-
-def _of_tokens(tokens: list[int], logprobs: list[float] | None, words: Vocabulary | None) -> Piece:
-    """Tokens as pieces of text; their numbers where the server has no tokenizer for them."""
-    shown = tokens[:MAX_TOKENS]
+def _piece(said: Said, words: Vocabulary | None) -> Piece:
+    """A text as one piece, or tokens as one each."""
+    if said.text is not None:
+        return Piece([said.text], [None], said.length - len(said.text), kept=True)
+    tokens = said.tokens or []
     known: list[float | None] = [
-        value if math.isfinite(value) else None for value in (logprobs or [])[:MAX_TOKENS]
+        value if math.isfinite(value) else None for value in said.logprobs or []
     ]
-    pieces = [f"⟨{token}⟩" for token in shown] if words is None else _pieces(shown, words)
-    return Piece(pieces, known or [None] * len(shown), len(tokens) - len(shown), kept=True)
+    pieces = _texts(tokens, words)
+    return Piece(pieces, known or [None] * len(tokens), said.length - len(tokens), kept=True)
+
+
+def _texts(tokens: list[int], words: Vocabulary | None) -> list[str]:
+    """The text of each token; their numbers where the server has no tokenizer for them."""
+    return [f"⟨{token}⟩" for token in tokens] if words is None else _pieces(tokens, words)
 
 
 def _pieces(tokens: list[int], words: Vocabulary) -> list[str]:

@@ -1,12 +1,11 @@
-"""A run's recorded rollouts as one looks for something in them: steps, their groups, one group.
+"""A run's recorded rollouts as one looks for something in them: steps, and their groups.
 
 Each level is a page with a cursor along the index over (run, step, group, index). Texts in lists
-are cut; whoever opens a group gets it whole, within bounds.
+are cut; whoever opens a group (`runs.groups`) gets it whole, within bounds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +13,6 @@ from psycopg.rows import class_row
 
 from accounts.actors import Actor
 from core import database
-from runs import recordings, sequences
-from runs.recordings import ReadRollout, RecordedRollout
-from runs.sequences import Sampled
 
 MAX_OF_GROUP = 256
 PREVIEW = 240
@@ -122,25 +118,3 @@ async def list_groups(
     ):
         await cursor.execute(_GROUPS, values)
         return await cursor.fetchall()
-
-
-async def read_group(*, actor: Actor, run_id: str, step: int, group: int) -> list[ReadRollout]:
-    """The rollouts of a group by index, with what was sampled in them; at most `MAX_OF_GROUP`."""
-    async with database.connection() as conn:
-        async with conn.cursor(row_factory=class_row(RecordedRollout)) as cursor:
-            await cursor.execute(
-                f"SELECT {recordings.COLUMNS} FROM runs_rollout"
-                ' WHERE run_id = %s AND team_id = %s AND step = %s AND "group" = %s'
-                f" ORDER BY index LIMIT {MAX_OF_GROUP}",
-                (run_id, actor.team_id, step, group),
-            )
-            rollouts = await cursor.fetchall()
-        kept = await sequences.read(conn, run_id=run_id, names=_names(rollouts))
-    return [
-        ReadRollout(found, [kept.get(name, Sampled(name)) for name in found.sequences])
-        for found in rollouts
-    ]
-
-
-def _names(rollouts: Sequence[RecordedRollout]) -> list[str]:
-    return [name for rollout in rollouts for name in rollout.sequences]

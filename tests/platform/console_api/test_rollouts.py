@@ -10,6 +10,7 @@ import pytest
 
 from catalog.models import BaseModel
 from core import database
+from runs import groups
 from runs.models import Sequence
 from tests.conftest import REPOSITORY
 from tests.platform.console_api.conftest import Api, Browser, make_run
@@ -182,6 +183,70 @@ async def test_what_is_too_long_is_cut_and_told(
     (row,) = answer.json()["rollouts"]
     assert row["turns"][0]["cut"] == 10_000
     assert row["prompt"]["cut"] == 9000 - 8192
+
+
+def cuts(row: dict[str, Any]) -> list[tuple[int, int]]:
+    """Of each turn how many pieces are shown, and how many are cut."""
+    assert all(turn["kept"] for turn in row["turns"])
+    assert all(len(turn["pieces"]) == len(turn["logprobs"]) for turn in row["turns"])
+    return [(len(turn["pieces"]), turn["cut"]) for turn in row["turns"]]
+
+
+async def test_a_group_shows_so_many_tokens_in_all(
+    browser: Browser, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(groups, "MAX_TOKENS", 10)
+    monkeypatch.setattr(groups, "MAX_TOKENS_OF_GROUP", 25)
+    monkeypatch.setattr(groups, "MAX_CHARACTERS_OF_GROUP", 5)
+    run = await make_run(api)
+    await keep(run, "long", [*range(12)], [-0.5] * 12)
+    await keep(run, "short", [*range(4)], [-0.5] * 4)
+    rollouts: list[dict[str, Any]] = [
+        {"index": 0, "sequences": ["long", "short", "long"], "prompt": "abc"},
+        {"index": 1, "sequences": ["long", "short"], "prompt": "abc"},
+        {"index": 2, "prompt_tokens": [1, 2], "completion_tokens": [1, 2, 3]},
+    ]
+    await log_rollouts(api, run, [{"step": 0, "group": 0, **one} for one in rollouts])
+    shown = (await browser.shown(f"runs/{run}/rollouts/0/0"))["rollouts"]
+    assert [cuts(row) for row in shown] == [
+        [(10, 2), (4, 0), (10, 2)],
+        [(1, 11), (0, 4)],
+        [(0, 3)],
+    ]
+    prompts = [(row["prompt"]["pieces"], row["prompt"]["cut"]) for row in shown]
+    assert prompts == [(["abc"], 0), (["ab"], 1), ([], 2)]
+    assert [row["tokens"] for row in shown] == [28, 16, 3]
+
+
+async def test_a_group_shows_so_many_turns_in_all(
+    browser: Browser, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(groups, "MAX_TURNS_OF_GROUP", 4)
+    run = await make_run(api)
+    await keep(run, "s", [5, 7], [-0.5] * 2)
+    rollouts = [{"step": 0, "index": index, "sequences": ["s"] * 3} for index in range(3)]
+    await log_rollouts(api, run, rollouts)
+    shown = (await browser.shown(f"runs/{run}/rollouts/0/0"))["rollouts"]
+    assert [cuts(row) for row in shown] == [
+        [(2, 0), (2, 0), (2, 0)],
+        [(2, 0), (0, 4)],
+        [(0, 6)],
+    ]
+    assert [row["tokens"] for row in shown] == [6, 6, 6]
+
+
+async def test_the_same_sequence_again_and_again_is_answered_soon(
+    browser: Browser, api: Api, nano: BaseModel
+) -> None:
+    run = await make_run(api)
+    await keep(run, "s", [5] * 8192, [-0.5] * 8192)
+    many = [{"step": 0, "index": index, "sequences": ["s"] * 200} for index in range(100)]
+    await log_rollouts(api, run, many)
+    shown = (await browser.shown(f"runs/{run}/rollouts/0/0"))["rollouts"]
+    assert len(shown) == 100
+    pieces = sum(len(turn["pieces"]) for row in shown for turn in row["turns"])
+    assert pieces == groups.MAX_TOKENS_OF_GROUP
+    assert {row["tokens"] for row in shown} == {200 * 8192}
 
 
 @pytest.mark.parametrize(
