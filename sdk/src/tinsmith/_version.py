@@ -1,3 +1,3 @@
 """The release of this package."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
