@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -64,25 +65,25 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         return
     command = ["nice", sys.executable, "-m", "tests.support.prepare"]
     where = os.pathsep.join([str(REPOSITORY / "platform"), str(REPOSITORY)])
-    _preparing.append(
-        subprocess.Popen(
-            command,
-            cwd=REPOSITORY,
-            env={**os.environ, "PYTHONPATH": where},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+    process = subprocess.Popen(
+        command,
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": where},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
+    _preparing.append(process)
+    # waited for, so that tests which look at our children find no zombie among them
+    threading.Thread(target=process.wait, daemon=True).start()
 
 
 def pytest_sessionfinish() -> None:
     """Leave nothing behind that installs."""
     for process in _preparing:
-        with suppress(ProcessLookupError):
+        if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def make_folder() -> Path:
