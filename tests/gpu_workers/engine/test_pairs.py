@@ -202,7 +202,8 @@ def test_the_reference_is_the_base_model_or_what_is_named_where_none_is_given(
             gradients.append(client.gradient(name, tmp_path / f"state of {name}"))
             gradients.append(client.gradient(f"beside {name}", tmp_path / f"state beside {name}"))
     assert abs(results[0].metrics["margin:mean"]) > 0.01
-    if kernel == "loop":
+    # a frozen copy lies otherwise in memory than a run's weights, which MKL's kernels may notice
+    if kernel == "loop" and not published:
         assert results[0].metrics == results[1].metrics
         assert_equal(gradients[0], gradients[2])
         assert_equal(gradients[1], gradients[3])
