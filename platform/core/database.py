@@ -120,3 +120,13 @@ async def transaction() -> AsyncIterator[Connection]:
     """A pooled connection inside one transaction, rolled back when the block raises."""
     async with connection() as conn, conn.transaction():
         yield conn
+
+
+def anywhere(text: str) -> str:
+    """What ILIKE takes for a text that may stand anywhere.
+
+    >>> anywhere("50%")
+    '%50\\\\%%'
+    """
+    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"

@@ -212,7 +212,7 @@ def _listing(team_ids: Sequence[int], wanted: Wanted) -> tuple[str, dict[str, An
         values["session"] = wanted.session_id
     if wanted.search:
         conditions.append(f"{_SEARCHED} ILIKE %(search)s")
-        values["search"] = _pattern(wanted.search)
+        values["search"] = database.anywhere(wanted.search)
     if wanted.after is not None:
         conditions.append(f"({moment}, r.id) {beyond} (%(after)s, %(run)s)")
         values |= {"after": wanted.after.value, "run": wanted.after.run_id}
@@ -284,12 +284,6 @@ _FAILURES = """
 SELECT seq, kind, left(error, 2000) AS error, error_category AS category, finished_at
 FROM operations_operation WHERE target = %(run)s AND state = 'failed' ORDER BY seq DESC LIMIT 5
 """
-
-
-def _pattern(search: str) -> str:
-    """What ILIKE takes for a text anywhere; nothing if there is nothing to look for."""
-    escaped = search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return f"%{escaped}%" if search else ""
 
 
 def _last_step(metrics: Sequence[MetricSummary]) -> int | None:

@@ -103,13 +103,12 @@ async def list_groups(
     *, actor: Actor, run_id: str, step: int, after: int | None, search: str, limit: int
 ) -> list[GroupSummary]:
     """A page of a step's groups by number; of a search those in which a rollout has the text."""
-    escaped = search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     values: dict[str, Any] = {
         "run": run_id,
         "team": actor.team_id,
         "step": step,
         "after": after,
-        "search": f"%{escaped}%" if search else "",
+        "search": database.anywhere(search) if search else "",
         "limit": limit,
     }
     async with (
