@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from random import Random
 from typing import ClassVar
 
 import chz
 
+from tinsmith_recipes.multiplayer_rl.fewer import learn_to_need_fewer
 from tinsmith_recipes.multiplayer_rl.guess_number.data import careless_game
 from tinsmith_recipes.multiplayer_rl.guess_number.env import Thinks
 from tinsmith_recipes.multiplayer_rl.moves import lessons
-from tinsmith_recipes.training import Estimate, Figure, Goal, Run, batch, mean, setting, share
+from tinsmith_recipes.training import Estimate, Figure, Goal, Run, setting
 from tinsmith_recipes.training.command import main
-from tinsmith_recipes.training.rl import RLSettings, of_episodes, play_all, train_rl
+from tinsmith_recipes.training.rl import RLSettings
 from tinsmith_recipes.training.warm_start import Chat, WarmStart, warm_start
 
 GAMES = 500
@@ -68,32 +68,20 @@ class GuessNumber(WarmStart, RLSettings):
 
     async def train(self, run: Run) -> dict[str, Figure]:
         """Warm start, then RL; the turns that a game takes, before and after."""
-        everything = range(1, self.numbers + 1)
         random = Random(run.seed("games"))
         chats = [chat for _ in range(GAMES) for chat in self._careless(random)]
-        started = await warm_start(run, chats, self)
-        tests = [self._thinks(secret) for secret in everything]
-
-        async def turns(stage: Run) -> list[list[float]]:
-            episodes = await play_all(stage, stage.sampler(), tests, times=self.test_games)
-            found = [one.outcome.parts for one in episodes]
-            return [[parts[name] for parts in found] for name in ("turns", "won")]
-
-        async def train_games(stage: Run) -> dict[str, Figure]:
-            before, _ = await stage.once("before", lambda: turns(stage))
-
-            def games(step: int) -> Sequence[Thinks]:
-                chosen = batch(everything, self.groups_per_batch, step, stage.seed("numbers"))
-                return [self._thinks(secret) for secret in chosen]
-
-            async def evaluate() -> dict[str, float]:
-                return of_episodes(await play_all(stage, stage.sampler(), tests))
-
-            await train_rl(stage, games, self, evaluate=evaluate if self.eval_every else None)
-            taken, won = await turns(stage)
-            return {"before": mean(before), "turns": mean(taken), "won": share(won)}
-
-        return (await run.in_stage("rl", train_games, from_state=started)).figures
+        return await learn_to_need_fewer(
+            run,
+            self,
+            [
+                Thinks(secret, self.numbers, self.limit, self.remembers)
+                for secret in range(1, self.numbers + 1)
+            ],
+            started=await warm_start(run, chats, self),
+            counted="turns",
+            times=self.test_games,
+            order="numbers",
+        )
 
     def _careless(self, random: Random) -> list[Chat]:
         """What a game of a careless guesser teaches."""
@@ -102,9 +90,6 @@ class GuessNumber(WarmStart, RLSettings):
             secret, self.numbers, self.limit, self.warm_care, random, remembers=self.remembers
         )
         return lessons(game, remembers=self.remembers)
-
-    def _thinks(self, secret: int) -> Thinks:
-        return Thinks(secret, self.numbers, self.limit, self.remembers)
 
 
 if __name__ == "__main__":

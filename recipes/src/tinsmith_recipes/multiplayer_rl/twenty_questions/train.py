@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from random import Random
 from typing import ClassVar
 
 import chz
 
+from tinsmith_recipes.multiplayer_rl.fewer import learn_to_need_fewer
 from tinsmith_recipes.multiplayer_rl.moves import lessons
 from tinsmith_recipes.multiplayer_rl.twenty_questions.data import (
     WORLD,
@@ -16,10 +16,10 @@ from tinsmith_recipes.multiplayer_rl.twenty_questions.data import (
     read_world,
 )
 from tinsmith_recipes.multiplayer_rl.twenty_questions.env import Answerer, Asked
-from tinsmith_recipes.training import Estimate, Figure, Goal, Run, batch, mean, setting, share
+from tinsmith_recipes.training import Estimate, Figure, Goal, Run, setting
 from tinsmith_recipes.training.command import main
 from tinsmith_recipes.training.distillation import open_teacher
-from tinsmith_recipes.training.rl import RLSettings, of_episodes, play_all, train_rl
+from tinsmith_recipes.training.rl import RLSettings
 from tinsmith_recipes.training.warm_start import Chat, WarmStart, warm_start
 
 GAMES = 500
@@ -96,30 +96,15 @@ class TwentyQuestions(WarmStart, RLSettings):
         """Warm start, then RL; the questions that a game takes, before and after."""
         world = WORLD if self.world is None else read_world(self.world)
         answerer = await self._answerer(run)
-        started = await warm_start(run, self._careless(world, run.seed("games")), self)
-        everything = [
-            Asked(secret, world, self.limit, self.remembers, answerer) for secret in world
-        ]
-
-        async def questions(stage: Run) -> list[list[float]]:
-            episodes = await play_all(stage, stage.sampler(), everything, times=self.test_games)
-            found = [one.outcome.parts for one in episodes]
-            return [[parts[name] for parts in found] for name in ("questions", "won")]
-
-        async def train_games(stage: Run) -> dict[str, Figure]:
-            before, _ = await stage.once("before", lambda: questions(stage))
-
-            def games(step: int) -> Sequence[Asked]:
-                return batch(everything, self.groups_per_batch, step, stage.seed("things"))
-
-            async def evaluate() -> dict[str, float]:
-                return of_episodes(await play_all(stage, stage.sampler(), everything))
-
-            await train_rl(stage, games, self, evaluate=evaluate if self.eval_every else None)
-            taken, won = await questions(stage)
-            return {"before": mean(before), "questions": mean(taken), "won": share(won)}
-
-        return (await run.in_stage("rl", train_games, from_state=started)).figures
+        return await learn_to_need_fewer(
+            run,
+            self,
+            [Asked(secret, world, self.limit, self.remembers, answerer) for secret in world],
+            started=await warm_start(run, self._careless(world, run.seed("games")), self),
+            counted="questions",
+            times=self.test_games,
+            order="things",
+        )
 
     async def _answerer(self, run: Run) -> Answerer | None:
         if self.answerer is None:
