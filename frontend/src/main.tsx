@@ -5,9 +5,21 @@ import { createRoot } from "react-dom/client";
 import { Refused } from "./api/client";
 import { App } from "./app";
 import { startTheme } from "./lib/theme";
+// in this order: what is narrow overrides what stands before it
 import "./design/tokens.css";
 import "./design/base.css";
-import "./design/run.css";
+import "./components/shell.css";
+import "./components/controls.css";
+import "./design/cards.css";
+import "./design/tables.css";
+import "./pages/sign-in/page.css";
+import "./design/narrow.css";
+import "./pages/run/page.css";
+import "./pages/overview/page.css";
+import "./pages/charts/page.css";
+import "./pages/rollouts/page.css";
+import "./pages/about/page.css";
+import "./pages/run/narrow.css";
 import "uplot/dist/uPlot.min.css";
 
 startTheme();
