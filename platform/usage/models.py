@@ -58,6 +58,49 @@ class Entry(models.Model):
         return f"{self.quantity} {self.kind} for {self.target}"
 
 
+class DayTotal(models.Model):
+    """The ledger of a run, its samplers included, added up for a day of UTC.
+
+    A trigger on the ledger writes it in the transaction of the entries, so that no way of entering
+    something can forget it. Runs have rows of their own, so none waits for another.
+    """
+
+    team = models.ForeignKey(
+        "accounts.Team",
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
+    )
+    target = models.TextField(
+        help_text="The training run; of a sampler that is of none of the team's, the sampler."
+    )
+    day = models.DateField()
+    base_model = models.TextField()
+    train = models.BigIntegerField(help_text="Tokens, as of the other kinds.")
+    score = models.BigIntegerField()
+    prefill = models.BigIntegerField()
+    prefill_cached = models.BigIntegerField()
+    sample = models.BigIntegerField()
+    checkpoint = models.BigIntegerField(help_text="How many were made.")
+    # in millionths of a USD; none of what had no price
+    train_cost = models.DecimalField(max_digits=30, decimal_places=6, null=True)
+    score_cost = models.DecimalField(max_digits=30, decimal_places=6, null=True)
+    prefill_cost = models.DecimalField(max_digits=30, decimal_places=6, null=True)
+    prefill_cached_cost = models.DecimalField(max_digits=30, decimal_places=6, null=True)
+    sample_cost = models.DecimalField(max_digits=30, decimal_places=6, null=True)
+    unpriced = models.BigIntegerField(help_text="Tokens that had no price.")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["target", "day"], name="day_total_once"),
+        ]
+        indexes = [models.Index(fields=["team", "day"], name="day_total_by_team")]
+
+    def __str__(self) -> str:
+        return f"{self.target} on {self.day}"
+
+
 class EndedCheckpoint(models.Model):
     """How large a checkpoint was that is no more, and from when to when it was kept.
 

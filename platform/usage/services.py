@@ -96,16 +96,20 @@ def record(conn: Connection[Any], used: list[tuple[int, Used]]) -> None:
         )
 
 
-_OF_RUNS = """
-SELECT run_id, kind, sum(quantity)::bigint, sum(quantity * price)::float8 / 1e6,
-       bool_or(price IS NULL AND kind <> 'checkpoint')
-FROM (
-    SELECT target AS run_id, kind, quantity, price FROM usage_entry WHERE target = ANY(%(runs)s)
-    UNION ALL
-    SELECT s.run_id, e.kind, e.quantity, e.price
-    FROM runs_sampler s JOIN usage_entry e ON e.target = s.id WHERE s.run_id = ANY(%(runs)s)
-) used
-GROUP BY run_id, kind ORDER BY run_id, kind
+_BY_KIND = """
+CROSS JOIN LATERAL (VALUES
+    ('train', t.train, t.train_cost), ('score', t.score, t.score_cost),
+    ('prefill', t.prefill, t.prefill_cost),
+    ('prefill_cached', t.prefill_cached, t.prefill_cached_cost),
+    ('sample', t.sample, t.sample_cost), ('checkpoint', t.checkpoint, NULL)
+) AS k(kind, quantity, cost)
+"""
+_OF_RUNS = f"""
+SELECT t.target, k.kind, sum(k.quantity)::bigint, sum(k.cost)::float8 / 1e6,
+       bool_or(t.unpriced > 0)
+FROM usage_daytotal t {_BY_KIND}
+WHERE t.target = ANY(%(runs)s) AND k.quantity > 0
+GROUP BY 1, 2 ORDER BY 1, 2
 """
 
 

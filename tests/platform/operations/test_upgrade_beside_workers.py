@@ -37,3 +37,40 @@ def test_the_ledger_is_written_while_its_index_is_built(database_url: str) -> No
             building.join(60)
         valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'usage_by_target'::regclass"
         assert other.execute(valid).fetchone() == (True,)
+
+
+SUMS = """
+SELECT target, kind, quantity FROM (
+    SELECT target, 'ledger' AS kind, sum(quantity)::int AS quantity FROM usage_entry GROUP BY 1
+    UNION ALL SELECT target, 'days', sum(train)::int FROM usage_daytotal GROUP BY 1) both_of_them
+ORDER BY 1, 2
+"""
+ADDS = """
+SELECT 1 FROM pg_stat_activity
+WHERE query LIKE '%%CREATE TRIGGER usage_add_up%%' AND wait_event_type = 'Lock'
+"""
+
+
+def test_the_ledger_is_added_up_while_it_is_written(database_url: str) -> None:
+    """What was there before, what an open transaction enters, and what comes between and after."""
+    migrate(database_url, "usage", "0004")
+    with (
+        psycopg.connect(database_url) as writer,
+        psycopg.connect(database_url, autocommit=True) as other,
+    ):
+        other.execute(ENTER, (1,))
+        writer.execute(ENTER, (2,))
+        migrating = threading.Thread(target=migrate, args=(database_url, "usage", "0005"))
+        migrating.start()
+        try:
+            eventually(lambda: other.execute(ADDS).fetchone() is not None, within_s=60)
+        finally:
+            writer.commit()
+            migrating.join(60)
+        other.execute(ENTER, (3,))
+        migrate(database_url, "usage", "0006")
+        other.execute(ENTER, (4,))
+        assert other.execute(SUMS).fetchall() == [
+            ("s:train:0", "days", 4),
+            ("s:train:0", "ledger", 4),
+        ]
