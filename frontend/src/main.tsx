@@ -19,6 +19,7 @@ import "./pages/overview/page.css";
 import "./pages/charts/page.css";
 import "./pages/rollouts/page.css";
 import "./pages/about/page.css";
+import "./pages/usage/page.css";
 import "./pages/run/narrow.css";
 import "uplot/dist/uPlot.min.css";
 

@@ -26,6 +26,7 @@ DASHBOARD = [
     "checkpoints/<path:rest>",
     "sessions",
     "sessions/<path:rest>",
+    "team/usage",
     "training_runs/<path:rest>",
 ]
 

@@ -72,6 +72,20 @@ class TeamViewSet(GenericViewSet):
         found = self.request.user.memberships.values_list("team_id", flat=True)
         return list(found.filter(team__slug=slug) if slug else found)
 
+    def member(self, request: Request) -> Actor:
+        """The actor for the team that the parameter `team` names, else their first by name.
+
+        Raises:
+            Http404: they are in no such team.
+        """
+        assert isinstance(request.user, User)
+        slug = text(request, "team")
+        found = request.user.memberships.select_related("team").order_by("team__name")
+        membership = (found.filter(team__slug=slug) if slug else found).first()
+        if membership is None:
+            raise Http404
+        return actors.of_member(user=request.user, team_slug=membership.team.slug)
+
     def find(self, run_id: str) -> Actor:
         """The actor for a run: its team, and the person who asks.
 
@@ -110,6 +124,18 @@ async def _in_turn(service: Callable[..., Coroutine[Any, Any, T]], given: dict[s
                 raise
             slow = isinstance(error, psycopg.errors.QueryCanceled)
             raise Unavailable(_SLOW if slow else _AWAY) from error
+
+
+def known(request: Request, *names: str) -> None:
+    """Refuse query parameters that nobody has told of.
+
+    Raises:
+        BadRequest: names the first.
+    """
+    for name in request.query_params:
+        if name not in names:
+            allowed = ", ".join(names) or "none"
+            raise BadRequest(f"there is no parameter {name[:50]!r}; known are: {allowed}")
 
 
 def integer(request: Request, name: str, default: int, least: int, most: int) -> int:

@@ -8,6 +8,7 @@ from console_api.metrics import MetricViewSet
 from console_api.people import MeView, SessionView
 from console_api.rollouts import RolloutViewSet
 from console_api.runs import RunViewSet
+from console_api.usage import UsageViewSet
 
 _RUN = "runs/<str:run_id>"
 
@@ -15,6 +16,9 @@ urlpatterns = [
     path("openapi.json", SpectacularJSONAPIView.as_view(authentication_classes=[])),
     path("session", SessionView.as_view()),
     path("me", MeView.as_view()),
+    path("usage", UsageViewSet.as_view({"get": "month"})),
+    path("usage/runs", UsageViewSet.as_view({"get": "runs"})),
+    path("usage/csv", UsageViewSet.as_view({"get": "csv"})),
     path("checkpoints", CheckpointViewSet.as_view({"get": "page"})),
     path("runs", RunViewSet.as_view({"get": "page"})),
     path(_RUN, RunViewSet.as_view({"get": "one"})),

@@ -44,7 +44,7 @@ coalesce({_ENDED}, CASE
      WHEN l.moved_at > now() - make_interval(secs => {QUIET_AFTER_S}) THEN 'training'
      ELSE 'idle' END)
 """
-_NAME = """
+NAME = """
 coalesce(nullif(r.user_metadata ->> 'name', ''), nullif(r.user_metadata ->> 'recipe', ''),
          nullif(s.display_name, ''), '')
 """
@@ -54,12 +54,12 @@ JOIN runs_session s ON s.id = r.session_id
 JOIN catalog_basemodel b ON b.id = r.base_model_id
 LEFT JOIN operations_lane l ON l.target = r.id
 """
-_SEARCHED = f"""
-concat_ws(' ', r.id, {_NAME}, b.name, array_to_string(s.tags, ' '), r.user_metadata::text)
+SEARCHED = f"""
+concat_ws(' ', r.id, {NAME}, b.name, array_to_string(s.tags, ' '), r.user_metadata::text)
 """
 _SORTED_BY = {"created": "r.created_at", "active": "coalesce(l.moved_at, r.created_at)"}
 _RUNS = f"""
-SELECT r.id, t.slug AS team, {_NAME} AS name, b.name AS base_model, r.rank, r.created_at,
+SELECT r.id, t.slug AS team, {NAME} AS name, b.name AS base_model, r.rank, r.created_at,
        coalesce(l.moved_at, r.created_at) AS moved_at, {_STATE} AS state,
        s.end_detail AS ended_because, coalesce(l.applied_seq + 1, 0) AS operations,
        CASE WHEN r.user_metadata ->> 'planned_steps' ~ '^[0-9]{{1,12}}$'
@@ -211,7 +211,7 @@ def _listing(team_ids: Sequence[int], wanted: Wanted) -> tuple[str, dict[str, An
         conditions.append("r.session_id = %(session)s")
         values["session"] = wanted.session_id
     if wanted.search:
-        conditions.append(f"{_SEARCHED} ILIKE %(search)s")
+        conditions.append(f"{SEARCHED} ILIKE %(search)s")
         values["search"] = database.anywhere(wanted.search)
     if wanted.after is not None:
         conditions.append(f"({moment}, r.id) {beyond} (%(after)s, %(run)s)")

@@ -101,6 +101,38 @@ class DayTotal(models.Model):
         return f"{self.target} on {self.day}"
 
 
+class MonthTotal(models.Model):
+    """The same for a month: what teams' runs are put in order by, the days say the rest."""
+
+    team = models.ForeignKey(
+        "accounts.Team",
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
+    )
+    target = models.TextField(help_text="As of a day total.")
+    month = models.DateField(help_text="Its first day.")
+    tokens = models.BigIntegerField()
+    cost = models.DecimalField(
+        max_digits=30, decimal_places=6, help_text="Millionths of a USD; 0 of what had no price."
+    )
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["target", "month"], name="month_total_once"),
+        ]
+        indexes = [
+            models.Index(fields=["team", "month", "cost", "target"], name="month_total_by_cost"),
+            models.Index(
+                fields=["team", "month", "tokens", "target"], name="month_total_by_tokens"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.target} in {self.month:%Y-%m}"
+
+
 class EndedCheckpoint(models.Model):
     """How large a checkpoint was that is no more, and from when to when it was kept.
 

@@ -44,6 +44,15 @@ class StoredHour:
     byte_seconds: Decimal
 
 
+@dataclass(frozen=True, slots=True)
+class StoredMonth:
+    """A team's checkpoints at this moment, and how much they took on average in a month so far."""
+
+    checkpoint_count: int
+    size_bytes: int
+    mean_bytes: int
+
+
 _NOW = """
 SELECT coalesce(s.project_id, %(default)s) AS project_id, count(*) AS checkpoint_count,
        sum(c.size_bytes)::bigint AS size_bytes
@@ -94,6 +103,34 @@ WITH kept AS (
 SELECT * FROM hours WHERE byte_seconds > 0
 ORDER BY start, byte_seconds DESC, project_id, base_model LIMIT %(limit)s
 """
+
+
+# what is not over yet counts up to now, and so does the month
+_MEAN = """
+SELECT count(*) FILTER (WHERE live) AS checkpoint_count,
+       coalesce(sum(size_bytes) FILTER (WHERE live), 0)::bigint AS size_bytes,
+       coalesce(sum(size_bytes * extract(epoch FROM least(until, w.till)
+                                                    - greatest(since, w.start)))
+                FILTER (WHERE since < w.till AND until > w.start)
+                / nullif(extract(epoch FROM w.till - w.start), 0), 0)::bigint AS mean_bytes
+FROM (SELECT %(start)s::timestamptz AS start, least(%(end)s::timestamptz, now()) AS till) w
+LEFT JOIN (
+    SELECT size_bytes, created_at AS since, least(expires_at, now()) AS until,
+           expires_at IS NULL OR expires_at > now() AS live
+    FROM checkpoints_checkpoint WHERE team_id = %(team)s
+    UNION ALL
+    SELECT size_bytes, created_at, ended_at, false FROM usage_endedcheckpoint
+    WHERE team_id = %(team)s AND created_at < %(end)s AND ended_at > %(start)s
+) kept ON true
+GROUP BY w.start, w.till
+"""
+
+
+async def of_month(*, team_id: int, start: datetime, end: datetime) -> StoredMonth:
+    """How much a team's checkpoints take, and took on average from `start` until before `end`."""
+    values = {"team": team_id, "start": start, "end": end}
+    (found,) = await _fetch(StoredMonth, _MEAN, values)
+    return found
 
 
 async def now(*, team_id: int, project_id: str | None) -> list[Stored]:

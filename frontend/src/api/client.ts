@@ -12,6 +12,9 @@ export type StepSummary = Schemas["StepSummary"];
 export type ListedGroup = Schemas["ListedGroup"];
 export type ShownRollout = Schemas["ShownRollout"];
 export type Piece = Schemas["Piece"];
+export type Amount = Schemas["Amount"];
+export type TeamMonth = Schemas["TeamMonth"];
+export type RunUsed = Schemas["RunUsed"];
 export type Checkpoint = Schemas["ShownCheckpoint"];
 
 export class Refused extends Error {

@@ -193,10 +193,62 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/console/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description A month in sums: in all, by day, by kind and by base model. */
+        get: operations["Usage.month"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/console/usage/runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description A page of a month's runs, those first that used most. */
+        get: operations["Usage.runs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /**
+         * Amount
+         * @description So many tokens of each kind, and so many checkpoints made.
+         *
+         *         Attributes:
+         *             cost: USD; None if nothing had a price. unpriced: tokens that had none.
+         */
+        Amount: {
+            train: number;
+            score: number;
+            prefill: number;
+            prefill_cached: number;
+            sample: number;
+            checkpoint: number;
+            tokens: number;
+            cost: number | null;
+            unpriced: number;
+        };
         /**
          * CheckpointPage
          * @description A page of checkpoints, newest first, and how many there are in all.
@@ -211,6 +263,15 @@ export interface components {
          */
         Curves: {
             series: components["schemas"]["Series"][];
+        };
+        /**
+         * DayUsed
+         * @description What was used on a day; days on which nothing was are there, too.
+         */
+        DayUsed: {
+            /** Format: date */
+            day: string;
+            amount: components["schemas"]["Amount"];
         };
         /**
          * Error
@@ -303,6 +364,26 @@ export interface components {
             last_time: string;
             /** @default null */
             better: ("down" | "up") | null;
+        };
+        /**
+         * ModelUsed
+         * @description What was used of a base model.
+         */
+        ModelUsed: {
+            base_model: string;
+            amount: components["schemas"]["Amount"];
+        };
+        /**
+         * MonthUsed
+         * @description A team's month; `months`: those from the first with an entry to this one, newest first.
+         */
+        MonthUsed: {
+            month: string;
+            months: string[];
+            total: components["schemas"]["Amount"];
+            days: components["schemas"]["DayUsed"][];
+            kinds: components["schemas"]["KindUsed"][];
+            models: components["schemas"]["ModelUsed"][];
         };
         /**
          * MyTeam
@@ -422,6 +503,30 @@ export interface components {
             partly: boolean;
         };
         /**
+         * RunUsed
+         * @description What a run used in a month, its samplers included, and what it has stored now.
+         *
+         *         Attributes:
+         *             id: of the run, else of a sampler that is of none of the team's runs.
+         *             name: the run's; of a sampler the address of its weights, "" if it has none of its own.
+         */
+        RunUsed: {
+            id: string;
+            is_run: boolean;
+            name: string;
+            base_model: string;
+            amount: components["schemas"]["Amount"];
+            stored_bytes: number;
+        };
+        /**
+         * RunUsedPage
+         * @description A page of runs by what they used; `next` is the cursor of the page after it.
+         */
+        RunUsedPage: {
+            runs: components["schemas"]["RunUsed"][];
+            next: string | null;
+        };
+        /**
          * Series
          * @description A metric in buckets along `x`: steps, or seconds since the epoch.
          *
@@ -537,6 +642,24 @@ export interface components {
             mean: number | null;
             least: number | null;
             greatest: number | null;
+        };
+        /**
+         * StoredMonth
+         * @description A team's checkpoints at this moment, and how much they took on average in a month so far.
+         */
+        StoredMonth: {
+            checkpoint_count: number;
+            size_bytes: number;
+            mean_bytes: number;
+        };
+        /**
+         * TeamMonth
+         * @description A team's month: what was used, and what was stored.
+         */
+        TeamMonth: {
+            team: string;
+            used: components["schemas"]["MonthUsed"];
+            stored: components["schemas"]["StoredMonth"];
         };
     };
     responses: never;
@@ -1072,6 +1195,110 @@ export interface operations {
                 content?: never;
             };
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    "Usage.month": {
+        parameters: {
+            query?: {
+                /** @description A month of UTC such as 2026-11; this one unless given. */
+                month?: string;
+                /** @description Of this team; unless given, of the person's first by name. */
+                team?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TeamMonth"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    "Usage.runs": {
+        parameters: {
+            query?: {
+                /** @description The `next` of the page before. */
+                cursor?: string;
+                /** @description Rows, 50 unless given, at most 200. */
+                limit?: number;
+                /** @description A month of UTC such as 2026-11; this one unless given. */
+                month?: string;
+                /** @description A text in the run's id, name, base model, tags or metadata. */
+                search?: string;
+                /** @description What the most of comes first; `cost` unless given. */
+                sort?: "cost" | "tokens";
+                /** @description Of this team; unless given, of the person's first by name. */
+                team?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunUsedPage"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -104,7 +104,7 @@ describe("what a frame makes old", () => {
     expect(of("metrics.logged")).toEqual(["run", "runs", "series"]);
     expect(of("rollouts.logged", "checkpoint.saved")).toEqual([
       ...["steps", "groups", "group"],
-      ...["checkpoints", "run"],
+      ...["checkpoints", "run", "usage"],
     ]);
     expect(of("member.removed")).toEqual(["me"]);
     expect(of("session.ended")).toEqual(["run", "runs"]);

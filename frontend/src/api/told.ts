@@ -28,7 +28,7 @@ export function madeOld(frame: Frame): Set<string> {
     const [about] = kind.split(".");
     if (about === "metrics") add("run", "runs", "series");
     else if (about === "rollouts") add("steps", "groups", "group");
-    else if (about === "checkpoint") add("checkpoints", "run");
+    else if (about === "checkpoint") add("checkpoints", "run", "usage");
     else if (about === "member" || about === "key") add("me");
     else add("run", "runs");
   }

@@ -10,6 +10,7 @@ import { chooseTheme, chosenTheme, type Theme } from "../lib/theme";
 const WAYS = [
   { to: "/", text: "Runs", at: /^\/($|runs|sessions)/ },
   { to: "/checkpoints", text: "Checkpoints", at: /^\/checkpoints/ },
+  { to: "/team/usage", text: "Usage", at: /^\/team\/usage/ },
 ];
 const NEXT: Record<Theme, Theme> = { system: "light", light: "dark", dark: "system" };
 
@@ -30,6 +31,7 @@ export function Shell({ me, children }: { me: Me; children: ReactNode }) {
     t: () => chooseTheme(NEXT[chosenTheme()]),
     "g r": () => navigate("/"),
     "g k": () => navigate("/checkpoints"),
+    "g u": () => navigate("/team/usage"),
   });
   return (
     <>
@@ -123,8 +125,9 @@ const KEYS: [string, string][] = [
   ["Enter", "open the row"],
   ["g r", "runs"],
   ["g k", "checkpoints"],
+  ["g u", "usage and cost"],
   ["g o  g l  g c", "a run's overview, rollouts, charts"],
-  ["[  ]", "previous and next step"],
+  ["[  ]", "previous and next step, or month"],
   ["J  K", "next and previous group"],
   ["s", "colour by surprise"],
   ["t", "light, dark, as the system"],

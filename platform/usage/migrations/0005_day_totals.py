@@ -24,18 +24,28 @@ _ADDED = ", ".join(
 # All lock the rows in one order, so that nobody waits in a circle. A run of another team's that is
 # sampled from is not this team's to add up by.
 ADD_UP = f"""
-INSERT INTO usage_daytotal AS t
-    (team_id, target, day, base_model, {", ".join(_KINDS)}, {", ".join(_COSTS)}, unpriced)
-SELECT team_id, whose, day, min(base_model), {_TOKENS}, {_AMOUNTS},
-       coalesce(sum(quantity) FILTER (WHERE price IS NULL AND kind <> 'checkpoint'), 0)
-FROM (
-    SELECT e.*, (e.created_at AT TIME ZONE 'UTC')::date AS day, coalesce(
-        (SELECT r.id FROM runs_sampler s JOIN runs_trainingrun r ON r.id = s.run_id
-         WHERE s.id = e.target AND r.team_id = e.team_id), e.target) AS whose
-    FROM {{entries}} e
-) entered
-GROUP BY team_id, whose, day ORDER BY whose, day
-ON CONFLICT (target, day) DO UPDATE SET {_ADDED}
+WITH days (team_id, target, day, base_model, {", ".join((*_KINDS, *_COSTS))}, unpriced) AS (
+    SELECT team_id, whose, day, min(base_model), {_TOKENS}, {_AMOUNTS},
+           coalesce(sum(quantity) FILTER (WHERE price IS NULL AND kind <> 'checkpoint'), 0)
+    FROM (
+        SELECT e.*, (e.created_at AT TIME ZONE 'UTC')::date AS day, coalesce(
+            (SELECT r.id FROM runs_sampler s JOIN runs_trainingrun r ON r.id = s.run_id
+             WHERE s.id = e.target AND r.team_id = e.team_id), e.target) AS whose
+        FROM {{entries}} e
+    ) entered
+    GROUP BY team_id, whose, day
+), by_day AS (
+    INSERT INTO usage_daytotal AS t
+        (team_id, target, day, base_model, {", ".join((*_KINDS, *_COSTS))}, unpriced)
+    SELECT * FROM days ORDER BY target, day
+    ON CONFLICT (target, day) DO UPDATE SET {_ADDED}
+)
+INSERT INTO usage_monthtotal AS t (team_id, target, month, tokens, cost)
+SELECT team_id, target, date_trunc('month', day)::date, sum({" + ".join(_PRICED)}),
+       sum({" + ".join(f"coalesce({cost}, 0)" for cost in _COSTS)})
+FROM days GROUP BY 1, 2, 3 ORDER BY 2, 3
+ON CONFLICT (target, month)
+    DO UPDATE SET tokens = t.tokens + excluded.tokens, cost = t.cost + excluded.cost
 """
 
 
@@ -94,6 +104,51 @@ class Migration(migrations.Migration):
                 "indexes": [models.Index(fields=["team", "day"], name="day_total_by_team")],
                 "constraints": [
                     models.UniqueConstraint(fields=("target", "day"), name="day_total_once")
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="MonthTotal",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("target", models.TextField(help_text="As of a day total.")),
+                ("month", models.DateField(help_text="Its first day.")),
+                ("tokens", models.BigIntegerField()),
+                (
+                    "cost",
+                    models.DecimalField(
+                        decimal_places=6,
+                        help_text="Millionths of a USD; 0 of what had no price.",
+                        max_digits=30,
+                    ),
+                ),
+                (
+                    "team",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="accounts.team",
+                    ),
+                ),
+            ],
+            options={
+                "indexes": [
+                    models.Index(
+                        fields=["team", "month", "cost", "target"], name="month_total_by_cost"
+                    ),
+                    models.Index(
+                        fields=["team", "month", "tokens", "target"], name="month_total_by_tokens"
+                    ),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("target", "month"), name="month_total_once")
                 ],
             },
         ),

@@ -39,6 +39,8 @@ ANSWERED = [
     ("runs/{run}/series?key=loss&smoothing=0.5", "/runs/{run_id}/series"),
     ("runs/{run}/checkpoints", "/runs/{run_id}/checkpoints"),
     ("checkpoints", "/checkpoints"),
+    ("usage", "/usage"),
+    ("usage/runs", "/usage/runs"),
     ("runs/{run}/rollouts", "/runs/{run_id}/rollouts"),
     ("runs/{run}/rollouts/0", "/runs/{run_id}/rollouts/{step}"),
     ("runs/{run}/rollouts/0/0", "/runs/{run_id}/rollouts/{step}/{group}"),

@@ -42,7 +42,8 @@ def test_the_ledger_is_written_while_its_index_is_built(database_url: str) -> No
 SUMS = """
 SELECT target, kind, quantity FROM (
     SELECT target, 'ledger' AS kind, sum(quantity)::int AS quantity FROM usage_entry GROUP BY 1
-    UNION ALL SELECT target, 'days', sum(train)::int FROM usage_daytotal GROUP BY 1) both_of_them
+    UNION ALL SELECT target, 'days', sum(train)::int FROM usage_daytotal GROUP BY 1
+    UNION ALL SELECT target, 'months', sum(tokens)::int FROM usage_monthtotal GROUP BY 1) sums
 ORDER BY 1, 2
 """
 WAITS = """
@@ -74,4 +75,5 @@ def test_the_ledger_is_added_up_while_it_is_written(database_url: str) -> None:
         assert other.execute(SUMS).fetchall() == [
             ("s:train:0", "days", 4),
             ("s:train:0", "ledger", 4),
+            ("s:train:0", "months", 4),
         ]

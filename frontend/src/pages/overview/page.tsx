@@ -6,19 +6,11 @@ import { Ago } from "../../components/controls";
 import { Spark } from "../../components/spark";
 import { Mark } from "../../components/state";
 import { count, money, value } from "../../lib/format";
+import { KINDS } from "../../lib/kinds";
 import { type Tile, tilesOf } from "../../lib/tiles";
 import { TONES, verdict } from "../../lib/verdict";
 import { ChartCard } from "../charts/card";
 import { useCurves } from "../charts/curves";
-
-const KINDS: Record<string, string> = {
-  train: "trained on",
-  score: "scored",
-  prefill: "read",
-  prefill_cached: "read from the cache",
-  sample: "sampled",
-  checkpoint: "checkpoints",
-};
 
 export default function OverviewPage({ run }: { run: RunDetail }) {
   const said = verdict(run);

@@ -1,4 +1,4 @@
-"""What runs have used, added up by the day: always what the ledger says."""
+"""What runs have used, added up by day and month: always what the ledger says."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from operations.models import Operation
 from runs.models import Sampler, TrainingRun
 from tests.support.log import Log
 from usage import services as usage
-from usage.models import DayTotal, Entry, Kind
+from usage.models import DayTotal, Entry, Kind, MonthTotal
 from usage.services import Used
 
 PRICED = ("train", "score", "prefill", "prefill_cached", "sample")
@@ -98,6 +98,22 @@ def of_days() -> Sums:
     return sums
 
 
+def of_ledger_by_month(run_of: dict[str, str]) -> dict[str, tuple[int, Decimal]]:
+    """Whose and month → tokens and their price, from every entry there is."""
+    sums: dict[str, tuple[int, Decimal]] = defaultdict(lambda: (0, Decimal(0)))
+    for entry in Entry.objects.exclude(kind=Kind.CHECKPOINT):
+        key = f"{run_of[entry.target]} {entry.created_at.astimezone(UTC):%Y-%m}"
+        tokens, cost = sums[key]
+        sums[key] = tokens + entry.quantity, cost + entry.quantity * (entry.price or 0)
+    return {key: value for key, value in sums.items() if value[0]}
+
+
+def of_months() -> dict[str, tuple[int, Decimal]]:
+    """The same from the sums."""
+    totals = MonthTotal.objects.filter(tokens__gt=0)
+    return {f"{one.target} {one.month:%Y-%m}": (one.tokens, one.cost) for one in totals}
+
+
 def reprice(shop: Shop, chance: random.Random) -> None:
     """The catalog gets other prices, or none."""
     for name in ("train_price", "prefill_price", "sample_price"):
@@ -129,6 +145,7 @@ def test_the_sums_are_those_of_the_ledger(shop: Shop, chance: random.Random) -> 
             except psycopg.DataError:
                 pass
             assert of_days() == of_ledger(shop.run_of)
+            assert of_months() == of_ledger_by_month(shop.run_of)
     assert len(of_days()) > 20
 
 
@@ -151,6 +168,8 @@ def test_days_are_those_of_utc(shop: Shop) -> None:
         ("2026-01-02", 2),
         ("2026-01-03", 1),
     ]
+    months = MonthTotal.objects.order_by("month").values_list("month", "tokens")
+    assert [(f"{month:%F}", tokens) for month, tokens in months] == [("2026-01-01", 4)]
 
 
 def test_workers_that_finish_at_once_wait_for_nobody_in_a_circle(shop: Shop) -> None:
@@ -173,6 +192,7 @@ def test_workers_that_finish_at_once_wait_for_nobody_in_a_circle(shop: Shop) -> 
         thread.join()
     assert failures == []
     assert of_days() == of_ledger(shop.run_of)
+    assert of_months() == of_ledger_by_month(shop.run_of)
 
 
 @pytest.fixture
