@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import psycopg
 from django.conf import settings
 
 from gpu_workers.engine.engine import Engine, EngineOptions
+from gpu_workers.engine.turns import Times, Watcher
 from gpu_workers.engine.types import Done, RunWork
 from operations.claims import AdoptedRun
 
@@ -48,11 +50,14 @@ class _Trouble:
 
 
 class Engines:
-    """Base model name → running engine."""
+    """Base model name → running engine. `watch` gives who watches the engine of a name."""
 
-    def __init__(self, pool: str, scratch: Path) -> None:
+    def __init__(
+        self, pool: str, scratch: Path, watch: Callable[[str], Watcher] | None = None
+    ) -> None:
         self._pool = pool
         self._scratch = scratch
+        self._watch = watch
         self._engines: dict[str, Engine] = {}
         self._troubles: dict[str, _Trouble] = {}
         self._loading = threading.Lock()
@@ -87,13 +92,16 @@ class Engines:
         """The engines that are loaded."""
         return dict(self._engines)
 
-    def submit(self, run: AdoptedRun, work: RunWork, done: Done) -> None:
+    def submit(
+        self, run: AdoptedRun, work: RunWork, done: Done, times: Times | None = None
+    ) -> None:
         """Give a run's engine work on it; `done` hears of the result on one of its threads.
 
         Raises:
             NotServed: the run's base model is not loaded.
         """
-        self.get(run.base_model).submit(run.id, work, team=str(run.team_id), done=done)
+        engine = self.get(run.base_model)
+        engine.submit(run.id, work, team=str(run.team_id), done=done, times=times)
 
     def drop_run(self, run_id: str) -> None:
         """Forget a run, whichever engine has it."""
@@ -132,6 +140,8 @@ class Engines:
         )
         try:
             engine = Engine.load(source, options)
+            if self._watch is not None:
+                engine.watch(self._watch(name))
             engine.start()
         except Exception as error:
             self._note(name, error)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from gpu_workers.engine.arena import Arena, Row, RowState
@@ -21,6 +21,7 @@ from gpu_workers.engine.lora.context import Adapter
 from gpu_workers.engine.optimizer import step_rows
 from gpu_workers.engine.residency import Residency, Run
 from gpu_workers.engine.scheduler import Barrier, Scheduler
+from gpu_workers.engine.turns import Served, Times
 from gpu_workers.engine.types import (
     AgeRecipient,
     CreateRun,
@@ -54,12 +55,14 @@ class Ticket:
     work: RunWork
     done: Done
     answered: bool = False
+    times: Times = field(default_factory=Times)
 
     def answer(self, result: Result | BaseException) -> None:
         """Call `done`, unless that has happened. What it raises is logged, not ours."""
         if self.answered:
             return
         self.answered = True
+        self.times.end()
         try:
             self.done(result)
         except Exception:
@@ -88,8 +91,12 @@ class Barriers:
         self._base_name = base_name
         self._post = post
 
-    def serve(self, runs: dict[str, Run], ready: Ready) -> None:
-        """Everything that is due, and what becomes due by it, e.g. the save after a step."""
+    def serve(self, runs: dict[str, Run], ready: Ready) -> list[Served]:
+        """Everything that is due, and what becomes due by it, e.g. the save after a step.
+
+        Returns whose it was, as often as there was something of theirs.
+        """
+        served: list[Served] = []
         while due := self._scheduler.barriers(ready):
             steps: list[tuple[Barrier, Run]] = []
             for barrier in due:
@@ -98,6 +105,8 @@ class Barriers:
                     self._end(barrier, run.broken or RuntimeError("the run is not in memory"))
                     continue
                 self._residency.touch(run)
+                barrier.payload.times.begin()
+                served.append((run.team, run.id))
                 if isinstance(barrier.payload.work, OptimStep):
                     steps.append((barrier, run))
                     continue
@@ -110,6 +119,7 @@ class Barriers:
                     self._end(barrier, error)
             if steps:
                 self._step(steps)
+        return served
 
     def _end(self, barrier: Barrier, result: Result | BaseException) -> None:
         self._scheduler.finish(barrier)

@@ -12,6 +12,8 @@ import logging
 import shutil
 import tempfile
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,6 +33,7 @@ from gpu_workers.engine.sampler.local import LocalSampler
 from gpu_workers.engine.scheduler import Barrier, Item, Pass, Scheduler
 from gpu_workers.engine.serving import Passes, Picked, job_of, ticket_of
 from gpu_workers.engine.trainer import Job, Trainer
+from gpu_workers.engine.turns import Served, Times, Watch, Watcher
 from gpu_workers.engine.types import (
     CreateRun,
     Done,
@@ -61,6 +64,7 @@ class Engine:
         self._wake = threading.Condition()
         self._inbox: list[Callable[[], None]] = []
         self._stopping = False
+        self._watch = Watch()
         self._sampler_failures = 0  # steps in a row
         self._thread = threading.Thread(target=self._main, name="engine", daemon=True)
         self._runs: dict[str, Run] = {}
@@ -70,14 +74,17 @@ class Engine:
         )
         self._scheduler = Scheduler(quantum=options.chunk)
         self._residency = Residency(
-            self._arena, self._scheduler, self._files, self._parking, self._post
+            self._arena, self._scheduler, self._files, self._parking, self._post, self._watch
         )
         checkpoints = CheckpointPlan.of(
             base.config, base.dtype, base.device, options.checkpointed_layers
         )
         self._trainer = Trainer(base, options.row_multiple, checkpoints)
         self._sampler = LocalSampler(
-            base, lambda directory: peft_io.load_frozen(directory, base), options.sampler
+            base,
+            lambda directory: peft_io.load_frozen(directory, base),
+            options.sampler,
+            self._watch,
         )
         self._passes = Passes(
             self._trainer, self._scheduler, self._residency, self._runs, self._sampler.versions
@@ -127,9 +134,15 @@ class Engine:
         """Raise UserError if `work` cannot be done; to be called before `submit` and `sample`."""
         validate(work, self.info, self.options.max_rank)
 
-    def submit(self, run_id: str, work: RunWork, *, team: str, done: Done) -> None:
-        """Queue valid work behind all else of the run. Never blocks."""
-        ticket = Ticket(run_id, work, done)
+    def watch(self, watcher: Watcher) -> None:
+        """Tell somebody from now on what the engine's time goes to, on its threads."""
+        self._watch.watcher = watcher
+
+    def submit(
+        self, run_id: str, work: RunWork, *, team: str, done: Done, times: Times | None = None
+    ) -> None:
+        """Queue valid work behind all else of the run; `times` gets noted in. Never blocks."""
+        ticket = Ticket(run_id, work, done, times=times or Times())
         item: Item
         if isinstance(work, ForwardBackward):
             job = Job(work, self.options.chunk)
@@ -148,14 +161,19 @@ class Engine:
         team: str,
         done: Done,
         on_token: OnToken | None = None,
+        target: str = "",
+        times: Times | None = None,
     ) -> Callable[[], None]:
         """Queue valid sampling from a published version (None: the base model).
 
         A version that is not in memory is read from `directory`. `on_token` hears of each token as
-        it is drawn. Returns a function that cancels.
+        it is drawn. `target` is the sampler that whoever watches is told of; `times` gets noted
+        in. Returns a function that cancels.
         """
         try:
-            cancel = self._sampler.submit(version, directory, work, team, done, on_token)
+            cancel = self._sampler.submit(
+                version, directory, work, team, done, on_token, target, times or Times()
+            )
         except (UserError, EngineStopped) as error:
             answer = error  # `error` is gone when the except clause ends
             if not self._post(lambda: done(answer)):
@@ -281,11 +299,14 @@ class Engine:
     def _turn(self) -> None:
         """Everything that is due now, and one cycle of passes, all answered whatever raises."""
         self._residency.arrange(self._runs)
-        self._barriers.serve(self._runs, self._ready)
+        self._serve_watched()
         try:
             batches = self._pick()
             for batch in batches:
+                began = time.monotonic()
+                weights = self._weights(batch)
                 self._passes.serve(batch)
+                self._watch.served(began, weights, in_tokens=True)
                 self._serve_barriers()
                 self._sample()
                 self._take_in()
@@ -308,10 +329,23 @@ class Engine:
         batches = assign(loads, self.options.micro_batch, mix_requests=mix_requests)
         return [[picked[i] for i in batch] for batch in batches]
 
+    def _weights(self, batch: Picked) -> Counter[Served]:
+        """How many of a micro-batch's tokens are whose."""
+        weights: Counter[Served] = Counter()
+        for item, number in batch:
+            run = self._runs.get(item.run)
+            if run is not None:
+                weights[run.team, run.id] += item.costs[number]
+        return weights
+
+    def _serve_watched(self) -> None:
+        began = time.monotonic()
+        self._watch.ran(began, self._barriers.serve(self._runs, self._ready))
+
     def _serve_barriers(self) -> None:
         """What came due by a micro-batch; trouble here must not keep the next one from its turn."""
         try:
-            self._barriers.serve(self._runs, self._ready)
+            self._serve_watched()
         except Exception:
             logger.exception("barriers failed; the next turn tries again")
 
@@ -319,7 +353,9 @@ class Engine:
         if not self._sampler.has_work():
             return
         try:
+            began = time.monotonic()
             self._sampler.step()
+            self._watch.served(began, self._sampler.served, in_tokens=True)
             self._sampler_failures = 0
         except Exception as error:
             logger.exception("a sampling step failed")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
@@ -17,6 +18,7 @@ from gpu_workers.engine.arena import Arena, Row, RowState
 from gpu_workers.engine.files import FileThreads
 from gpu_workers.engine.lora import peft_io
 from gpu_workers.engine.scheduler import Scheduler
+from gpu_workers.engine.turns import Watch
 from gpu_workers.engine.types import AdapterSpec
 
 logger = logging.getLogger(__name__)
@@ -50,6 +52,7 @@ class Residency:
         files: FileThreads,
         directory: Path,
         post: Callable[[Callable[[], None]], object],
+        watch: Watch | None = None,
     ) -> None:
         """`post` runs a function on the engine thread, from any thread."""
         self.arena = arena
@@ -58,6 +61,7 @@ class Residency:
         self._files = files
         self._directory = directory
         self._post = post
+        self._watch = watch or Watch()
         self._numbers = count()
         self._clock = count(1)
 
@@ -177,8 +181,11 @@ class Residency:
         def read() -> RowState:
             return peft_io.load(directory, row.layout, spec, optimizer=True, gradient=True)
 
+        began = time.monotonic()
+
         def arrived(result: RowState | Exception) -> None:
             self._post(lambda: self._arrived(run, row, result))
+            self._watch.held(run.id, "swapping", began)
 
         self._files.submit(read, arrived, run=run.id, team=run.team, urgent=True)
         self._remove(run, directory)

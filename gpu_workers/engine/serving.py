@@ -79,6 +79,7 @@ class Passes:
         if run.broken is not None or run.row is None:
             raise run.broken or RuntimeError("the run is not in memory")
         self._residency.touch(run)
+        ticket_of(item).times.begin()
         job = job_of(item)
         reference = job.work.reference
         if reference is not None and job.frozen is None:

@@ -19,6 +19,7 @@ from typing import Any
 import psycopg
 
 from core import database, disk
+from gpu_workers.engine.turns import Times
 from gpu_workers.engine.types import UserError
 from gpu_workers.reading.answers import Answer
 from operations import finish
@@ -43,7 +44,7 @@ class Ended:
 
     `answer`, `effect` and `used` turn the result into what the log and the ledger keep; they run
     on this thread, so that the engine's is free. `writes` is the key of the files it writes. `size`
-    is about how many bytes the answer has.
+    is about how many bytes the answer has. `times` are when the engine did it.
     """
 
     operation_id: int
@@ -54,6 +55,7 @@ class Ended:
     used: Callable[[Any], list[Used]] | None = None
     writes: str | None = None
     size: int = 0
+    times: Times | None = None
 
 
 Job = Callable[[psycopg.Connection], object]
@@ -206,6 +208,8 @@ class Finisher:
 
     def _outcome(self, ended: Ended) -> Outcome:
         outcome = Outcome(ended.operation_id, ended.request_id, writes=ended.writes)
+        if ended.times is not None:
+            outcome.began, outcome.ended = ended.times.began, ended.times.ended
         try:
             if isinstance(ended.result, BaseException):
                 raise ended.result

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 
 from checkpoints import store
+from gpu_workers.engine.turns import Times
 from gpu_workers.engine.types import EngineStopped, SampleCancelled, UserError
 from gpu_workers.engines import Engines, NotServed
 from gpu_workers.log.capacity import Capacity
@@ -98,6 +99,7 @@ class Handover:
             self._held.fail(progress, operation.seq, error)
             raise
         results: list[object] = []
+        times = Times()
 
         def done(result: object) -> None:
             results.append(result)
@@ -105,11 +107,22 @@ class Handover:
                 failures = [item for item in results if isinstance(item, BaseException)]
                 outcome = failures[0] if failures else result
                 self._ended(
-                    operation, plan.answer, plan.effect, outcome, plan.used, writes=plan.writes
+                    operation,
+                    plan.answer,
+                    plan.effect,
+                    outcome,
+                    plan.used,
+                    writes=plan.writes,
+                    times=times,
                 )
 
         self._held.give(
-            progress, operation.seq, plan.work, done, snapshot_after=plan.snapshot_after
+            progress,
+            operation.seq,
+            plan.work,
+            done,
+            snapshot_after=plan.snapshot_after,
+            times=times,
         )
 
     def _begin_sample(self, operation: Claimed) -> None:
@@ -121,6 +134,7 @@ class Handover:
         key = operation.weights_key
         request_id = f"{operation.target}:{operation.seq}"
         self._samples.take(request_id)
+        times = Times()
         cancel = engine.sample(
             key,
             store.path(key) if key is not None else None,
@@ -132,8 +146,11 @@ class Handover:
                 functools.partial(answers.sample, targets=work.prompt_targets),
                 functools.partial(plans.recording, request_id) if recorded else None,
                 used=plans.used_by_sample(work),
+                times=times,
             ),
             on_token=self._streamer.reporter(request_id) if work.report_tokens else None,
+            target=operation.target,
+            times=times,
         )
         self._samples.begun(request_id, cancel)
 
@@ -146,6 +163,7 @@ class Handover:
         used: Any = None,
         *,
         writes: str | None = None,
+        times: Times | None = None,
     ) -> None:
         request_id = f"{operation.target}:{operation.seq}"
         self._samples.ended(request_id)
@@ -160,7 +178,7 @@ class Handover:
         size = answers.size_of(result)
         self._capacity.give_back(operation, result=size)
         self._finisher.put(
-            Ended(operation.id, request_id, result, answer, effect, used, writes, size)
+            Ended(operation.id, request_id, result, answer, effect, used, writes, size, times)
         )
 
     def _let_go(self, operation: Claimed) -> None:

@@ -16,6 +16,7 @@ import psycopg
 
 from checkpoints import store
 from core.ids import split_request_id
+from gpu_workers.engine.turns import Times
 from gpu_workers.engine.types import Done, EngineStopped, RunWork, SaveState, UserError
 from gpu_workers.engines import Engines
 from gpu_workers.log.finisher import Finisher
@@ -102,6 +103,7 @@ class HeldRuns:
         done: Done,
         *,
         snapshot_after: bool,
+        times: Times | None = None,
     ) -> None:
         """Give a run's engine the work of its next operation; `done` hears of each piece."""
         # in one hold: a snapshot taken in between would claim an operation that it does not contain
@@ -109,7 +111,7 @@ class HeldRuns:
             progress.submitted(seq)
             progress.snapshot_wanted |= snapshot_after
             for piece in work:
-                self._engines.submit(progress.run, piece, done)
+                self._engines.submit(progress.run, piece, done, times)
 
     def fail(self, progress: RunProgress, seq: int, error: Exception) -> None:
         """The run's next operation has failed before any engine had it."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psycopg
 
@@ -28,6 +29,7 @@ from gpu_workers.engines import Engines
 from gpu_workers.log.capacity import Capacity
 from gpu_workers.log.finisher import Finisher
 from gpu_workers.log.progress import RunProgress
+from gpu_workers.log.turns import TurnLog
 from gpu_workers.reading import plans
 from operations import restoring
 from operations.claims import AdoptedRun, Claimed
@@ -54,6 +56,7 @@ class _Restore:
     progress: RunProgress
     given: int
     store_was_there: bool
+    began: float = field(default_factory=time.monotonic)
     all_given: bool = False
     in_engine: int = 0
     error: BaseException | None = None
@@ -70,6 +73,7 @@ class Restores:
     Args:
         finisher: writes into the log which runs are back.
         give_back: gives runs back to the log, and drops them here.
+        turns: is told how long a run was on its way.
     """
 
     def __init__(
@@ -80,12 +84,14 @@ class Restores:
         engines: Engines,
         finisher: Finisher,
         give_back: Callable[[psycopg.Connection, list[str]], None],
+        turns: TurnLog | None = None,
     ) -> None:
         self._worker_id = worker_id
         self._capacity = capacity
         self._engines = engines
         self._finisher = finisher
         self._give_run_back = give_back
+        self._turns = turns
         self._lock = threading.Lock()
         self._active: dict[str, _Restore] = {}
 
@@ -232,6 +238,8 @@ class Restores:
             self._active.pop(run.id, None)
             restore.progress.restoring = False
         log.info("run %s is taken up after operation %d", run.id, run.applied_seq)
+        if self._turns is not None:
+            self._turns.restored(run.id, restore.began)
 
         def write(conn: psycopg.Connection) -> None:
             restoring.restored(conn, worker_id=self._worker_id, run_id=run.id)

@@ -17,7 +17,7 @@ from events import retention as event_retention
 from gpu_workers.log.missing import GapWatch
 from gpu_workers.process.calling import call_for_work
 from gpu_workers.process.lease import Lease
-from operations import claims, recordings, workers
+from operations import claims, recordings, turns, workers
 from runs import lifecycle, retention
 
 log = logging.getLogger(__name__)
@@ -86,4 +86,5 @@ def sweep(conn: psycopg.Connection) -> None:
     workers.forget_old(conn)
     retention.forget_results(conn)
     event_retention.forget_old(conn)
+    turns.forget_old(conn)
     leftovers.delete_due(conn)

@@ -28,6 +28,7 @@ from gpu_workers.log.reconciling import Reconciling
 from gpu_workers.log.restoring import Restores
 from gpu_workers.log.streamer import Streamer
 from gpu_workers.log.taking import Taking
+from gpu_workers.log.turns import TurnLog
 from gpu_workers.process.calling import call_for_work
 from gpu_workers.process.lease import Lease
 from gpu_workers.process.upkeep import Pulse, Upkeep, sweep
@@ -46,7 +47,8 @@ class Worker:
         self.pool = pool
         self.stopping = threading.Event()
         self._scratch = Path(settings.DATA_DIR) / "engine" / str(self.id)
-        self.engines = Engines(pool, self._scratch)
+        self.turns = TurnLog(self.id, pool)
+        self.engines = Engines(pool, self._scratch, watch=self.turns.of)
         self.capacity = Capacity()
         self.samples = SamplesInHand()
         self._streamer = Streamer()
@@ -62,6 +64,7 @@ class Worker:
             engines=self.engines,
             finisher=self.finisher,
             give_back=lambda conn, run_ids: self.held.give_back(conn, run_ids),
+            turns=self.turns,
         )
         self.held = HeldRuns(
             self.id,
@@ -124,6 +127,7 @@ class Worker:
             self.lease.enter(conn)
             dead = workers.dead_ids(conn)
         self.finisher.start()
+        self.turns.start()
         for folder in self._scratch.parent.iterdir():
             if folder.name in dead:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -152,6 +156,7 @@ class Worker:
         self.engines.stop()
         self._streamer.stop()
         self.finisher.stop()
+        self.turns.stop()
         # not for a model that is being loaded: that may take minutes
         for upkeep in self._upkeep:
             upkeep.wait_until_over(STOPS_WITHIN_S)

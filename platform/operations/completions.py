@@ -18,7 +18,7 @@ from accounts.rights import Right
 from core import database, hub
 from core.errors import BadRequest, NotFound
 from core.ids import split_request_id
-from operations import workers
+from operations import deliveries, workers
 from operations.announcements import DONE
 
 if TYPE_CHECKING:
@@ -113,6 +113,8 @@ async def wait(*, actor: Actor, sampler_id: str, clone: int, after: int, timeout
             patience = min(timeout_s, NO_WORKER_AFTER_S) if news.unserved else timeout_s
             remaining = started + patience - time.monotonic()
             if news.found or remaining <= 0:
+                for item in news.found:
+                    deliveries.asked(item.request_id, started)
                 return news
             if news.cursor > before:
                 continue  # those were other clients'; more may follow

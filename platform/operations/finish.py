@@ -6,6 +6,7 @@ nothing. A result once given is never changed.
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -36,7 +37,8 @@ class Outcome:
     `effect` writes the rows that the operation brings forth (a checkpoint, a sampler) in the same
     transaction; it may raise `Conflict`, and what it cannot store fails the
     operation. `used` goes into the ledger. `writes` is the store key of
-    the files that it wrote, which nobody needs if it fails.
+    the files that it wrote, which nobody needs if it fails. `began` and `ended` say when the engine
+    did it, by this process's `time.monotonic()`.
     """
 
     operation_id: int
@@ -48,6 +50,8 @@ class Outcome:
     effect: Effect | None = field(default=None, repr=False)
     used: list[Used] = field(default_factory=list)
     writes: str | None = None
+    began: float | None = None
+    ended: float | None = None
 
     def fail(self, message: str, category: str) -> None:
         """Turn the outcome into a failure."""
@@ -55,18 +59,22 @@ class Outcome:
         self.content_type = self.body = None
 
 
-# operations by id and then lanes, as the end of a session locks them
+# Operations by id and then lanes, as the end of a session locks them. Moments come as how long
+# before the transaction they were: PostgreSQL's is the one clock.
 _FINISH = """
 WITH finished AS (
-    SELECT o.id, f.error, f.category
+    SELECT o.id, f.error, f.category, f.began, f.ended
     FROM operations_operation o
-    JOIN unnest(%s::bigint[], %s::text[], %s::text[]) AS f(id, error, category) ON f.id = o.id
+    JOIN unnest(%s::bigint[], %s::text[], %s::text[], %s::float8[], %s::float8[])
+         AS f(id, error, category, began, ended) ON f.id = o.id
     WHERE o.worker_id = %s AND o.state = 'running'
     ORDER BY o.id FOR NO KEY UPDATE OF o
 )
 UPDATE operations_operation o
 SET state = CASE WHEN f.error IS NULL THEN 'done' ELSE 'failed' END,
-    error = f.error, error_category = f.category, finished_at = now()
+    error = f.error, error_category = f.category, finished_at = now(),
+    began_at = now() - make_interval(secs => f.began),
+    ended_at = now() - make_interval(secs => f.ended)
 FROM finished f WHERE o.id = f.id
 RETURNING o.id, o.kind, o.target
 """
@@ -93,6 +101,7 @@ def record(
     Args:
         applied: run id → the seq up to which all its operations are finished, these included.
     """
+    begun = time.monotonic()
     with conn.transaction():
         ours = _held(conn, worker_id, outcomes)
         for outcome in outcomes:
@@ -102,7 +111,7 @@ def record(
                 and outcome.operation_id in ours
             ):
                 _apply_effect(conn, outcome)
-        written = _finish(conn, worker_id, outcomes)
+        written = _finish(conn, worker_id, outcomes, begun)
         new = [outcome for outcome in outcomes if outcome.operation_id in written]
         _store_results(conn, new)
         _leave_files(conn, outcomes, written)
@@ -166,13 +175,17 @@ def _leave_files(conn: Connection, outcomes: list[Outcome], written: set[int]) -
         leftovers.leave(conn, *(keys[operation_id] for operation_id in unneeded))
 
 
-def _finish(conn: Connection, worker_id: uuid.UUID, outcomes: list[Outcome]) -> set[int]:
+def _finish(
+    conn: Connection, worker_id: uuid.UUID, outcomes: list[Outcome], begun: float
+) -> set[int]:
     rows = conn.execute(
         _FINISH,
         (
             [outcome.operation_id for outcome in outcomes],
             [outcome.error for outcome in outcomes],
             [outcome.category for outcome in outcomes],
+            [_before(begun, outcome.began) for outcome in outcomes],
+            [_before(begun, outcome.ended) for outcome in outcomes],
             worker_id,
         ),
     ).fetchall()
@@ -182,6 +195,10 @@ def _finish(conn: Connection, worker_id: uuid.UUID, outcomes: list[Outcome]) -> 
         conn.execute("DELETE FROM operations_payload WHERE operation_id = ANY(%s)", (bodies,))
         completions.number(conn, samples)
     return {id_ for id_, *_ in rows}
+
+
+def _before(begun: float, moment: float | None) -> float | None:
+    return None if moment is None else begun - moment
 
 
 def _store_results(conn: Connection, outcomes: list[Outcome]) -> None:

@@ -161,8 +161,16 @@ class Operation(models.Model):
     error = models.TextField(null=True, blank=True)
     error_category = models.TextField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
-    started_at = models.DateTimeField(null=True, blank=True)
-    finished_at = models.DateTimeField(null=True, blank=True)
+    started_at = models.DateTimeField(null=True, blank=True, help_text="A worker claimed it.")
+    began_at = models.DateTimeField(null=True, blank=True, help_text="An engine began it.")
+    ended_at = models.DateTimeField(null=True, blank=True, help_text="The engine was through.")
+    finished_at = models.DateTimeField(null=True, blank=True, help_text="Its outcome was written.")
+    asked_at = models.DateTimeField(
+        null=True, blank=True, help_text="From when on its client asked for the outcome."
+    )
+    delivered_at = models.DateTimeField(
+        null=True, blank=True, help_text="The outcome was first given to its client."
+    )
 
     class Meta:
         constraints = [
@@ -235,6 +243,54 @@ class Result(models.Model):
 
     def __str__(self) -> str:
         return f"result of operation {self.operation_id}"
+
+
+class Turn(models.Model):
+    """A stretch of an engine's time, and whom it went to.
+
+    `shares` is `{team id: {run or sampler: [tokens, seconds]}}`: where several were served at once,
+    the seconds are divided by tokens. They add up to the time in which the engine worked.
+    """
+
+    pool = models.TextField()
+    base_model = models.TextField()
+    worker_id = models.UUIDField()
+    began_at = models.DateTimeField()
+    ended_at = models.DateTimeField()
+    pieces = models.IntegerField(help_text="How many passes, steps and the like it is made of.")
+    shares = models.JSONField()
+
+    class Meta:
+        indexes = [models.Index(fields=["pool", "began_at"], name="turn_by_pool")]
+
+    def __str__(self) -> str:
+        return f"{self.base_model} from {self.began_at}"
+
+
+class Delay(models.Model):
+    """What kept one run or sampler from going on for a while, beside the work of others."""
+
+    class Cause(models.TextChoices):
+        """Brought back after a crash; its weights read from files; refused by a limit."""
+
+        RESTORING = "restoring"
+        SWAPPING = "swapping"
+        LOADING = "loading"
+        LIMITED = "limited"
+
+    target = models.CharField(max_length=64)
+    cause = models.TextField(choices=Cause)
+    began_at = models.DateTimeField()
+    ended_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["target", "began_at"], name="delay_by_target"),
+            models.Index(fields=["began_at"], name="delay_by_age"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.target}: {self.cause} from {self.began_at}"
 
 
 class Recording(models.Model):

@@ -15,6 +15,7 @@ from accounts import rights
 from accounts.rights import Right
 from core import database
 from core.errors import TooManyRequests
+from operations import deliveries
 
 if TYPE_CHECKING:
     from accounts.actors import Actor
@@ -50,8 +51,8 @@ class _Open:
 _open = _Open()
 
 
-async def admit_sample(*, actor: Actor) -> None:
-    """Make room for one more sample of the actor's team.
+async def admit_sample(*, actor: Actor, sampler_id: str) -> None:
+    """Make room for one more sample of the actor's team; being turned away is noted.
 
     Raises:
         Forbidden: the actor's role does not suffice.
@@ -61,11 +62,13 @@ async def admit_sample(*, actor: Actor) -> None:
     await _open.refresh()
     own = _open.by_team.get(actor.team_id, 0)
     if own >= settings.MAX_OPEN_SAMPLES_PER_TEAM:
+        deliveries.limited(sampler_id, actor.team_id)
         raise TooManyRequests(
             f"the team has {own} samples waiting or under way, "
             f"{settings.MAX_OPEN_SAMPLES_PER_TEAM} are allowed; try again in a moment"
         )
     if _open.total >= settings.MAX_OPEN_SAMPLES:
+        deliveries.limited(sampler_id, actor.team_id)
         raise TooManyRequests("the server has more samples waiting than it takes; try again soon")
     _open.by_team[actor.team_id] = own + 1
     _open.total += 1

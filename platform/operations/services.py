@@ -18,7 +18,7 @@ from core import database, doorbell, hub
 from core.errors import BadRequest, NotFound, SessionEnded
 from core.ids import request_id as make_request_id
 from core.ids import split_request_id
-from operations import completions, gaps, lanes, retention, workers
+from operations import completions, deliveries, gaps, lanes, retention, workers
 from operations.announcements import CANCEL_CHANNEL, DONE, WORK_CHANNEL, Announcement
 from operations.models import Operation
 
@@ -345,6 +345,7 @@ async def wait_sized(
                 patience = min(timeout_s, completions.NO_WORKER_AFTER_S)
             remaining = started + patience - time.monotonic()
             if not isinstance(outcome, Pending):
+                _note_delivery(outcome, request_id, started)
                 return outcome
             if remaining <= 0:
                 return await _explained(outcome, *address)
@@ -352,6 +353,13 @@ async def wait_sized(
                 await asyncio.wait_for(changed.wait(), min(remaining, RECHECK_S))
             except TimeoutError:
                 continue
+
+
+def _note_delivery(outcome: Outcome | Sized, request_id: str, since: float) -> None:
+    if isinstance(outcome, Sized):
+        deliveries.asked(request_id, since)
+    else:
+        deliveries.delivered(request_id, since)
 
 
 async def _explained(outcome: Pending, target: str, seq: int) -> Pending:

@@ -102,6 +102,7 @@ class DecodeBatch:
             members.setdefault(id(row.pool), {})[row.slot] = number
         self.count = count
         self.teams = Counter(s.request.team for s in self.sequences)
+        self.served = Counter((s.request.team, s.request.target) for s in self.sequences)
         self.tokens = torch.from_numpy(tokens).to(base.device)
         self.positions = torch.from_numpy(positions).to(base.device)
         pools = {id(s.row.pool): s.row.pool for s in self.sequences if s.row is not None}

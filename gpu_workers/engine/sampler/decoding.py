@@ -21,6 +21,7 @@ from gpu_workers.engine.sampler.lora import add_lora, logits
 from gpu_workers.engine.sampler.queue import FairQueue
 from gpu_workers.engine.sampler.randomness import uniforms
 from gpu_workers.engine.sampler.request import Request, Sequence
+from gpu_workers.engine.turns import Served
 from gpu_workers.engine.types import Result, UserError
 
 logger = logging.getLogger(__name__)
@@ -100,8 +101,8 @@ class Decoding:
         controls = Controls.of(works, first.shape[1], first.device)
         return sequences, *choose_and_show(first, controls, drawn)
 
-    def step(self) -> None:
-        """One more token for every sample."""
+    def step(self) -> Counter[Served]:
+        """One more token for every sample; how many were whose."""
         base = self.base
         batch = self._current_batch()
         base.context.begin(batch.segments, batch.attention)
@@ -120,6 +121,7 @@ class Decoding:
             self._queue.charge(team, count)
         batch.advance(tokens)
         self._take(batch.sequences, tokens, logprobs, tops)
+        return batch.served
 
     def _current_batch(self) -> DecodeBatch:
         """The last step's batch if the same samples go on in the same places, else a new one."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,6 +31,7 @@ from gpu_workers.engine.sampler.stops import StopRule, TokenTexts
 from gpu_workers.engine.sampler.tokenizer import load_texts
 from gpu_workers.engine.sampler.validate import token_budget
 from gpu_workers.engine.sampler.versions import LoadAdapter, VersionStore
+from gpu_workers.engine.turns import Served, Times, Watch
 from gpu_workers.engine.types import (
     Done,
     EngineStopped,
@@ -40,6 +43,9 @@ from gpu_workers.engine.types import (
 
 logger = logging.getLogger(__name__)
 
+SLOW_LOAD_S = 0.005
+"""An adapter that is in memory is there sooner; what takes longer is read from files."""
+
 MOST_PREFILLS_IN_A_ROW = 4
 """Filling the batch quickly is worth a pause of those who decode, but not a long one."""
 
@@ -48,7 +54,11 @@ class LocalSampler:
     """Samples from the base model and from frozen versions of its runs."""
 
     def __init__(
-        self, base: BaseModel, load_adapter: LoadAdapter, options: SamplerOptions | None = None
+        self,
+        base: BaseModel,
+        load_adapter: LoadAdapter,
+        options: SamplerOptions | None = None,
+        watch: Watch | None = None,
     ) -> None:
         options = options or SamplerOptions()
         device = base.device.type
@@ -65,6 +75,8 @@ class LocalSampler:
         self.cache = KVCache(shape, base.info.max_context_length, options.kv_budget(device))
         self.versions = VersionStore(load_adapter, options.adapter_budget(device))
         self.prefill_tokens = 0
+        self.served: Counter[Served] = Counter()  # tokens of the last step, by whose they are
+        self._watch = watch or Watch()
         self._slots, self._guest_slots = options.slots, options.guest_slots
         self._prefill_step = options.prefill_step(device)
         self._queue: FairQueue[Request] = FairQueue()
@@ -85,6 +97,8 @@ class LocalSampler:
         team: str,
         done: Done,
         on_token: OnToken | None = None,
+        target: str = "",
+        times: Times | None = None,
     ) -> Callable[[], None]:
         """Queue a valid request; None as version is the base model. Returns what cancels it.
 
@@ -96,7 +110,9 @@ class LocalSampler:
         info = self.base.info
         stop = StopRule.of(work, info.eos_token_ids, self._token_texts)
         budget = token_budget(work, info)
-        request = Request(work, version, directory, team, done, stop, budget, on_token)
+        request = Request(
+            work, version, directory, team, done, stop, budget, on_token, target, times or Times()
+        )
         return self._inbox.put(request)
 
     @property
@@ -132,6 +148,7 @@ class LocalSampler:
     @torch.inference_mode()
     def step(self) -> bool:
         """One prefill or one decode step for all that is admitted; whether anything was done."""
+        self.served = Counter()
         self._take_in()
         self._admit()
         prefill = self._prefill_is_next()
@@ -140,7 +157,10 @@ class LocalSampler:
         self._prefills_in_a_row = self._prefills_in_a_row + 1 if prefill else 0
         involved = set(self._prefilling) if prefill else self._decoding.requests()
         try:
-            self._prefill() if prefill else self._decoding.step()
+            if prefill:
+                self._prefill()
+            else:
+                self.served = self._decoding.step()
         except Exception as error:  # one bad pass must not end the engine's thread
             logger.exception("sampling failed")
             for request in involved:
@@ -207,8 +227,12 @@ class LocalSampler:
     def _begin(self, request: Request) -> None:
         """Give a request its adapter and a row for its prompt."""
         self._queue.remove(request)
+        request.times.begin()
         if request.version_name is not None:
+            began = time.monotonic()
             request.version = self.versions.acquire(request.version_name, request.directory)
+            if time.monotonic() - began > SLOW_LOAD_S:
+                self._watch.held(request.target, "loading", began)
         request.row = self.cache.allocate(request.tokens_stored)
         request.scores = PromptScores.of(request.work)
         self._prefilling.append(request)
@@ -242,6 +266,7 @@ class LocalSampler:
             request.prefilled = chunk.row.length = end
             self.prefill_tokens += chunk.length
             self._queue.charge(request.team, chunk.length)
+            self.served[request.team, request.target] += chunk.length
             if request.scores is not None:
                 rows = hidden[chunk.offset : chunk.offset + chunk.length]
                 request.scores.add(base, rows, chunk.start, end, request.adapter)
@@ -274,6 +299,7 @@ class LocalSampler:
         if request.closed:
             return
         request.closed = True
+        request.times.end()
         try:
             self._give_back(request)
         except Exception:  # an answer is owed all the same

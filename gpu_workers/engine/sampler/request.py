@@ -15,6 +15,7 @@ from gpu_workers.engine.sampler.prompt import PromptScores
 from gpu_workers.engine.sampler.randomness import stream_key
 from gpu_workers.engine.sampler.stops import StopRule
 from gpu_workers.engine.sampler.versions import Version
+from gpu_workers.engine.turns import Times
 from gpu_workers.engine.types import (
     Done,
     OnToken,
@@ -37,6 +38,8 @@ class Request:
     stop: StopRule
     budget: int  # tokens a sample may have
     on_token: OnToken | None = None
+    target: str = ""  # the sampler, for whoever watches
+    times: Times = field(default_factory=Times)
     cancelled: bool = False
     closed: bool = False
     version: Version | None = None

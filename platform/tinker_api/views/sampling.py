@@ -103,7 +103,7 @@ async def asample(call: Call) -> SampleFuture:
     """Queue a sample; each sequence is named, so that training data can say where it came from."""
     # the rest goes into the log as bytes: there a NUL harms nobody
     ids = call.json(bodies.SampleIds, nul_allowed=True)
-    await pressure.admit_sample(actor=call.actor)
+    await pressure.admit_sample(actor=call.actor, sampler_id=ids.sampling_session_id)
     submitted = await operations.submit_to_sampler(
         actor=call.actor, sampler_id=ids.sampling_session_id, seq=ids.seq_id, body=call.body
     )

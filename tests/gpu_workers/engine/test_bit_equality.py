@@ -167,3 +167,15 @@ def test_neighbours_change_no_bit_with_two_threads(
         states.append(state)
     assert_same_results(results[1], results[0])
     assert_equal(states[1], states[0])
+
+
+def test_being_watched_changes_no_bit(
+    base: BaseModel, tmp_path: Path, alone: tuple[Any, Any]
+) -> None:
+    pieces: list[Any] = []
+    with running(base, tmp_path, **OPTIONS) as client:
+        client.engine.watch(pieces.append)
+        results, state = watch(client, tmp_path, random.Random(3))
+    assert_same_results(results, alone[0])
+    assert_equal(state, alone[1])
+    assert {target for piece in pieces for _, target in piece.weights} > {"watched"}
