@@ -11,6 +11,7 @@ import { HomePage } from "./pages/home/page";
 import { MissingPage } from "./pages/missing/page";
 import { SignInPage } from "./pages/sign-in/page";
 
+const ClusterPage = lazy(() => import("./pages/cluster/page"));
 const UsagePage = lazy(() => import("./pages/usage/page"));
 const RunPage = lazy(() => import("./pages/run/page"));
 
@@ -69,6 +70,7 @@ function Pages() {
       <Route path="/sessions" component={HomePage} />
       <Route path="/sessions/:session" component={HomePage} />
       <Route path="/checkpoints" component={CheckpointsPage} />
+      <Route path="/cluster" component={ClusterPage} />
       <Route path="/team/usage" component={UsagePage} />
       {/* the addresses that the public client gives */}
       <Route path="/training_runs/:run">

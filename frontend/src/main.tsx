@@ -20,6 +20,7 @@ import "./pages/charts/page.css";
 import "./pages/rollouts/page.css";
 import "./pages/about/page.css";
 import "./pages/usage/page.css";
+import "./pages/cluster/page.css";
 import "./pages/run/narrow.css";
 import "uplot/dist/uPlot.min.css";
 

@@ -27,6 +27,7 @@ DASHBOARD = [
     "sessions",
     "sessions/<path:rest>",
     "team/usage",
+    "cluster",
     "training_runs/<path:rest>",
 ]
 

@@ -4,6 +4,7 @@ from django.urls import path
 from drf_spectacular.views import SpectacularJSONAPIView
 
 from console_api.checkpoints import CheckpointViewSet
+from console_api.cluster import ClusterViewSet
 from console_api.metrics import MetricViewSet
 from console_api.people import MeView, SessionView
 from console_api.rollouts import RolloutViewSet
@@ -16,6 +17,7 @@ urlpatterns = [
     path("openapi.json", SpectacularJSONAPIView.as_view(authentication_classes=[])),
     path("session", SessionView.as_view()),
     path("me", MeView.as_view()),
+    path("cluster", ClusterViewSet.as_view({"get": "now"})),
     path("usage", UsageViewSet.as_view({"get": "month"})),
     path("usage/runs", UsageViewSet.as_view({"get": "runs"})),
     path("usage/csv", UsageViewSet.as_view({"get": "csv"})),

@@ -37,7 +37,6 @@ ALLOWED = {
         "gpu_workers/engine/": "the engine knows no futures: whom a request's result goes to"
     },
     "promise": {"docs/": "what the platform holds to", "frontend/src/": "JavaScript's own word"},
-    "cluster": {"platform/core/embedded/": "PostgreSQL's own word for a data folder"},
     "permission": {"": "what a file system grants, and Python's PermissionError"},
 }
 

@@ -6,6 +6,7 @@ export interface Frame {
   afresh?: boolean;
   events?: { kind: string; run: string | null }[];
   runs?: { id: string }[];
+  workers?: { id: string }[];
 }
 
 interface Told {

@@ -33,6 +33,7 @@ export function madeOld(frame: Frame): Set<string> {
     else add("run", "runs");
   }
   if (frame.runs?.length) add("run", "runs");
+  if (frame.workers?.length) add("cluster");
   return old;
 }
 

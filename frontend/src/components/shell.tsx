@@ -10,6 +10,7 @@ import { chooseTheme, chosenTheme, type Theme } from "../lib/theme";
 const WAYS = [
   { to: "/", text: "Runs", at: /^\/($|runs|sessions)/ },
   { to: "/checkpoints", text: "Checkpoints", at: /^\/checkpoints/ },
+  { to: "/cluster", text: "Cluster", at: /^\/cluster/ },
   { to: "/team/usage", text: "Usage", at: /^\/team\/usage/ },
 ];
 const NEXT: Record<Theme, Theme> = { system: "light", light: "dark", dark: "system" };
@@ -31,6 +32,7 @@ export function Shell({ me, children }: { me: Me; children: ReactNode }) {
     t: () => chooseTheme(NEXT[chosenTheme()]),
     "g r": () => navigate("/"),
     "g k": () => navigate("/checkpoints"),
+    "g w": () => navigate("/cluster"),
     "g u": () => navigate("/team/usage"),
   });
   return (
@@ -125,6 +127,7 @@ const KEYS: [string, string][] = [
   ["Enter", "open the row"],
   ["g r", "runs"],
   ["g k", "checkpoints"],
+  ["g w", "cluster, its workers"],
   ["g u", "usage and cost"],
   ["g o  g l  g c", "a run's overview, rollouts, charts"],
   ["[  ]", "previous and next step, or month"],

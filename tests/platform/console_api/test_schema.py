@@ -39,6 +39,7 @@ ANSWERED = [
     ("runs/{run}/series?key=loss&smoothing=0.5", "/runs/{run_id}/series"),
     ("runs/{run}/checkpoints", "/runs/{run_id}/checkpoints"),
     ("checkpoints", "/checkpoints"),
+    ("cluster", "/cluster"),
     ("usage", "/usage"),
     ("usage/runs", "/usage/runs"),
     ("runs/{run}/rollouts", "/runs/{run_id}/rollouts"),
