@@ -21,6 +21,7 @@ import "./pages/rollouts/page.css";
 import "./pages/about/page.css";
 import "./pages/usage/page.css";
 import "./pages/cluster/page.css";
+import "./pages/checkpoints/page.css";
 import "./pages/run/narrow.css";
 import "uplot/dist/uPlot.min.css";
 

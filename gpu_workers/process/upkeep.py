@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import psycopg
 
-from checkpoints import expiry, leftovers
+from checkpoints import expiry, leftovers, undo
 from core import database
 from events import retention as event_retention
 from gpu_workers.log.missing import GapWatch
@@ -82,6 +82,7 @@ class Pulse:
 def sweep(conn: psycopg.Connection) -> None:
     """Delete what is past its time, then the files that nobody needs."""
     expiry.expire(conn)
+    undo.end_due(conn)
     recordings.forget_old(conn)
     workers.forget_old(conn)
     retention.forget_results(conn)

@@ -29,6 +29,7 @@ from operations.bodies import CreateFromCheckpoint, LoadWeightsBody, SaveWeights
 from operations.claims import AdoptedRun, Claimed
 from operations.finish import Conflict, Effect
 from runs import ephemeral as runs
+from runs import parents
 from usage.models import Kind
 from usage.services import Used
 
@@ -82,6 +83,7 @@ def _create_run_from_checkpoint(conn: Connection, run: AdoptedRun, operation: Cl
         lambda _: answers.json(
             results.WeightsLoaded(type="load_weights", path=body.path, model_id=run.id)
         ),
+        _parent_effect(run, operation, parents.How.CREATED, body),
         snapshot_after=True,
     )
 
@@ -135,8 +137,30 @@ def _load_weights(conn: Connection, run: AdoptedRun, operation: Claimed) -> Plan
         lambda _: answers.json(
             results.WeightsLoaded(type="load_weights", path=body.path, model_id=run.id)
         ),
+        _parent_effect(run, operation, parents.How.LOADED, body),
         snapshot_after=True,
     )
+
+
+def _parent_effect(
+    run: AdoptedRun,
+    operation: Claimed,
+    how: parents.How,
+    body: CreateFromCheckpoint | LoadWeightsBody,
+) -> Callable[[Any], Effect]:
+    """Keep where the run's weights came from, for the operation's body is kept only for a while."""
+
+    def write(conn: Connection) -> None:
+        parents.note(
+            conn,
+            run_id=run.id,
+            seq=operation.seq,
+            how=how,
+            source=body.path,
+            optimizer=bool(body.optimizer),
+        )
+
+    return lambda _: write
 
 
 def _load(

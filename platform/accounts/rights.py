@@ -41,6 +41,7 @@ class Right(StrEnum):
     EXPIRE_CHECKPOINT = "say when a checkpoint expires"
     PUBLISH_CHECKPOINT = "publish a checkpoint"
     DELETE_CHECKPOINT = "delete a checkpoint"
+    RESTORE_CHECKPOINT = "bring a deleted checkpoint back"
     CREATE_OWN_API_KEY = "make an API key of one's own"
 
     CREATE_API_KEY = "make an API key of the team's"
@@ -73,6 +74,7 @@ LEAST: Mapping[Right, Role] = {
     Right.EXPIRE_CHECKPOINT: Role.MEMBER,
     Right.PUBLISH_CHECKPOINT: Role.MEMBER,
     Right.DELETE_CHECKPOINT: Role.MEMBER,
+    Right.RESTORE_CHECKPOINT: Role.MEMBER,
     Right.CREATE_OWN_API_KEY: Role.MEMBER,
     Right.CREATE_API_KEY: Role.ADMIN,
     Right.CHANGE_API_KEY: Role.ADMIN,

@@ -2,31 +2,48 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from accounts import rights
 from accounts.actors import Actor
 from accounts.rights import Right
 from audit import services as audit
-from checkpoints import store
-from checkpoints.leftovers import SAMPLED_FROM
+from checkpoints import undo
 from checkpoints.services import LIVE, MAX_TTL_S, MIN_TTL_S
-from core import database
 from core.database import Connection
 from core.errors import BadRequest, NotFound
 from core.ids import CheckpointPath
 from events import services as events
 from events.models import Kind
 
-log = logging.getLogger(__name__)
-
 _OWN = f"c.run_id = %s AND c.segment = %s AND c.name = %s AND c.team_id = %s AND {LIVE}"
 
 
-async def delete(*, actor: Actor, address: CheckpointPath) -> None:
-    """Delete a checkpoint for good; its files go once nobody samples from them any more.
+_DELETE = f"""
+WITH gone AS (
+    DELETE FROM checkpoints_checkpoint c WHERE {_OWN} RETURNING {undo.COLUMNS}
+), noted AS (
+    INSERT INTO checkpoints_leftover (key) SELECT key FROM gone ON CONFLICT DO NOTHING
+)
+INSERT INTO checkpoints_deleted ({undo.COLUMNS}, until)
+SELECT {undo.COLUMNS}, least(now() + make_interval(hours => {undo.UNDO_HOURS}), expires_at)
+FROM gone RETURNING id, deleted_at, until, size_bytes
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """What can be brought back by `id` until a moment, and how much room it takes until then."""
+
+    id: int
+    until: datetime
+    size_bytes: int
+
+
+async def delete(*, actor: Actor, address: CheckpointPath) -> Deletion:
+    """Delete a checkpoint: it is gone at once, and can be brought back for a day (`undo`).
 
     Raises:
         Forbidden: the actor's role does not suffice.
@@ -34,41 +51,13 @@ async def delete(*, actor: Actor, address: CheckpointPath) -> None:
     """
     rights.require(actor, Right.DELETE_CHECKPOINT)
     async with events.transaction() as conn:
-        (key,) = await _change(
-            conn,
-            f"DELETE FROM checkpoints_checkpoint c WHERE {_OWN} RETURNING c.key",
-            (*address, actor.team_id),
-            address,
-        )
-        await conn.execute(
-            "INSERT INTO checkpoints_leftover (key) VALUES (%s) ON CONFLICT DO NOTHING", (key,)
+        deleted_id, deleted_at, until, size_bytes = await _change(
+            conn, _DELETE, (*address, actor.team_id), address
         )
         await audit.record(conn, actor, "checkpoint.deleted", str(address))
-        await _tell(conn, actor, Kind.CHECKPOINT_DELETED, address)
-    try:
-        await _delete_files(key)
-    except OSError as error:
-        # the note stays with the transaction that was rolled back: the workers' sweep tries again
-        log.error("%s could not be deleted: %s", key, error)
-
-
-async def _delete_files(key: str) -> None:
-    """Delete files now rather than in the workers' next sweep, unless they are sampled from."""
-    async with database.transaction() as conn:
-        row = await (
-            await conn.execute(
-                f"""
-                DELETE FROM checkpoints_leftover WHERE key = (
-                    SELECT key FROM checkpoints_leftover
-                    WHERE key = %(key)s AND NOT {SAMPLED_FROM.format(key="%(key)s")}
-                    FOR UPDATE SKIP LOCKED)
-                RETURNING key
-                """,
-                {"key": key},
-            )
-        ).fetchone()
-        if row is not None:
-            await asyncio.to_thread(store.delete, key)
+        told = {"deleted_id": deleted_id, "deleted_at": deleted_at, "until": until}
+        await _tell(conn, actor, Kind.CHECKPOINT_DELETED, address, **told)
+    return Deletion(deleted_id, until, size_bytes)
 
 
 async def set_public(*, actor: Actor, address: CheckpointPath, public: bool) -> None:

@@ -82,7 +82,7 @@ async def enter(
             (run_id, team_id, segment, name, key, size_bytes, encrypted, user_metadata, expires_at)
         VALUES (%(run)s, %(team)s, %(segment)s, %(name)s, %(key)s, %(size)s, %(encrypted)s,
                 %(metadata)s, now() + make_interval(secs => %(ttl)s))
-        RETURNING team_id, created_at, expires_at
+        RETURNING team_id, created_at, expires_at, step
         """,
         {
             "run": address.run_id,

@@ -79,9 +79,9 @@ async def link_files(*, actor: Actor, found: CheckpointInfo) -> Links:
     return await _link(actor, found, dict.fromkeys(_names(encrypted=found.encrypted), "file"))
 
 
-async def link_archive(*, actor: Actor, found: CheckpointInfo) -> Links:
-    """A signed address for the checkpoint as a tar archive."""
-    return await _link(actor, found, {ARCHIVE: "archive"})
+async def link_archive(*, actor: Actor, found: CheckpointInfo, name: str = ARCHIVE) -> Links:
+    """A signed address for the checkpoint as a tar archive, which is to be called `name`."""
+    return await _link(actor, found, {name: "archive"})
 
 
 async def _link(actor: Actor, found: CheckpointInfo, wanted: dict[str, str]) -> Links:

@@ -28,6 +28,7 @@ _DUE = f"""
 SELECT l.key FROM checkpoints_leftover l
 WHERE l.not_before <= now()
   AND NOT EXISTS (SELECT FROM checkpoints_checkpoint c WHERE c.key = l.key)
+  AND NOT EXISTS (SELECT FROM checkpoints_deleted d WHERE d.key = l.key)
   AND NOT EXISTS (SELECT FROM operations_lane a WHERE a.snapshot_key = l.key)
   AND NOT EXISTS (SELECT FROM operations_payload p WHERE p.reads = l.key)
   AND NOT {SAMPLED_FROM.format(key="l.key")}

@@ -49,6 +49,12 @@ class Checkpoint(models.Model):
     public = models.BooleanField(db_default=False)
     created_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField(null=True, blank=True)
+    step = models.BigIntegerField(
+        null=True, blank=True, help_text="Of what its program had recorded last when it was saved."
+    )
+    restored_at = models.DateTimeField(
+        null=True, blank=True, help_text="Since when its storage counts again, after an undo."
+    )
 
     objects = CheckpointQuerySet.as_manager()
 
@@ -74,6 +80,55 @@ class Checkpoint(models.Model):
     @property
     def path(self) -> str:
         """The `tinker://` address."""
+        return f"tinker://{self.run_id}/{self.segment}/{self.name}"
+
+
+class DeletedQuerySet(TeamQuerySet):
+    """Reads of deleted checkpoints, for what is synchronous; `checkpoints.undo` has them in SQL."""
+
+    def kept(self) -> Self:
+        """Those that can still be brought back."""
+        return self.filter(until__gt=Now())
+
+
+class Deleted(models.Model):
+    """A checkpoint that somebody deleted and may bring back: its row as it was, in no listing.
+
+    It stands in a table of its own, so that nothing that looks for checkpoints can find it.
+    """
+
+    id = models.BigIntegerField(primary_key=True, help_text="The checkpoint's.")
+    run = models.ForeignKey("runs.TrainingRun", on_delete=models.PROTECT, related_name="+")
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="+")
+    segment = models.TextField(choices=Checkpoint.Segment)
+    name = models.TextField()
+    key = models.TextField(unique=True)
+    size_bytes = models.BigIntegerField()
+    encrypted = models.BooleanField()
+    user_metadata = models.JSONField()
+    public = models.BooleanField()
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True, blank=True)
+    step = models.BigIntegerField(null=True, blank=True)
+    deleted_at = models.DateTimeField(db_default=Now())
+    until = models.DateTimeField(help_text="Its files are kept, and it can be brought back.")
+
+    objects = DeletedQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = verbose_name_plural = "deleted checkpoints"
+        indexes = [
+            models.Index(fields=["until"], name="deleted_by_end"),
+            models.Index(fields=["team", "-deleted_at"], name="deleted_by_team"),
+            models.Index(fields=["run", "-deleted_at"], name="deleted_by_run"),
+        ]
+
+    def __str__(self) -> str:
+        return self.path
+
+    @property
+    def path(self) -> str:
+        """The `tinker://` address it had."""
         return f"tinker://{self.run_id}/{self.segment}/{self.name}"
 
 

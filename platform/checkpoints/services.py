@@ -63,13 +63,14 @@ class CheckpointInfo(Saved):
     train_mlp: bool
     train_unembed: bool
     renderer_name: str | None
+    step: int | None = None
 
 
 # what is past its time is gone for everybody, even before the sweep deletes it
 LIVE = "(c.expires_at IS NULL OR c.expires_at > now())"
 _SELECT = f"""
 SELECT c.id, c.team_id, c.run_id, c.segment, c.name, c.key, c.size_bytes, c.encrypted, c.public,
-       c.user_metadata, c.created_at, c.expires_at,
+       c.user_metadata, c.created_at, c.expires_at, c.step,
        b.name AS base_model, r.rank, r.train_attn, r.train_mlp, r.train_unembed,
        r.user_metadata ->> 'renderer_name' AS renderer_name
 FROM checkpoints_checkpoint c
@@ -234,10 +235,12 @@ def record(
     made = conn.execute(
         """
         INSERT INTO checkpoints_checkpoint
-            (run_id, team_id, segment, name, key, size_bytes, encrypted, user_metadata, expires_at)
-        SELECT id, team_id, %s, %s, %s, %s, %s, %s, now() + make_interval(secs => %s)
-        FROM runs_trainingrun WHERE id = %s
-        ON CONFLICT DO NOTHING RETURNING team_id, created_at, expires_at
+            (run_id, team_id, segment, name, key, size_bytes, encrypted, user_metadata, expires_at,
+             step)
+        SELECT id, team_id, %s, %s, %s, %s, %s, %s, now() + make_interval(secs => %s),
+               (SELECT m.step FROM runs_metric m WHERE m.run_id = r.id ORDER BY m.id DESC LIMIT 1)
+        FROM runs_trainingrun r WHERE id = %s
+        ON CONFLICT DO NOTHING RETURNING team_id, created_at, expires_at, step
         """,
         (segment, name, key, size_bytes, encrypted, Jsonb(user_metadata), ttl_seconds, run_id),
     ).fetchone()
@@ -251,16 +254,27 @@ def record(
             size_bytes=size_bytes,
         )
         events.write_sync(conn, saved(address, made, size_bytes, encrypted))
+    elif not _is_there(conn, key):
+        # brought back in this very moment: what stands there is not what was written
+        return False
     if taken is not None and taken[1] != key:
         leftovers.leave(conn, taken[1])
     return True
 
 
+def _is_there(conn: Connection, key: str) -> bool:
+    """Whether a checkpoint names these files."""
+    return (
+        conn.execute("SELECT FROM checkpoints_checkpoint WHERE key = %s", (key,)).fetchone()
+        is not None
+    )
+
+
 def saved(
     address: ids.CheckpointPath, made: tuple[Any, ...], size_bytes: int, encrypted: bool
 ) -> NewEvent:
-    """The event of a checkpoint that has been entered: `made` is its team and its times."""
-    team_id, created_at, expires_at = made
+    """The event of a checkpoint that has been entered: `made` is its team, times and step."""
+    team_id, created_at, expires_at, step = made
     return events.event(
         Kind.CHECKPOINT_SAVED,
         str(address),
@@ -272,4 +286,5 @@ def saved(
         encrypted=encrypted,
         created_at=created_at,
         expires_at=expires_at,
+        step=step,
     )

@@ -11,10 +11,13 @@ from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any, ClassVar, TypeVar, final
 
+import msgspec
 import psycopg
 from asgiref.sync import async_to_sync
+from django.core.exceptions import RequestDataTooBig
 from django.db.models import QuerySet
 from django.http import Http404
+from django.http.request import RawPostDataException
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.exceptions import APIException
 from rest_framework.permissions import IsAuthenticated
@@ -80,11 +83,18 @@ class TeamViewSet(GenericViewSet):
         """
         assert isinstance(request.user, User)
         slug = text(request, "team")
-        found = request.user.memberships.select_related("team").order_by("team__name")
-        membership = (found.filter(team__slug=slug) if slug else found).first()
-        if membership is None:
+        actor = self.of_team(slug)
+        if actor is None:
             raise Http404
-        return actors.of_member(user=request.user, team_slug=membership.team.slug)
+        return actor
+
+    def of_team(self, slug: str = "") -> Actor | None:
+        """The actor for a team of theirs, the first by name unless one is named; None: no such."""
+        user = self.request.user
+        assert isinstance(user, User)
+        found = user.memberships.filter(team__slug=slug) if slug else user.memberships.all()
+        first = found.select_related("team").order_by("team__name").first()
+        return None if first is None else actors.of_member(user=user, team_slug=first.team.slug)
 
     def find(self, run_id: str) -> Actor:
         """The actor for a run: its team, and the person who asks.
@@ -124,6 +134,22 @@ async def _in_turn(service: Callable[..., Coroutine[Any, Any, T]], given: dict[s
                 raise
             slow = isinstance(error, psycopg.errors.QueryCanceled)
             raise Unavailable(_SLOW if slow else _AWAY) from error
+
+
+# Django may have read a form's body already, or finds it too large
+_UNREADABLE = (UnicodeDecodeError, RecursionError, RawPostDataException, RequestDataTooBig)
+
+
+def body_of(request: Request, kind: type[T]) -> T:
+    """The body of a request, which must be JSON of this kind.
+
+    Raises:
+        BadRequest: it is not; it says where.
+    """
+    try:
+        return msgspec.json.decode(request.body, type=kind)
+    except (*_UNREADABLE, msgspec.MsgspecError) as error:
+        raise BadRequest(f"the body is none that is taken here: {error}") from None
 
 
 def known(request: Request, *names: str) -> None:

@@ -9,20 +9,20 @@ from typing import Any
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import actors
-from accounts.models import User
 from checkpoints import services as checkpoints
 from checkpoints.services import CheckpointInfo
 from console_api.base import TeamViewSet, integer, text, wait_for
 from console_api.schema import answers, query
 from core import ids
+from runs import scores
+from runs.scores import Score
 
 PAGE, MOST = 50, 200
 
 
 @dataclass(frozen=True, slots=True)
 class ShownCheckpoint:
-    """A checkpoint of a run."""
+    """A checkpoint of a run; `step` and `score` as far as they are known at its save."""
 
     path: str
     run_id: str
@@ -35,6 +35,8 @@ class ShownCheckpoint:
     user_metadata: dict[str, Any]
     created_at: datetime
     expires_at: datetime | None
+    step: int | None
+    score: Score | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +60,16 @@ class CheckpointViewSet(TeamViewSet):
     @answers(CheckpointPage, given=[*_PAGE, _TEAM], refuses=[400, 401])
     def page(self, request: Request) -> Response:
         """A page of a team's checkpoints, newest first."""
-        user = request.user
-        assert isinstance(user, User)
-        slug = text(request, "team")
-        found = user.memberships.filter(team__slug=slug) if slug else user.memberships.all()
-        membership = found.select_related("team").order_by("team__name").first()
-        if membership is None:
+        actor = self.of_team(text(request, "team"))
+        if actor is None:
             return Response(CheckpointPage([], 0))
         shown, total = wait_for(
             checkpoints.list_of_team,
-            actor=actors.of_member(user=user, team_slug=membership.team.slug),
+            actor=actor,
             limit=integer(request, "limit", PAGE, 1, MOST),
             offset=integer(request, "offset", 0, 0, 10**9),
         )
-        return Response(CheckpointPage([_shown(one) for one in shown], total))
+        return Response(CheckpointPage(wait_for(_scored, found=shown), total))
 
     @answers(CheckpointPage, given=_PAGE, refuses=[400, 401, 404])
     def of_run(self, request: Request, run_id: str) -> Response:
@@ -84,10 +82,19 @@ class CheckpointViewSet(TeamViewSet):
             limit=integer(request, "limit", PAGE, 1, MOST),
             offset=integer(request, "offset", 0, 0, 10**9),
         )
-        return Response(CheckpointPage([_shown(one) for one in found], total))
+        return Response(CheckpointPage(wait_for(_scored, found=found), total))
 
 
-def _shown(found: CheckpointInfo) -> ShownCheckpoint:
+async def _scored(found: list[CheckpointInfo]) -> list[ShownCheckpoint]:
+    moments = [(one.run_id, one.step) for one in found if one.step is not None]
+    known = await scores.at_steps(moments)
+    return [
+        _shown(one, None if one.step is None else known.get((one.run_id, one.step)))
+        for one in found
+    ]
+
+
+def _shown(found: CheckpointInfo, score: Score | None) -> ShownCheckpoint:
     return ShownCheckpoint(
         path=found.path,
         run_id=found.run_id,
@@ -100,4 +107,6 @@ def _shown(found: CheckpointInfo) -> ShownCheckpoint:
         user_metadata=found.user_metadata,
         created_at=found.created_at,
         expires_at=found.expires_at,
+        step=found.step,
+        score=score,
     )

@@ -3,8 +3,10 @@
 from django.urls import path
 from drf_spectacular.views import SpectacularJSONAPIView
 
+from console_api.checkpoint_actions import CheckpointActionViewSet
 from console_api.checkpoints import CheckpointViewSet
 from console_api.cluster import ClusterViewSet
+from console_api.lineage import LineageViewSet
 from console_api.metrics import MetricViewSet
 from console_api.people import MeView, SessionView
 from console_api.rollouts import RolloutViewSet
@@ -22,6 +24,13 @@ urlpatterns = [
     path("usage/runs", UsageViewSet.as_view({"get": "runs"})),
     path("usage/csv", UsageViewSet.as_view({"get": "csv"})),
     path("checkpoints", CheckpointViewSet.as_view({"get": "page"})),
+    path("checkpoints/changes", CheckpointActionViewSet.as_view({"post": "change"})),
+    path(
+        "checkpoints/deleted",
+        CheckpointActionViewSet.as_view({"get": "deleted", "post": "change_deleted"}),
+    ),
+    path("checkpoints/archives", CheckpointActionViewSet.as_view({"post": "archive"})),
+    path("lineage", LineageViewSet.as_view({"get": "whole"})),
     path("runs", RunViewSet.as_view({"get": "page"})),
     path(_RUN, RunViewSet.as_view({"get": "one"})),
     path(f"{_RUN}/checkpoints", CheckpointViewSet.as_view({"get": "of_run"})),

@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 # with less, PostgreSQL cannot begin the next segment of its log
 LEAST_BYTES = 32 * 1024 * 1024
+# with less, what is kept only for convenience goes
+SCARCE_BYTES = 8 * LEAST_BYTES
 _WORDS = "No space left on device"
 _noticed = False
 
@@ -42,6 +44,14 @@ def trouble() -> str | None:
         else:
             log.warning("the disk of %s has room again", settings.DATA_DIR)
     return message() if full else None
+
+
+def is_scarce() -> bool:
+    """Whether the disk is nearly full."""
+    try:
+        return shutil.disk_usage(settings.DATA_DIR).free < SCARCE_BYTES
+    except OSError:
+        return False
 
 
 def explain(error: BaseException) -> str | None:

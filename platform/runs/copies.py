@@ -15,7 +15,7 @@ from core.database import Connection
 from core.ids import CheckpointPath
 from events import services as events
 from operations import lanes
-from runs import telling
+from runs import parents, telling
 
 
 async def copy_checkpoint(
@@ -115,3 +115,4 @@ async def _make_run(
     )
     ended = await (await conn.execute(telling.ENDED, ([session_id],))).fetchall()
     await events.write(conn, begun, created, *telling.sessions_ended(ended))
+    await parents.note_copy(conn, run_id=run_id, source=source.path)

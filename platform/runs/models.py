@@ -180,6 +180,41 @@ class TrainingRun(models.Model):
         return self.id
 
 
+class Parent(models.Model):
+    """What a run's weights came from: a checkpoint that it was made from, loaded, or copies.
+
+    Written with the outcome of what did it, hence never of what failed. The checkpoint may be gone,
+    or another team's: its address is all that is kept.
+    """
+
+    class How(models.TextChoices):
+        """How the weights came into the run."""
+
+        CREATED = "created"
+        LOADED = "loaded"
+        COPIED = "copied"
+
+    run = models.ForeignKey(TrainingRun, on_delete=models.CASCADE, related_name="parents")
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="+")
+    seq = models.BigIntegerField(help_text="The operation that did it; 0 made the run.")
+    how = models.TextField(choices=How)
+    source = models.TextField(help_text="The `tinker://` address.")
+    source_run = models.TextField(help_text="The run in that address.")
+    optimizer = models.BooleanField(
+        null=True, blank=True, help_text="Whether the optimizer's state came along, if known."
+    )
+    created_at = models.DateTimeField(db_default=Now())
+
+    objects = TeamQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["run", "seq"], name="parent_once")]
+        indexes = [models.Index(fields=["team", "source_run"], name="parent_by_source")]
+
+    def __str__(self) -> str:
+        return f"{self.source} of {self.run_id}"
+
+
 class Sampler(models.Model):
     """Frozen weights ready to sample from: the base model alone, or with an adapter."""
 

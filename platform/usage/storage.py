@@ -2,7 +2,9 @@
 
 Nothing is metered by the clock. A checkpoint's size never changes, so its row says all: what it
 took since it was made, and `EndedCheckpoint` says the same of those that are gone. Recovery
-snapshots and ephemeral samplers are no checkpoints and count nowhere.
+snapshots and ephemeral samplers are no checkpoints and count nowhere, nor does what was deleted and
+can still be brought back: the platform keeps it at its own cost. What is brought back counts again
+from that moment on.
 """
 
 from __future__ import annotations
@@ -68,8 +70,8 @@ GROUP BY 1 ORDER BY size_bytes DESC LIMIT %(limit)s
 # counts whole, and each change in it for the rest of it.
 _BY_THE_HOUR = """
 WITH kept AS (
-    SELECT r.session_id, b.name AS base_model, c.size_bytes, c.created_at AS since,
-           least(c.expires_at, now()) AS until
+    SELECT r.session_id, b.name AS base_model, c.size_bytes,
+           coalesce(c.restored_at, c.created_at) AS since, least(c.expires_at, now()) AS until
     FROM checkpoints_checkpoint c
     JOIN runs_trainingrun r ON r.id = c.run_id
     JOIN catalog_basemodel b ON b.id = r.base_model_id

@@ -4,153 +4,17 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-import tinsmith
-from config import dashboard
-from tests.conftest import REPOSITORY, LiveStack
-from tests.e2e.browser import DESK, PHONE, barriers, chromium, overflow, watch
-from tinsmith import AdamParams, Datum, SamplingParams
+from tests.conftest import LiveStack
+from tests.e2e.browser import PHONE, barriers, overflow, watch
+from tests.e2e.trained import GROUPS, SIBLINGS, STEPS, Trained, comes, shown
 
-BASE_MODEL = "tinsmith/nano-qwen3"
-STEPS, GROUPS, SIBLINGS = 12, 4, 4
-PATIENCE_MS = 30_000
 WORD = re.compile(r"\w+")
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
-
-
-@dataclass
-class Trained:
-    """A run that has trained, and what its program has seen of it."""
-
-    service: tinsmith.ServiceClient
-    training: tinsmith.TrainingClient
-    url: str
-    losses: list[float] = field(default_factory=list)
-    rewards: dict[int, list[float]] = field(default_factory=dict)
-    said: list[str] = field(default_factory=list)
-
-    @property
-    def id(self) -> str:
-        """The run's id."""
-        return self.training.model_id
-
-
-def train(stack: LiveStack) -> Iterator[Trained]:
-    """Learn a sentence, and now and then sample and grade; all of it is told to the server."""
-    with tinsmith.ServiceClient(base_url=stack.url, api_key=stack.api_key) as service:
-        training = service.create_lora_training_client(
-            BASE_MODEL,
-            rank=8,
-            user_metadata={"name": "kettle <b>1</b>", "planned_steps": str(STEPS + 4)},
-        )
-        trained = Trained(service, training, training.get_console_url())
-        tokenizer = training.get_tokenizer()
-        text = tokenizer.encode("The tinsmith mends the kettle.")
-        prompt = tinsmith.ModelInput.from_ints(text[:3])
-        for step in range(STEPS):
-            passed = training.forward_backward([Datum.from_tokens(text)], "cross_entropy")
-            training.optim_step(AdamParams(learning_rate=2e-3))
-            trained.losses.append(passed.result(60).loss)
-            training.log({"loss": trained.losses[-1], "optim/lr": 2e-3}, step).result(60)
-            if step % 4 == 0:
-                roll_out(trained, tokenizer, prompt, step)
-        training.save_weights_for_sampler("kettle").result(60)
-        yield trained
-
-
-def roll_out(trained: Trained, tokenizer: object, prompt: tinsmith.ModelInput, step: int) -> None:
-    """Sample groups, grade them by how many letters "e" they have, and record them."""
-    recorded = trained.training.save_weights_and_get_sampling_client(record_stability_info=True)
-    params = SamplingParams(max_tokens=12, seed=step)
-    rollouts = []
-    for group in range(GROUPS):
-        for index, sample in enumerate(
-            recorded.sample(prompt, SIBLINGS, params).result(60).sequences
-        ):
-            said = tokenizer.decode(sample.tokens)  # type: ignore[attr-defined]
-            reward = float(said.count("e"))
-            trained.rewards.setdefault(step, []).append(reward)
-            trained.said.append(said)
-            rollouts.append(
-                {
-                    "group": group,
-                    "index": index,
-                    "prompt": "The tinsmith",
-                    "sequences": [sample],
-                    "reward": reward,
-                    "components": {"letters": reward},
-                    "tags": ["kettles"] if group else ["pots"],
-                }
-            )
-    trained.training.log_rollouts(rollouts, step).result(60)
-
-
-@pytest.fixture(scope="module")
-def run(live_stack: LiveStack) -> Iterator[Trained]:
-    """The run that all of these tests look at."""
-    if not dashboard.can_build():
-        pytest.skip("no Node.js here, hence no dashboard")
-    dashboard.install(REPOSITORY / "frontend", for_tests=True)  # axe
-    yield from train(live_stack)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium, which is patient: passwords are slow to check, and machines may be busy."""
-    expect.set_options(timeout=PATIENCE_MS)
-    with chromium() as started:
-        yield started
-    expect.set_options(timeout=5_000)
-
-
-@pytest.fixture(scope="module")
-def signed_in(browser: Browser, live_stack: LiveStack, run: Trained) -> Path:
-    """A file with the cookies of somebody who is signed in, for passwords are slow to check."""
-    context = browser.new_context()
-    page = context.new_page()
-    sign_in(page, live_stack)
-    expect(page.get_by_role("heading", name="Runs")).to_be_visible()
-    file = live_stack.folder / "cookies.json"
-    context.storage_state(path=file)
-    context.close()
-    return file
-
-
-def sign_in(page: Page, stack: LiveStack, path: str = "/sign-in") -> None:
-    """Fill in the form by its labels."""
-    page.goto(f"{stack.url}{path}")
-    page.get_by_label("Name").fill(stack.admin_username)
-    page.get_by_label("Password").fill(stack.admin_password)
-    page.get_by_role("button", name="Sign in").click()
-
-
-@pytest.fixture
-def context(browser: Browser, signed_in: Path) -> Iterator[BrowserContext]:
-    """A browser in which the administrator is signed in."""
-    made = browser.new_context(
-        viewport=DESK,
-        storage_state=signed_in,
-        permissions=["clipboard-read", "clipboard-write"],
-        accept_downloads=True,
-    )
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def page(context: BrowserContext) -> Iterator[Page]:
-    """A tab in which nothing may go wrong."""
-    made = context.new_page()
-    complaints = watch(made)
-    yield made
-    assert complaints == []
 
 
 def test_whoever_is_not_signed_in_signs_in_and_comes_back(
@@ -197,11 +61,6 @@ def test_home_lists_the_run_and_keys_open_it(
     page.wait_for_url(run.url)
 
 
-def shown(value: float) -> str:
-    """A metric as pages show it: four significant digits."""
-    return f"{value:.4g}"
-
-
 def test_the_overview_says_what_the_program_has_seen(page: Page, run: Trained) -> None:
     page.goto(run.url)
     expect(page.get_by_label("Verdict")).to_contain_text(
@@ -226,15 +85,6 @@ def test_a_value_that_is_logged_now_is_told_and_shown_without_reloading(
     run.training.log({"live": 4711.0}, STEPS).result(60)
     expect(tile).to_contain_text("4711")
     comes(page, lambda: any('"metrics.logged"' in text for text in frames))
-
-
-def comes(page: Page, found: Callable[[], bool]) -> None:
-    """Wait while the page goes on until something is found."""
-    for _ in range(PATIENCE_MS // 100):
-        if found():
-            return
-        page.wait_for_timeout(100)
-    raise AssertionError("it did not come")
 
 
 def test_charts_zoom_smooth_and_can_be_taken_home(page: Page, run: Trained) -> None:

@@ -224,6 +224,8 @@ CONSOLE = {
     "api/console/usage": "/api/console/usage",
     "api/console/usage/runs": "/api/console/usage/runs",
     "api/console/usage/csv": "/api/console/usage/csv?by=day",
+    "api/console/checkpoints/deleted": "/api/console/checkpoints/deleted",
+    "api/console/lineage": "/api/console/lineage?run={run}",
     _RUN: "/api/console/runs/{run}",
     f"{_RUN}/checkpoints": "/api/console/runs/{run}/checkpoints",
     f"{_RUN}/metrics": "/api/console/runs/{run}/metrics",
@@ -232,6 +234,20 @@ CONSOLE = {
     f"{_RUN}/rollouts/<int:step>": "/api/console/runs/{run}/rollouts/0",
     f"{_RUN}/rollouts/<int:step>/<int:group>": "/api/console/runs/{run}/rollouts/0/0",
 }
+# What people change in their browser: whoever is signed in, with the token of a page of ours
+CONSOLE_CHANGES = [
+    Case("POST", "/api/console/checkpoints/archives", READS, {"path": "{path}"}),
+    Case("POST", "/api/console/checkpoints/changes", WORKS,
+         {"action": "ttl", "paths": ["{path}"], "ttl_seconds": 7200}),
+    Case("POST", "/api/console/checkpoints/changes", WORKS,
+         {"action": "publish", "paths": ["{path}"]}),
+    Case("POST", "/api/console/checkpoints/changes", WORKS,
+         {"action": "unpublish", "paths": ["{path}"]}),
+    Case("POST", "/api/console/checkpoints/changes", WORKS,
+         {"action": "delete", "paths": ["{path}"]}),
+    Case("POST", "/api/console/checkpoints/deleted", WORKS,
+         {"action": "restore", "ids": ["{checkpoint}"]}),
+]  # fmt: skip
 # the ways in, for who is nobody yet; `tests/platform/accounts/test_sign_in.py` tries the first,
 # `tests/platform/console_api/test_people.py` the others
 SIGN_IN = {"admin/login/", "api/console/session", "sign-in/once/<str:token>"}

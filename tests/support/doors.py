@@ -46,6 +46,9 @@ class Things:
     def fill(self, text: str) -> str:
         """A text with names of things replaced by what they are."""
         for name, value in self.names.items():
+            if value.isdigit():
+                # in JSON a number is no text
+                text = text.replace(f'"{{{name}}}"', value)
             text = text.replace(f"{{{name}}}", value)
         return text
 

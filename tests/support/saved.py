@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from checkpoints import expiry, leftovers, store
+from checkpoints import expiry, leftovers, store, undo
 from checkpoints.models import Checkpoint
 from core import database
 from runs.models import TrainingRun
@@ -15,11 +15,11 @@ WEIGHTS = bytes(range(251)) * 9000
 
 
 async def save_checkpoint(
-    run: str, segment: str = "weights", name: str = "s1", **fields: Any
+    run: str, segment: str = "weights", name: str = "s1", seq: int = 1, **fields: Any
 ) -> Checkpoint:
     """A checkpoint of a run. DATA_DIR must be the test's own."""
     owner = await TrainingRun.objects.aget(id=run)
-    key = store.checkpoint_key(run, segment, name, 1)
+    key = store.checkpoint_key(run, segment, name, seq)
     folder = store.path(key)
     folder.mkdir(parents=True)
     (folder / "adapter_config.json").write_bytes(CONFIG)
@@ -51,4 +51,5 @@ def sweep() -> list[str]:
     """What a worker does from time to time."""
     with database.connect() as conn:
         expiry.expire(conn)
+        undo.end_due(conn)
         return leftovers.delete_due(conn)

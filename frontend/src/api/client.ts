@@ -19,6 +19,7 @@ export type Waiting = Schemas["Waiting"];
 export type Amount = Schemas["Amount"];
 export type TeamMonth = Schemas["TeamMonth"];
 export type RunUsed = Schemas["RunUsed"];
+export type Lineage = Schemas["Lineage"];
 export type Checkpoint = Schemas["ShownCheckpoint"];
 
 export class Refused extends Error {

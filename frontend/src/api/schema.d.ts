@@ -21,15 +21,67 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/console/cluster": {
+    "/api/console/checkpoints/archives": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        /** @description Pools, workers, queues, shares, and what of the person's teams waits. */
-        get: operations["Cluster.now"];
+        get?: never;
+        put?: never;
+        /** @description An address for a checkpoint's files as a tar, which is noted in the audit log. */
+        post: operations["CheckpointAction.archive"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/console/checkpoints/changes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description Publish, unpublish, keep for a while, or delete, up to 200 at once. */
+        post: operations["CheckpointAction.change"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/console/checkpoints/deleted": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description What can be brought back. */
+        get: operations["CheckpointAction.deleted"];
+        put?: never;
+        /** @description Bring deleted checkpoints back, or give them up, up to 200 at once. */
+        post: operations["CheckpointAction.change_deleted"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/console/lineage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description The lineage of a run, or of the newest runs of a team. */
+        get: operations["Lineage.whole"];
         put?: never;
         post?: never;
         delete?: never;
@@ -267,23 +319,58 @@ export interface components {
             unpriced: number;
         };
         /**
+         * Archive
+         * @description Where a tar archive can be had for a while, by whoever has the address.
+         */
+        Archive: {
+            url: string;
+            name: string;
+            expires: string;
+            encrypted: boolean;
+        };
+        /**
+         * AskArchive
+         * @description Which checkpoint to download.
+         */
+        AskArchive: {
+            path: string;
+        };
+        /**
+         * ChangeCheckpoints
+         * @description What to do, and to which; `ttl_seconds` only with `ttl`, where null means for ever.
+         */
+        ChangeCheckpoints: {
+            /** @enum {unknown} */
+            action: "delete" | "publish" | "ttl" | "unpublish";
+            paths: string[];
+            ttl_seconds: number | null;
+        };
+        /**
+         * ChangeDeleted
+         * @description What to do with deleted checkpoints: bring them back, or give them up for good.
+         */
+        ChangeDeleted: {
+            /** @enum {unknown} */
+            action: "purge" | "restore";
+            ids: number[];
+        };
+        /**
+         * Changed
+         * @description What was done, in the order of the request; `size_bytes` is of those that were deleted.
+         */
+        Changed: {
+            done: components["schemas"]["DoneTo"][];
+            refused: components["schemas"]["RefusedTo"][];
+            /** @default 0 */
+            size_bytes: number;
+        };
+        /**
          * CheckpointPage
          * @description A page of checkpoints, newest first, and how many there are in all.
          */
         CheckpointPage: {
             checkpoints: components["schemas"]["ShownCheckpoint"][];
             total: number;
-        };
-        /**
-         * Cluster
-         * @description All of it. `shares_of_s`: of how many seconds the shares are.
-         */
-        Cluster: {
-            at: string;
-            pools: components["schemas"]["ShownPool"][];
-            waiting: components["schemas"]["Waiting"][];
-            waiting_in_all: number;
-            shares_of_s: number;
         };
         /**
          * Curves
@@ -300,6 +387,23 @@ export interface components {
             /** Format: date */
             day: string;
             amount: components["schemas"]["Amount"];
+        };
+        /**
+         * DeletedPage
+         * @description What can be brought back, last deleted first, up to a bound; and how many in all.
+         */
+        DeletedPage: {
+            deleted: components["schemas"]["ShownDeleted"][];
+            total: number;
+        };
+        /**
+         * DoneTo
+         * @description A checkpoint to which it was done; `deleted_id` is what a deletion is undone by.
+         */
+        DoneTo: {
+            path: string;
+            /** @default null */
+            deleted_id: number | null;
         };
         /**
          * Error
@@ -349,6 +453,58 @@ export interface components {
             cost: number | null;
         };
         /**
+         * Lineage
+         * @description All of it. `folded`: saves that nothing came from are left out; `cut`: runs are.
+         */
+        Lineage: {
+            runs: components["schemas"]["LineageRun"][];
+            saves: components["schemas"]["LineageSave"][];
+            edges: components["schemas"]["LineageEdge"][];
+            folded: boolean;
+            cut: boolean;
+        };
+        /**
+         * LineageEdge
+         * @description Weights that came into a run, by its operation `seq`, from what another saved as `name`.
+         */
+        LineageEdge: {
+            run_id: string;
+            seq: number;
+            how: string;
+            source: string;
+            source_run: string;
+            source_name: string;
+            optimizer: boolean | null;
+            created_at: string;
+        };
+        /**
+         * LineageRun
+         * @description A run; `saves`: how many names it has saved weights under that are kept.
+         */
+        LineageRun: {
+            id: string;
+            name: string;
+            base_model: string;
+            created_at: string;
+            saves: number;
+        };
+        /**
+         * LineageSave
+         * @description What a run saved under one name, in one kind or several.
+         *
+         *         `standing`: kept, deleted (and can be brought back), gone, or foreign: another team's.
+         */
+        LineageSave: {
+            run_id: string;
+            name: string;
+            segments: string[];
+            step: number | null;
+            public: boolean;
+            created_at: string | null;
+            /** @enum {unknown} */
+            standing: "deleted" | "foreign" | "gone" | "kept";
+        };
+        /**
          * ListedGroup
          * @description A group of a step: its rewards by index, the beginning of what was asked, its tags.
          */
@@ -359,22 +515,6 @@ export interface components {
             rewards: (number | null)[];
             preview: string | null;
             tags: string[];
-        };
-        /**
-         * LoadedModel
-         * @description A base model of a worker; what its engine does not report is None.
-         *
-         *         Attributes:
-         *             not_loaded: why it is not served, though it should be.
-         *             memory_bytes: of adapters and caches, without the base model's own weights.
-         */
-        LoadedModel: {
-            name: string;
-            not_loaded: string | null;
-            runs: number | null;
-            slots: number | null;
-            sampling: number | null;
-            memory_bytes: number | null;
         };
         /**
          * Me
@@ -458,6 +598,14 @@ export interface components {
             logprobs: (number | null)[];
             cut: number;
             kept: boolean;
+        };
+        /**
+         * RefusedTo
+         * @description A checkpoint to which it was not done, and why.
+         */
+        RefusedTo: {
+            path: string;
+            detail: string;
         };
         /**
          * RunDetail
@@ -571,6 +719,15 @@ export interface components {
             next: string | null;
         };
         /**
+         * Score
+         * @description The headline metric at a step; `better` tells which way is good, if known.
+         */
+        Score: {
+            key: string;
+            value: number;
+            better: ("down" | "up") | null;
+        };
+        /**
          * Series
          * @description A metric in buckets along `x`: steps, or seconds since the epoch.
          *
@@ -611,7 +768,7 @@ export interface components {
         };
         /**
          * ShownCheckpoint
-         * @description A checkpoint of a run.
+         * @description A checkpoint of a run; `step` and `score` as far as they are known at its save.
          */
         ShownCheckpoint: {
             path: string;
@@ -625,6 +782,22 @@ export interface components {
             user_metadata: Record<string, never>;
             created_at: string;
             expires_at: string | null;
+            step: number | null;
+            score: components["schemas"]["Score"] | null;
+        };
+        /**
+         * ShownDeleted
+         * @description A deleted checkpoint that can be brought back until a moment.
+         */
+        ShownDeleted: {
+            id: number;
+            path: string;
+            run_id: string;
+            segment: string;
+            name: string;
+            size_bytes: number;
+            deleted_at: string;
+            until: string;
         };
         /**
          * ShownGroup
@@ -634,28 +807,6 @@ export interface components {
             step: number;
             group: number;
             rollouts: components["schemas"]["ShownRollout"][];
-        };
-        /**
-         * ShownPool
-         * @description A pool. `start`: the command that starts one more worker of it.
-         */
-        ShownPool: {
-            name: string;
-            workers: components["schemas"]["ShownWorker"][];
-            queues: components["schemas"]["ShownQueue"][];
-            shares: components["schemas"]["TeamShare"][];
-            start: string;
-        };
-        /**
-         * ShownQueue
-         * @description What is to be done with a base model; `workers`: how many serve it.
-         */
-        ShownQueue: {
-            base_model: string;
-            queued: number;
-            running: number;
-            oldest_s: number | null;
-            workers: number;
         };
         /**
          * ShownRollout
@@ -671,21 +822,6 @@ export interface components {
             tags: string[];
             data: Record<string, never>;
             time: string;
-        };
-        /**
-         * ShownWorker
-         * @description A worker. `host` and `pid` are for administrators of the installation.
-         */
-        ShownWorker: {
-            id: string;
-            alive: boolean;
-            started_at: string;
-            heard_at: string;
-            host: string | null;
-            pid: number | null;
-            runs: number;
-            restoring: number;
-            models: components["schemas"]["LoadedModel"][];
         };
         /**
          * SignIn
@@ -742,38 +878,6 @@ export interface components {
             used: components["schemas"]["MonthUsed"];
             stored: components["schemas"]["StoredMonth"];
         };
-        /**
-         * TeamShare
-         * @description What a pool has done for one of the person's teams, or for all `teams` others (no name).
-         */
-        TeamShare: {
-            team: string | null;
-            teams: number;
-            tokens: number;
-        };
-        /**
-         * Waiting
-         * @description A run, or sampler, of the person's teams that waits; `words` is why, in a sentence.
-         *
-         *         Attributes:
-         *             target: the run or sampler. run_id: the run, if it is one.
-         *             operations: how many of its wait. place: in its pool's queue, about.
-         *             start: the command that helps, if no worker is there.
-         */
-        Waiting: {
-            target: string;
-            run_id: string | null;
-            name: string;
-            base_model: string;
-            pool: string;
-            operations: number;
-            since: string;
-            place: number;
-            /** @enum {unknown} */
-            why: "busy" | "next" | "restoring" | "retrying" | "silent" | "suspect" | "unserved";
-            words: string;
-            start: string | null;
-        };
     };
     responses: never;
     parameters: never;
@@ -825,21 +929,25 @@ export interface operations {
             };
         };
     };
-    "Cluster.now": {
+    "CheckpointAction.archive": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["AskArchive"];
+            };
+        };
         responses: {
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Cluster"];
+                    "application/json": components["schemas"]["Archive"];
                 };
             };
             400: {
@@ -851,6 +959,238 @@ export interface operations {
                 };
             };
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    "CheckpointAction.change": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["ChangeCheckpoints"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Changed"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    "CheckpointAction.deleted": {
+        parameters: {
+            query?: {
+                /** @description Rows, at most 200. */
+                limit?: number;
+                /** @description Only of this run. */
+                run?: string;
+                /** @description Of this team; unless given, of the person's first by name. */
+                team?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeletedPage"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    "CheckpointAction.change_deleted": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["ChangeDeleted"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Changed"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    "Lineage.whole": {
+        parameters: {
+            query?: {
+                /** @description Only what hangs together with this run. */
+                run?: string;
+                /** @description Of this team; unless given, of the person's first by name. */
+                team?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Lineage"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -104,10 +104,10 @@ describe("what a frame makes old", () => {
     expect(of("metrics.logged")).toEqual(["run", "runs", "series"]);
     expect(of("rollouts.logged", "checkpoint.saved")).toEqual([
       ...["steps", "groups", "group"],
-      ...["checkpoints", "run", "usage"],
+      ...["checkpoints", "deleted", "lineage", "run", "usage"],
     ]);
     expect(of("member.removed")).toEqual(["me"]);
-    expect(of("session.ended")).toEqual(["run", "runs"]);
+    expect(of("session.ended")).toEqual(["run", "runs", "lineage"]);
     expect([...madeOld({ cursor: "", runs: [{ id: "a" }] })]).toEqual(["run", "runs"]);
     expect([...madeOld({ cursor: "" })]).toEqual([]);
   });

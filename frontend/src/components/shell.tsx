@@ -125,6 +125,7 @@ const KEYS: [string, string][] = [
   ["/", "search"],
   ["j  k", "next and previous row"],
   ["Enter", "open the row"],
+  ["x  p  d", "choose, publish, delete checkpoints"],
   ["g r", "runs"],
   ["g k", "checkpoints"],
   ["g w", "cluster, its workers"],

@@ -162,7 +162,7 @@ async def weights_info(call: Call) -> WeightsInfo:
 
 
 async def delete(call: Call, run_id: str, segment: str, name: str) -> Nothing:
-    """Delete a checkpoint and its files."""
+    """Delete a checkpoint: it is gone at once; for a day, people can bring it back."""
     await changes.delete(actor=call.actor, address=CheckpointPath(run_id, segment, name))
     return Nothing()
 

@@ -19,7 +19,7 @@ from gpu_workers.engines import told_as
 from gpu_workers.log import progress
 from gpu_workers.process import upkeep
 from operations.models import Lane, Operation
-from runs.models import Sampler, Session
+from runs.models import Parent, Sampler, Session
 from tests.gpu_workers.bench import Bench, batch, body, create, results, step
 from usage.models import Entry as UsageEntry
 
@@ -128,6 +128,9 @@ def test_another_teams_checkpoint_needs_its_key_or_its_publication(bench: Bench)
     log.submit(run, 4, "load_weights", body(run, 4, **load))
     bench.finish(run)
     assert Operation.objects.get(target=run.id, seq=4).state == "done"
+    # what failed is no parent
+    noted = Parent.objects.order_by("seq").values_list("run_id", "seq", "how", "source")
+    assert list(noted) == [(run.id, seq, "loaded", path) for seq in (2, 4)]
 
 
 def test_a_checkpoint_of_another_shape_is_refused_and_changes_nothing(bench: Bench) -> None:

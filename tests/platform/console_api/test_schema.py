@@ -42,6 +42,8 @@ ANSWERED = [
     ("cluster", "/cluster"),
     ("usage", "/usage"),
     ("usage/runs", "/usage/runs"),
+    ("lineage", "/lineage"),
+    ("checkpoints/deleted", "/checkpoints/deleted"),
     ("runs/{run}/rollouts", "/runs/{run_id}/rollouts"),
     ("runs/{run}/rollouts/0", "/runs/{run_id}/rollouts/{step}"),
     ("runs/{run}/rollouts/0/0", "/runs/{run_id}/rollouts/{step}/{group}"),

@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from accounts.models import ApiKey, Membership
-from checkpoints.models import Checkpoint
+from checkpoints.models import Checkpoint, Deleted
 from core.ids import DEFAULT_PROJECT
 from events.models import Kind
 from events.reader import Happened
-from runs.models import Metric, Rollout, Sampler, Session, TrainingRun
+from runs.models import Metric, Parent, Rollout, Sampler, Session, TrainingRun
 
 Rows = dict[Any, dict[str, Any]]
 
@@ -24,8 +24,10 @@ class Pages:
     team_id: int
     sessions: Rows = field(default_factory=dict)
     runs: Rows = field(default_factory=dict)
+    parents: Rows = field(default_factory=dict)
     samplers: Rows = field(default_factory=dict)
     checkpoints: Rows = field(default_factory=dict)
+    deleted: Rows = field(default_factory=dict)
     keys: Rows = field(default_factory=dict)
     members: Rows = field(default_factory=dict)
     metrics: dict[tuple[str, str, int], float] = field(default_factory=dict)
@@ -71,6 +73,12 @@ async def read(team_id: int) -> Pages:
         }
         await pages.read_metrics(run.id)
         await pages.read_rollouts(run.id)
+    async for parent in Parent.objects.filter(team_id=team_id):
+        pages.parents[parent.run_id, parent.seq] = {
+            "how": parent.how,
+            "source": parent.source,
+            "optimizer": parent.optimizer,
+        }
     async for sampler in Sampler.objects.filter(team_id=team_id).select_related("base_model"):
         pages.samplers[sampler.id] = {
             "session_id": sampler.session_id,
@@ -86,8 +94,16 @@ async def read(team_id: int) -> Pages:
             "encrypted": checkpoint.encrypted,
             "created_at": checkpoint.created_at,
             "expires_at": checkpoint.expires_at,
+            "step": checkpoint.step,
             "public": checkpoint.public,
             "run": checkpoint.run_id,
+        }
+    async for gone in Deleted.objects.filter(team_id=team_id).kept():
+        pages.deleted[gone.pk] = {
+            "path": gone.path,
+            "size_bytes": gone.size_bytes,
+            "deleted_at": gone.deleted_at,
+            "until": gone.until,
         }
     async for member in Membership.objects.filter(team_id=team_id).select_related("user"):
         pages.members[member.user.username] = {"role": member.role}
@@ -106,7 +122,9 @@ async def read(team_id: int) -> Pages:
 
 def _times(data: dict[str, Any]) -> dict[str, Any]:
     return {
-        name: datetime.fromisoformat(value) if name.endswith("_at") and value else value
+        name: datetime.fromisoformat(value)
+        if (name.endswith("_at") or name == "until") and value
+        else value
         for name, value in data.items()
     }
 
@@ -142,6 +160,31 @@ def _leaves(table: str) -> _Apply:
     return apply
 
 
+async def _load(pages: Pages, event: Happened) -> None:
+    told = dict(event.data)
+    pages.parents[event.about, told.pop("seq")] = told
+
+
+async def _delete(pages: Pages, event: Happened) -> None:
+    """A checkpoint is gone from all lists but that of what can be brought back."""
+    gone = pages.checkpoints.pop(event.about, None)
+    if gone is not None:
+        told = _times(event.data)
+        number = told.pop("deleted_id")
+        shown = {"path": event.about, "size_bytes": gone["size_bytes"]}
+        pages.deleted[number] = {**shown, "deleted_at": told["deleted_at"], "until": told["until"]}
+
+
+async def _restore(pages: Pages, event: Happened) -> None:
+    told = _times(event.data)
+    pages.deleted.pop(told.pop("deleted_id"), None)
+    pages.checkpoints[event.about] = {**told, "run": event.run_id}
+
+
+async def _purge(pages: Pages, event: Happened) -> None:
+    pages.deleted.pop(event.data["deleted_id"], None)
+
+
 async def _read_metrics(pages: Pages, event: Happened) -> None:
     keys = event.data["keys"]
     which = {} if keys is None else {"key__in": keys}
@@ -159,6 +202,7 @@ _APPLY: dict[Kind, _Apply] = {
     Kind.SESSION_MOVED: _changes("sessions"),
     Kind.SESSION_ENDED: _changes("sessions"),
     Kind.RUN_CREATED: _enters("runs", reason=None, corrupted=False),
+    Kind.RUN_LOADED: _load,
     Kind.RUN_ENDED: _changes("runs"),
     Kind.SAMPLER_CREATED: _enters("samplers", run=True),
     Kind.METRICS_LOGGED: _read_metrics,
@@ -167,8 +211,10 @@ _APPLY: dict[Kind, _Apply] = {
     Kind.CHECKPOINT_PUBLISHED: _changes("checkpoints", public=True),
     Kind.CHECKPOINT_UNPUBLISHED: _changes("checkpoints", public=False),
     Kind.CHECKPOINT_TTL_SET: _changes("checkpoints"),
-    Kind.CHECKPOINT_DELETED: _leaves("checkpoints"),
+    Kind.CHECKPOINT_DELETED: _delete,
     Kind.CHECKPOINT_EXPIRED: _leaves("checkpoints"),
+    Kind.CHECKPOINT_RESTORED: _restore,
+    Kind.CHECKPOINT_PURGED: _purge,
     Kind.MEMBER_ADDED: _enters("members"),
     Kind.MEMBER_CHANGED: _changes("members"),
     Kind.MEMBER_REMOVED: _leaves("members"),

@@ -16,12 +16,12 @@ from accounts import services as accounts
 from accounts.actors import Actor
 from accounts.models import ApiKey, Membership, Role, Team, User
 from catalog.models import BaseModel
-from checkpoints import changes, expiry, store
+from checkpoints import changes, expiry, store, undo
 from checkpoints import services as checkpoints
-from checkpoints.models import Checkpoint
+from checkpoints.models import Checkpoint, Deleted
 from core import database, ids
 from core.errors import ApiError
-from runs import copies, ephemeral, lifecycle, recordings, samplers, services, sessions
+from runs import copies, ephemeral, lifecycle, parents, recordings, samplers, services, sessions
 from runs.models import Session, TrainingRun
 
 
@@ -30,7 +30,7 @@ class Nothing(Exception):
 
 
 # what others need something to be done to
-OFTEN = {"begin_session": 3, "create_run": 5, "save": 5, "log_metrics": 3}
+OFTEN = {"begin_session": 5, "create_run": 7, "save": 7, "delete": 2, "log_metrics": 3}
 
 
 class Verbs:
@@ -119,6 +119,23 @@ class Verbs:
             rank=8,
         )
         await services.create_run(actor=self.actor, body=b"{}", request=request)
+
+    async def load(self) -> None:
+        run, source = await self._run(), str(await self._address())
+        number, optimizer = self._next(), self._random.random() < 0.5
+
+        def note(conn: Connection) -> None:
+            with conn.transaction():
+                parents.note(
+                    conn,
+                    run_id=run.id,
+                    seq=number,
+                    how=parents.How.LOADED,
+                    source=source,
+                    optimizer=optimizer,
+                )
+
+        await by_worker(note)
 
     async def create_sampler(self) -> None:
         session = await self._session()
@@ -222,6 +239,17 @@ class Verbs:
 
     async def delete(self) -> None:
         await changes.delete(actor=self.actor, address=await self._address())
+
+    async def restore(self) -> None:
+        gone = await self._one(Deleted.objects.filter(team=self.team))
+        await undo.restore(actor=self.actor, deleted_id=gone.pk)
+
+    async def purge(self) -> None:
+        if self._random.random() < 0.6:
+            # so that something is left to be brought back
+            raise Nothing
+        gone = await self._one(Deleted.objects.filter(team=self.team))
+        await undo.purge(actor=self.actor, deleted_id=gone.pk)
 
     async def let_time_pass(self) -> None:
         address = await self._address()

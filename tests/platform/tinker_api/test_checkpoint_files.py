@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import io
-import os
 import tarfile
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,7 +12,7 @@ from django.utils import timezone
 
 from audit.models import Entry
 from checkpoints import store
-from checkpoints.models import Checkpoint, Leftover
+from checkpoints.models import Checkpoint, Deleted, Leftover
 from core import links
 from operations.models import Operation, Payload
 from runs.models import Sampler, TrainingRun
@@ -145,22 +143,6 @@ class TestDownloads:
         await api.delete(address(item))
         assert (await api.get(url)).status_code == 404
 
-    async def test_files_that_the_disk_keeps_fail_no_request_and_are_deleted_later(
-        self, api: Api, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        item = await saved(api)
-
-        def refuse(*_: Any, **__: Any) -> None:
-            raise OSError(errno.EIO, "Input/output error")
-
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "unlink", refuse)
-            assert (await api.delete(address(item))).is_success
-        assert files_of(item)
-        assert [item.key async for item in Leftover.objects.all()] == [item.key]
-        sweep()
-        assert files_of(item) == []
-
     async def test_an_address_lasts_no_longer_than_its_checkpoint(self, api: Api) -> None:
         soon = timezone.now() + timedelta(minutes=5)
         item = await saved(api, expires_at=soon)
@@ -242,6 +224,8 @@ class TestCopying:
         )
         assert copied.expires_at is not None
         await api.delete(address(item))
+        await Deleted.objects.all().aupdate(until=timezone.now())
+        assert sweep() == [item.key]
         assert files_of(copied) == ["adapter_config.json", "adapter_model.safetensors"]
         assert not await Leftover.objects.aexists()
         run = (await api.get("training_runs?project_id=archive")).json()["training_runs"][0]

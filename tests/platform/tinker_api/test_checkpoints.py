@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from audit.models import Entry
-from checkpoints.models import Checkpoint, Leftover
+from checkpoints.models import Checkpoint, Deleted, Leftover
 from core import database
 from operations.models import Operation
 from runs.models import Session, TrainingRun
@@ -28,12 +28,19 @@ async def events() -> list[str]:
 class TestDeleting:
     """DELETE of a checkpoint."""
 
-    async def test_row_and_files_are_gone_at_once(self, api: Api) -> None:
+    async def test_it_is_gone_at_once_and_its_files_when_it_can_no_more_be_brought_back(
+        self, api: Api
+    ) -> None:
         kept, doomed = await saved(api), await saved(api)
         assert (await api.delete(address(doomed))).status_code == 200
         assert [item.id async for item in Checkpoint.objects.all()] == [kept.id]
+        assert sweep() == []
+        assert (len(files_of(doomed)), len(files_of(kept))) == (3, 3)
+        await Deleted.objects.all().aupdate(until=timezone.now())
+        assert sweep() == [doomed.key]
         assert (files_of(doomed), len(files_of(kept))) == ([], 3)
         assert not await Leftover.objects.aexists()
+        assert not await Deleted.objects.aexists()
         assert await events() == ["checkpoint.deleted"]
         again = await api.delete(address(doomed))
         assert (again.status_code, "no checkpoint" in again.text) == (404, True)
@@ -48,6 +55,7 @@ class TestDeleting:
             model_path=doomed.path,
         )
         await api.delete(address(doomed))
+        await Deleted.objects.all().aupdate(until=timezone.now())
         assert sweep() == []
         assert files_of(doomed)
         # the session has ended and the workers have let go of it
@@ -60,7 +68,7 @@ class TestDeleting:
     async def test_the_name_is_free_again(self, api: Api) -> None:
         doomed = await saved(api)
         await api.delete(address(doomed))
-        assert (await save_checkpoint(doomed.run_id)).path == doomed.path
+        assert (await save_checkpoint(doomed.run_id, seq=2)).path == doomed.path
 
 
 class TestTimeToLive:

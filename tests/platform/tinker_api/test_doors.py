@@ -23,6 +23,7 @@ from accounts import services
 from accounts.models import ApiKey, Membership, Role, Scope, Team, User
 from accounts.services import create_api_key
 from catalog.models import BaseModel
+from checkpoints.models import Checkpoint
 from gpu_workers import nano
 from operations.claims import Claimed
 from tests.platform.openai_api.conftest import Worker, answer, tokens_of
@@ -32,6 +33,7 @@ from tests.support.door_tables import (
     BASE_MODEL,
     CASES,
     CONSOLE,
+    CONSOLE_CHANGES,
     OPEN,
     SIGN_IN,
     SOCKETS,
@@ -102,7 +104,8 @@ def test_every_route_stands_in_a_table() -> None:
     asked = {route for route, _ in told}
     pages = {route for route, view in found.items() if not hasattr(view, "methods")}
     open_routes = {route for route, view in found.items() if getattr(view, "open_to_all", False)}
-    assert pages | open_routes == {*OPEN, *ADMIN, *CONSOLE, *SIGN_IN}
+    changes = {_route_of(case) for case in CONSOLE_CHANGES}
+    assert pages | open_routes == {*OPEN, *ADMIN, *CONSOLE, *SIGN_IN, *changes}
     assert asked == set(found) - pages - open_routes
     assert told == {(route, method) for route in asked for method in found[route].methods}
 
@@ -307,10 +310,62 @@ async def test_whoever_is_in_a_team_reads_it_on_the_dashboard(
         assert answer.status_code == (404 if named != address else 200), address
         for value in things.names.values():
             assert value not in answer.content.decode(), address
-        for change in (browser.post, browser.put, browser.patch, browser.delete):
+        changed = {_route_of(case) for case in CONSOLE_CHANGES}
+        posts = [] if address.removeprefix("/") in changed else [browser.post]
+        for change in (*posts, browser.put, browser.patch, browser.delete):
             refused = await change(named, {}, content_type="application/json")
             assert refused.status_code in (401, 405), address
     assert await all_rows() == before
+
+
+def _asked(browser: AsyncClient, things: Things, case: Case, token: str = "") -> Any:
+    """A case as a page of the dashboard sends it."""
+    request = things.request(case)
+    ask = getattr(browser, case.method.lower())
+    address = request["url"].removeprefix("http://testserver")
+    headers = {"X-CSRFToken": token} if token else {}
+    return ask(address, request["content"], content_type="application/json", headers=headers)
+
+
+@pytest.mark.parametrize("role", [None, *Role])
+async def test_who_changes_things_on_the_dashboard(
+    application: Any, api: Api, team: Team, things: Things, role: Role | None
+) -> None:
+    """The right role with the token of a page of ours does it; all else changes nothing."""
+    saved = await Checkpoint.objects.aget()
+    things.names["checkpoint"] = str(saved.pk)
+    browser = await _browser(team, role)
+    strict, token = AsyncClient(enforce_csrf_checks=True), "a" * 32
+    strict.cookies.update(browser.cookies)
+    stranger = AsyncClient()
+    bob = await sync_to_async(User.objects.create_user)("bob")
+    other = await sync_to_async(services.create_team)(name="Other")
+    await Membership.objects.acreate(team=other, user=bob, role=Role.OWNER)
+    await sync_to_async(stranger.force_login)(bob)
+    for case in CONSOLE_CHANGES:
+        before = await all_rows()
+        foreign = await _asked(stranger, things, case)
+        assert foreign.status_code == 404, (case, foreign.content)
+        forged = await _asked(strict, things, case)
+        assert forged.status_code == (401 if role is None else 403), case
+        assert await all_rows() == before, case
+        strict.cookies["csrftoken"] = token
+        answer = await _asked(strict, things, case, token)
+        del strict.cookies["csrftoken"]
+        if role is None:
+            assert answer.status_code == 401, case
+        elif not role.covers(case.least):
+            words = f"takes the role {case.least}, or a higher one, to "
+            if answer.status_code == 404:
+                # nobody has deleted what is to be brought back
+                assert "restore" in str(case.body)
+            else:
+                told = answer.status_code, words in answer.content.decode()
+                assert told == (403, True), (case, answer.content)
+        else:
+            assert answer.status_code == case.answers, (case, answer.content)
+        if role is None or not role.covers(case.least):
+            assert await all_rows() == before, case
 
 
 async def test_what_is_open_changes_nothing(application: Any, api: Api, things: Things) -> None:

@@ -3,7 +3,8 @@ import { useState } from "react";
 import { api, type RunDetail, take } from "../../api/client";
 import { paceOf, useLive } from "../../api/live";
 import { Failed, Loading } from "../../components/notes";
-import { CheckpointTable } from "./table";
+import { CheckpointBoard } from "./board";
+import { Views } from "./views";
 
 const PAGE = 50;
 const MOST = 200;
@@ -24,22 +25,10 @@ export default function RunCheckpoints({ run }: { run: RunDetail }) {
     return <Failed error={found.error} retry={() => found.refetch()} />;
   if (!found.data) return <Loading what="checkpoints" />;
   const { checkpoints, total } = found.data;
-  if (!total) {
-    return (
-      <div className="card hint-card">
-        <h2>No checkpoints</h2>
-        <p>Two lines save this run's weights, to train on and to sample from:</p>
-        <pre>
-          <code>
-            {'training.save_state("step-100")\ntraining.save_weights_for_sampler("step-100")'}
-          </code>
-        </pre>
-      </div>
-    );
-  }
   return (
-    <>
-      <CheckpointTable rows={checkpoints} ofRun />
+    <Views of={{ run: run.id }}>
+      {!total && <HowToSave />}
+      <CheckpointBoard rows={checkpoints} team={run.team} run={run.id} />
       {total > checkpoints.length && limit < MOST && (
         <p className="more">
           <button type="button" onClick={() => setLimit(MOST)}>
@@ -47,6 +36,20 @@ export default function RunCheckpoints({ run }: { run: RunDetail }) {
           </button>
         </p>
       )}
-    </>
+    </Views>
+  );
+}
+
+function HowToSave() {
+  return (
+    <div className="card hint-card">
+      <h2>No checkpoints</h2>
+      <p>Two lines save this run's weights, to train on and to sample from:</p>
+      <pre>
+        <code>
+          {'training.save_state("step-100")\ntraining.save_weights_for_sampler("step-100")'}
+        </code>
+      </pre>
+    </div>
   );
 }

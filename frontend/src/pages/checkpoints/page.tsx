@@ -8,7 +8,8 @@ import { useMe } from "../../app";
 import { Empty, Failed, Loading } from "../../components/notes";
 import { useAddress } from "../../lib/address";
 import { bytes } from "../../lib/format";
-import { CheckpointTable } from "./table";
+import { CheckpointBoard } from "./board";
+import { Views } from "./views";
 
 const PAGE = 50;
 
@@ -63,23 +64,26 @@ export function CheckpointsPage() {
           </label>
         )}
       </div>
-      {found.isPending && <Loading what="checkpoints" />}
-      {found.error && <Failed error={found.error} retry={() => found.refetch()} />}
-      {found.data && !rows.length && (
-        <Empty title="No checkpoints yet">
-          <p>
-            Weights that a program saves stand here: what to train on from, and what to sample from.
+      <Views of={{ team: team?.slug ?? "" }}>
+        {found.isPending && <Loading what="checkpoints" />}
+        {found.error && <Failed error={found.error} retry={() => found.refetch()} />}
+        {found.data && !rows.length && (
+          <Empty title="No checkpoints yet">
+            <p>
+              Weights that a program saves stand here: what to train on from, and what to sample
+              from.
+            </p>
+          </Empty>
+        )}
+        {team && <CheckpointBoard key={team.slug} rows={rows} team={team.slug} />}
+        {found.hasNextPage && (
+          <p className="more">
+            <button type="button" onClick={() => found.fetchNextPage()}>
+              Show more
+            </button>
           </p>
-        </Empty>
-      )}
-      {rows.length > 0 && <CheckpointTable rows={rows} />}
-      {found.hasNextPage && (
-        <p className="more">
-          <button type="button" onClick={() => found.fetchNextPage()}>
-            Show more
-          </button>
-        </p>
-      )}
+        )}
+      </Views>
     </>
   );
 }

@@ -65,7 +65,7 @@ class Checkpoints(Rest):
     # ---- changing
 
     def delete_checkpoint(self, training_run_id: str, checkpoint_id: str) -> APIFuture[None]:
-        """Delete a checkpoint for good.
+        """Delete a checkpoint: it is gone at once; for a day, the dashboard can bring it back.
 
         Args:
             training_run_id: the run that saved it.
@@ -82,7 +82,7 @@ class Checkpoints(Rest):
         await self.delete_checkpoint(training_run_id, checkpoint_id)
 
     def delete_checkpoint_from_tinker_path(self, tinker_path: str) -> APIFuture[None]:
-        """Delete the checkpoint of this ``tinker://`` path for good."""
+        """Delete the checkpoint of this ``tinker://`` path, as `delete_checkpoint` does."""
         return self._ask("DELETE", checkpoint_address(tinker_path), None)
 
     async def delete_checkpoint_from_tinker_path_async(self, tinker_path: str) -> None:

@@ -137,9 +137,9 @@ def delete(command: Command) -> int:
 
 def _agreed(paths: list[str]) -> bool:
     if not sys.stdin.isatty():
-        raise ValueError("deleting is for good: say --yes, or answer on a terminal")
+        raise ValueError("deleting is to be meant: say --yes, or answer on a terminal")
     print(*paths, sep="\n")
-    return input(f"Delete {len(paths)} for good? [y/N] ").strip().lower() in ("y", "yes")
+    return input(f"Delete {len(paths)}? [y/N] ").strip().lower() in ("y", "yes")
 
 
 def push(command: Command) -> None:

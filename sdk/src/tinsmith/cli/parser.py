@@ -155,7 +155,8 @@ def _checkpoints(command: Callable[..., argparse.ArgumentParser], to: Any) -> No
     one("unpublish", "keep a checkpoint to one's own team again")
     ttl = one("ttl", "say when a checkpoint is deleted")
     ttl.add_argument("after", type=duration, help="so long from now: 3600, 12h, 7d; or never")
-    deleted = command(to, "delete", "checkpoints", "delete", "delete checkpoints for good")
+    words = "delete checkpoints; a day long they can be brought back"
+    deleted = command(to, "delete", "checkpoints", "delete", words)
     deleted.add_argument("paths", nargs="+", metavar="path", help=_PATH)
     deleted.add_argument("-y", "--yes", action="store_true", help="do not ask")
     push = one("push", "upload a checkpoint to the Hugging Face hub")
