@@ -13,6 +13,7 @@ import { SignInPage } from "./pages/sign-in/page";
 
 const ClusterPage = lazy(() => import("./pages/cluster/page"));
 const UsagePage = lazy(() => import("./pages/usage/page"));
+const ComparePage = lazy(() => import("./pages/compare/page"));
 const RunPage = lazy(() => import("./pages/run/page"));
 
 const Person = createContext<Me | null>(null);
@@ -69,6 +70,7 @@ function Pages() {
       <Route path="/runs/:run/:tab?" component={RunPage} />
       <Route path="/sessions" component={HomePage} />
       <Route path="/sessions/:session" component={HomePage} />
+      <Route path="/compare" component={ComparePage} />
       <Route path="/checkpoints" component={CheckpointsPage} />
       <Route path="/cluster" component={ClusterPage} />
       <Route path="/team/usage" component={UsagePage} />

@@ -22,6 +22,7 @@ import "./pages/about/page.css";
 import "./pages/usage/page.css";
 import "./pages/cluster/page.css";
 import "./pages/checkpoints/page.css";
+import "./pages/compare/page.css";
 import "./pages/run/narrow.css";
 import "uplot/dist/uPlot.min.css";
 

@@ -116,7 +116,7 @@ class Deleted(models.Model):
     objects = DeletedQuerySet.as_manager()
 
     class Meta:
-        verbose_name = verbose_name_plural = "deleted checkpoints"
+        verbose_name = "deleted checkpoint"
         indexes = [
             models.Index(fields=["until"], name="deleted_by_end"),
             models.Index(fields=["team", "-deleted_at"], name="deleted_by_team"),

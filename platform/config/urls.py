@@ -24,6 +24,7 @@ DASHBOARD = [
     "runs/<path:rest>",
     "checkpoints",
     "checkpoints/<path:rest>",
+    "compare",
     "sessions",
     "sessions/<path:rest>",
     "team/usage",

@@ -65,12 +65,12 @@ class MetricViewSet(TeamViewSet):
             series.read,
             actor=actor,
             run_id=run_id,
-            keys=_keys(request),
+            keys=keys_of(request),
             first_step=integer(request, "from", 0, 0, _LAST_STEP),
             last_step=integer(request, "to", _LAST_STEP, 0, _LAST_STEP),
             axis=cast("Axis", choice(request, "x", ("step", "time"), "step")),
             buckets=integer(request, "buckets", BUCKETS, 1, MOST_BUCKETS),
-            smoothing=_smoothing(request),
+            smoothing=smoothing_of(request),
         )
         return Response(Curves(found))
 
@@ -80,7 +80,8 @@ async def _names(run_id: str) -> list[MetricSummary]:
         return (await headlines.summarize(conn, [run_id])).get(run_id, [])
 
 
-def _keys(request: Request) -> list[str]:
+def keys_of(request: Request) -> list[str]:
+    """The metrics that are asked for, each once. Raises BadRequest."""
     keys = list(dict.fromkeys(request.query_params.getlist("key")))
     if not 1 <= len(keys) <= MAX_KEYS:
         raise BadRequest(f"key must name from 1 to {MAX_KEYS} metrics")
@@ -89,7 +90,8 @@ def _keys(request: Request) -> list[str]:
     return keys
 
 
-def _smoothing(request: Request) -> float:
+def smoothing_of(request: Request) -> float:
+    """The weight of smoothing. Raises BadRequest."""
     try:
         found = float(request.query_params.get("smoothing", "0"))
     except ValueError:

@@ -158,10 +158,10 @@ class RolloutViewSet(TeamViewSet):
     def _words(self, run_id: str) -> Vocabulary | None:
         """What turns the tokens of a run that was found into text."""
         base_model = TrainingRun.objects.values_list("base_model__name", flat=True).get(pk=run_id)
-        return wait_for(_vocabulary, base_model=base_model)
+        return wait_for(vocabulary_of, base_model=base_model)
 
 
-async def _vocabulary(base_model: str) -> Vocabulary | None:
+async def vocabulary_of(base_model: str) -> Vocabulary | None:
     """What turns the model's tokens into text; None if the server cannot."""
     model: OfferedModel | None = await find_offered(base_model)
     try:
@@ -173,7 +173,7 @@ async def _vocabulary(base_model: str) -> Vocabulary | None:
 def _listed(found: GroupSummary, words: Vocabulary | None) -> ListedGroup:
     preview = found.preview
     if found.preview_tokens:
-        preview = "".join(_texts(found.preview_tokens, words))[:PREVIEW]
+        preview = "".join(texts_of(found.preview_tokens, words))[:PREVIEW]
     return ListedGroup(found.group, found.rollouts, found.mean, found.rewards, preview, found.tags)
 
 
@@ -204,11 +204,11 @@ def _piece(said: Said, words: Vocabulary | None) -> Piece:
     known: list[float | None] = [
         value if math.isfinite(value) else None for value in said.logprobs or []
     ]
-    pieces = _texts(tokens, words)
+    pieces = texts_of(tokens, words)
     return Piece(pieces, known or [None] * len(tokens), said.length - len(tokens), kept=True)
 
 
-def _texts(tokens: list[int], words: Vocabulary | None) -> list[str]:
+def texts_of(tokens: list[int], words: Vocabulary | None) -> list[str]:
     """The text of each token; their numbers where the server has no tokenizer for them."""
     return [f"⟨{token}⟩" for token in tokens] if words is None else _pieces(tokens, words)
 

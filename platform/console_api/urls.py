@@ -6,6 +6,7 @@ from drf_spectacular.views import SpectacularJSONAPIView
 from console_api.checkpoint_actions import CheckpointActionViewSet
 from console_api.checkpoints import CheckpointViewSet
 from console_api.cluster import ClusterViewSet
+from console_api.comparing import ComparisonViewSet
 from console_api.lineage import LineageViewSet
 from console_api.metrics import MetricViewSet
 from console_api.people import MeView, SessionView
@@ -30,6 +31,9 @@ urlpatterns = [
         CheckpointActionViewSet.as_view({"get": "deleted", "post": "change_deleted"}),
     ),
     path("checkpoints/archives", CheckpointActionViewSet.as_view({"post": "archive"})),
+    path("compare", ComparisonViewSet.as_view({"get": "whole"})),
+    path("compare/series", ComparisonViewSet.as_view({"get": "curves"})),
+    path("compare/prompts", ComparisonViewSet.as_view({"get": "prompts"})),
     path("lineage", LineageViewSet.as_view({"get": "whole"})),
     path("runs", RunViewSet.as_view({"get": "page"})),
     path(_RUN, RunViewSet.as_view({"get": "one"})),

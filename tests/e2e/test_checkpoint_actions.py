@@ -62,7 +62,7 @@ def test_the_best_and_the_last_stay_and_a_deletion_is_undone(
     expect(page.locator("tbody tr")).to_have_count(4)
     # who only looks on sees it without asking
     expect(onlooker.locator("tbody tr")).to_have_count(4)
-    expect(onlooker.get_by_role("button", name="Bring step-2, weights back")).to_be_visible()
+    expect(onlooker.get_by_role("button", name="Bring back step-2, weights")).to_be_visible()
     path = f"tinker://{saves.model_id}/weights/step-2"
     with pytest.raises(tinsmith.TinsmithError, match="there is no checkpoint"):
         saves.load_state(path).result(60)
@@ -85,7 +85,7 @@ def test_keys_choose_publish_and_delete(page: Page, saves: tinsmith.TrainingClie
     expect(page.get_by_role("status")).to_contain_text("Unpublished 1 checkpoint")
     page.keyboard.press("d")
     expect(page.locator("tbody tr")).to_have_count(5)
-    page.get_by_role("button", name="Bring step-5, weights back").click()
+    page.get_by_role("button", name="Bring back step-5, weights").click()
     expect(page.locator("tbody tr")).to_have_count(6)
 
 
@@ -158,7 +158,7 @@ def test_everybody_can_use_it(
     page.goto(address(saves))
     page.get_by_label("Choose step-4, weights").check()
     page.get_by_role("button", name="Delete 1: frees").click()
-    page.get_by_role("button", name="Bring step-4, weights back").wait_for()
+    page.get_by_role("button", name="Bring back step-4, weights").wait_for()
     page.get_by_label("Choose step-0, weights").check()
     assert barriers(page) == []
     page.screenshot(path="/tmp/shots" + f"/checkpoints-{scheme}.png", full_page=True)
@@ -167,7 +167,7 @@ def test_everybody_can_use_it(
     assert barriers(page) == []
     page.screenshot(path="/tmp/shots" + f"/checkpoints-{scheme}-390.png", full_page=True)
     page.get_by_role("button", name="Undo").click()
-    expect(page.get_by_role("button", name="Bring step-4, weights back")).to_have_count(0)
+    expect(page.get_by_role("button", name="Bring back step-4, weights")).to_have_count(0)
     page.goto(f"{live_stack.url}/checkpoints")
     expect(page.get_by_label("Choose step-4, weights")).to_be_visible()
     assert overflow(page) <= 0

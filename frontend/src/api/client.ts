@@ -19,6 +19,9 @@ export type Waiting = Schemas["Waiting"];
 export type Amount = Schemas["Amount"];
 export type TeamMonth = Schemas["TeamMonth"];
 export type RunUsed = Schemas["RunUsed"];
+export type Comparison = Schemas["Comparison"];
+export type Difference = Schemas["Difference"];
+export type MatchedPrompt = Schemas["ShownPrompt"];
 export type Lineage = Schemas["Lineage"];
 export type Checkpoint = Schemas["ShownCheckpoint"];
 

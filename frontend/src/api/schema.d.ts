@@ -73,6 +73,57 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/console/compare": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description What differs, and which metrics there are. */
+        get: operations["Comparison.whole"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/console/compare/prompts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description The prompts that occur in two of the runs or more. */
+        get: operations["Comparison.prompts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/console/compare/series": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description The same metrics of several runs; of one that a run does not have, an empty curve. */
+        get: operations["Comparison.curves"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/console/lineage": {
         parameters: {
             query?: never;
@@ -373,11 +424,42 @@ export interface components {
             total: number;
         };
         /**
+         * ComparedRun
+         * @description A run that is compared; runs stand in the order in which they were asked for.
+         */
+        ComparedRun: {
+            id: string;
+            name: string;
+            team: string;
+            base_model: string;
+            /** @enum {unknown} */
+            state: "failed" | "finished" | "idle" | "stopped" | "training" | "waiting";
+            step: number | null;
+            headline: components["schemas"]["Headline"] | null;
+            cost: number | null;
+        };
+        /**
+         * Comparison
+         * @description Runs with all their settings and metrics.
+         */
+        Comparison: {
+            runs: components["schemas"]["ComparedRun"][];
+            settings: components["schemas"]["Setting"][];
+            metrics: components["schemas"]["SharedMetric"][];
+        };
+        /**
          * Curves
          * @description Metrics in buckets; of one that the run does not have, an empty curve.
          */
         Curves: {
             series: components["schemas"]["Series"][];
+        };
+        /**
+         * CurvesOfRuns
+         * @description Curves of each run, in the order of the runs, and of the keys in each of them.
+         */
+        CurvesOfRuns: {
+            runs: components["schemas"]["Series"][][];
         };
         /**
          * DayUsed
@@ -395,6 +477,19 @@ export interface components {
         DeletedPage: {
             deleted: components["schemas"]["ShownDeleted"][];
             total: number;
+        };
+        /**
+         * Difference
+         * @description How much better a run is than the first, on the prompts that both have.
+         *
+         *         `low` and `high` bound the mean difference with 95 %; None where the prompts are too few.
+         */
+        Difference: {
+            place: number;
+            prompts: number;
+            mean: number | null;
+            low: number | null;
+            high: number | null;
         };
         /**
          * DoneTo
@@ -442,6 +537,16 @@ export interface components {
             first_value: number | null;
             better: ("down" | "up") | null;
             spark: (number | null)[];
+        };
+        /**
+         * InRun
+         * @description A prompt in one run: mean reward of so many rollouts, and where it stands last.
+         */
+        InRun: {
+            mean: number;
+            rollouts: number;
+            step: number;
+            group: number;
         };
         /**
          * KindUsed
@@ -598,6 +703,15 @@ export interface components {
             logprobs: (number | null)[];
             cut: number;
             kept: boolean;
+        };
+        /**
+         * PromptPage
+         * @description A page of matched prompts, most disputed first, and each run against the first.
+         */
+        PromptPage: {
+            prompts: components["schemas"]["ShownPrompt"][];
+            total: number;
+            differences: components["schemas"]["Difference"][];
         };
         /**
          * RefusedTo
@@ -767,6 +881,24 @@ export interface components {
             end_detail: string | null;
         };
         /**
+         * Setting
+         * @description A setting with its value in each run, in their order; None where a run has none.
+         */
+        Setting: {
+            key: string;
+            values: (string | null)[];
+            differs: boolean;
+        };
+        /**
+         * SharedMetric
+         * @description A metric of some of the runs: which of them have it, in their order, and its last values.
+         */
+        SharedMetric: {
+            key: string;
+            has: boolean[];
+            last: (number | null)[];
+        };
+        /**
          * ShownCheckpoint
          * @description A checkpoint of a run; `step` and `score` as far as they are known at its save.
          */
@@ -807,6 +939,16 @@ export interface components {
             step: number;
             group: number;
             rollouts: components["schemas"]["ShownRollout"][];
+        };
+        /**
+         * ShownPrompt
+         * @description A prompt that several runs have; `runs` in their order, null where it does not occur.
+         */
+        ShownPrompt: {
+            prompt: string;
+            preview: string;
+            spread: number;
+            runs: (components["schemas"]["InRun"] | null)[];
         };
         /**
          * ShownRollout
@@ -1143,6 +1285,160 @@ export interface operations {
                 };
             };
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    "Comparison.whole": {
+        parameters: {
+            query?: {
+                /** @description A run; from 2 to 20 of them. */
+                run?: string[];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Comparison"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    "Comparison.prompts": {
+        parameters: {
+            query?: {
+                /** @description Rows, 25 unless given, at most 100. */
+                limit?: number;
+                /** @description Rows to leave out. */
+                offset?: number;
+                /** @description A run; from 2 to 20 of them. */
+                run?: string[];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PromptPage"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    "Comparison.curves": {
+        parameters: {
+            query?: {
+                /** @description How many, 300 unless given, at most 1000. */
+                buckets?: number;
+                /** @description The first step. */
+                from?: number;
+                /** @description A metric's name; up to 6. */
+                key?: string[];
+                /** @description A run; from 2 to 6 of them. */
+                run?: string[];
+                /** @description Weight of what was before, 0 to 0.999. */
+                smoothing?: number;
+                /** @description The last step. */
+                to?: number;
+                /** @description What the buckets lie along; `step` unless given. */
+                x?: "step" | "time";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CurvesOfRuns"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

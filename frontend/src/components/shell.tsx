@@ -127,6 +127,7 @@ const KEYS: [string, string][] = [
   ["Enter", "open the row"],
   ["x  p  d", "choose, publish, delete checkpoints"],
   ["g r", "runs"],
+  ["x  c", "choose runs, compare them"],
   ["g k", "checkpoints"],
   ["g w", "cluster, its workers"],
   ["g u", "usage and cost"],

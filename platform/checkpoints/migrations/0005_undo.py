@@ -84,8 +84,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
-                "verbose_name": "deleted checkpoints",
-                "verbose_name_plural": "deleted checkpoints",
+                "verbose_name": "deleted checkpoint",
                 "indexes": [
                     models.Index(fields=["until"], name="deleted_by_end"),
                     models.Index(fields=["team", "-deleted_at"], name="deleted_by_team"),

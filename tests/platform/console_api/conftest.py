@@ -13,9 +13,15 @@ import pytest_asyncio
 from accounts import sign_in
 from accounts.models import Role, Team, User
 from accounts.services import set_role
-from tests.platform.tinker_api.conftest import Api, api, base_model, create_model_body
+from tests.platform.tinker_api.conftest import Api, api, base_model, create_model_body, other_api
 
-__all__ = ["Api", "api", "base_model", "create_model_body"]  # its fixtures are used here, too
+__all__ = [
+    "Api",
+    "api",
+    "base_model",
+    "create_model_body",
+    "other_api",
+]  # its fixtures are used here, too
 
 PASSWORD = "right-horse-battery"
 ADDRESS = "http://testserver/api/console/"

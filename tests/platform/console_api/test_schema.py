@@ -43,6 +43,9 @@ ANSWERED = [
     ("usage", "/usage"),
     ("usage/runs", "/usage/runs"),
     ("lineage", "/lineage"),
+    ("compare?run={run}&run={second}", "/compare"),
+    ("compare/series?run={run}&run={second}&key=loss", "/compare/series"),
+    ("compare/prompts?run={run}&run={second}", "/compare/prompts"),
     ("checkpoints/deleted", "/checkpoints/deleted"),
     ("runs/{run}/rollouts", "/runs/{run_id}/rollouts"),
     ("runs/{run}/rollouts/0", "/runs/{run_id}/rollouts/{step}"),
@@ -60,7 +63,8 @@ async def test_answers_are_as_described(
     committed = json.loads(COMMITTED.read_text())
     response = committed["paths"][f"/api/console{path}"]["get"]["responses"]["200"]
     schema = response["content"]["application/json"]["schema"]
-    shown = (await browser.get(address.format(run=run))).json()
+    second = await make_run(api)
+    shown = (await browser.get(address.format(run=run, second=second))).json()
     jsonschema.validate(shown, {**schema, "components": committed["components"]})
     assert set(shown) == set(properties(schema, committed))
 

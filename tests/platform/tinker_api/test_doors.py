@@ -73,7 +73,9 @@ async def things(api: Api, hand: Hand, data_folder: Path) -> Things:
         if (operation.target, operation.seq) == (sampler, 0):
             hand.finish(operation, content_type=PROTOBUF, body=answer(tokens_of("yes")))
     saved = await save_checkpoint(run)
-    return Things({"session": session, "run": run, "sampler": sampler, "path": saved.path})
+    second = await api.run(session, 3)
+    named = {"session": session, "run": run, "second": second, "sampler": sampler}
+    return Things({**named, "path": saved.path})
 
 
 class Answering(Worker):
@@ -112,7 +114,7 @@ def test_every_route_stands_in_a_table() -> None:
 
 def _route_of(case: Case) -> str:
     """The route that a case goes to."""
-    ids = {name: name for name in ("session", "run", "sampler", "path")}
+    ids = {name: name for name in ("session", "run", "second", "sampler", "path")}
     view = resolve(Things(ids).fill(case.route)).func
     return next(route for route, found in routes() if found is view)
 

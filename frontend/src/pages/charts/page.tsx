@@ -1,5 +1,5 @@
 /// Charts: which way, and since when? All that is chosen stands in the address.
-import { useEffect, useRef, useState } from "react";
+import { useRef } from "react";
 import type { RunDetail, Series } from "../../api/client";
 import { paceOf } from "../../api/live";
 import type { Axis } from "../../components/chart";
@@ -11,7 +11,8 @@ import { value } from "../../lib/format";
 import { useKeys } from "../../lib/keys";
 import { ChartCard } from "./card";
 import { useCurves } from "./curves";
-import { placeOf, type Section, sectionsOf, weightOf } from "./sections";
+import { type Section, sectionsOf } from "./sections";
+import { Smoothing } from "./smoothing";
 
 const AT_ONCE = 12;
 const CARD_HEIGHT = 268;
@@ -189,38 +190,4 @@ export function isStill(series: Series): boolean {
   const [first] = series.last;
   const all = [...series.least, ...series.greatest];
   return series.total > 1 && first !== null && all.every((one) => one === first);
-}
-
-function Smoothing({ weight, onChange }: { weight: number; onChange: (weight: number) => void }) {
-  const [shown, setShown] = useState(weight);
-  useEffect(() => setShown(weight), [weight]);
-  useEffect(() => {
-    if (shown === weight) return;
-    // while the slider moves nothing is asked for
-    const timer = setTimeout(() => onChange(shown), 150);
-    return () => clearTimeout(timer);
-  });
-  return (
-    <div className="smoothing">
-      <label>
-        Smooth
-        <input
-          type="range"
-          min={0}
-          max={100}
-          value={placeOf(shown)}
-          onChange={(event) => setShown(weightOf(Number(event.target.value)))}
-        />
-      </label>
-      <input
-        type="number"
-        aria-label="Weight of smoothing"
-        min={0}
-        max={0.999}
-        step={0.001}
-        value={shown}
-        onChange={(event) => setShown(Math.min(0.999, Math.max(0, Number(event.target.value))))}
-      />
-    </div>
-  );
 }

@@ -42,7 +42,7 @@ export function DeletedCheckpoints({ of, changes, mayChange }: DeletedProps) {
                 <button
                   type="button"
                   disabled={changes.busy}
-                  aria-label={`Bring ${one.name}, ${one.segment} back`}
+                  aria-label={`Bring back ${one.name}, ${one.segment}`}
                   onClick={() => changes.again("restore", [one.id])}
                 >
                   Bring back
@@ -51,7 +51,7 @@ export function DeletedCheckpoints({ of, changes, mayChange }: DeletedProps) {
                   type="button"
                   className="quiet"
                   disabled={changes.busy}
-                  aria-label={`Give ${one.name}, ${one.segment} up for good`}
+                  aria-label={`Give up for good ${one.name}, ${one.segment}`}
                   onClick={() => changes.again("purge", [one.id])}
                 >
                   Give up for good

@@ -129,10 +129,14 @@ function Shape({ node }: { node: Node }) {
 function Line({ edge, from, to }: { edge: Edge; from: Node | undefined; to: Node | undefined }) {
   if (!from || !to) return null;
   const middle = Math.max(from.x + 16, to.x - 20);
-  const path =
-    from.y === to.y && to.x > from.x
+  const isLane = from.y === to.y;
+  // back to its own run: in an arc, for the lane has a line already
+  const back = `M${from.x} ${from.y}C${from.x} ${from.y - 22} ${to.x} ${to.y - 22} ${to.x} ${to.y}`;
+  const path = !isLane
+    ? `M${from.x} ${from.y}C${middle} ${from.y} ${from.x} ${to.y} ${to.x} ${to.y}`
+    : to.x > from.x
       ? `M${from.x} ${from.y}H${to.x}`
-      : `M${from.x} ${from.y}C${middle} ${from.y} ${from.x} ${to.y} ${to.x} ${to.y}`;
+      : back;
   return <path className={`edge ${edge.how}${edge.optimizer === false ? " bare" : ""}`} d={path} />;
 }
 

@@ -15,7 +15,7 @@ test("the line counts states, what needs somebody first", () => {
 
 test("a row leads to its run and says state, step, headline and cost in words", () => {
   const run = aRun({ usage: { kinds: [], tokens: 4100, cost: 1.917, partly: false } });
-  render(<RunTable rows={[run]} chosen={-1} showTeam={false} />);
+  render(<RunTable rows={[run]} chosen={-1} showTeam={false} picked={[]} toggle={() => {}} />);
   expect(screen.getByRole("link", { name: "math" }).getAttribute("href")).toBe(`/runs/${run.id}`);
   for (const text of ["training", "10 / 40", "reward", "0.5", "4.1 k", "$1.92"]) {
     expect(screen.getByText(text)).toBeDefined();
@@ -24,7 +24,13 @@ test("a row leads to its run and says state, step, headline and cost in words", 
 
 test("a name with HTML is a name", () => {
   const { container } = render(
-    <RunTable rows={[aRun({ name: "<img src=x>" })]} chosen={-1} showTeam={false} />,
+    <RunTable
+      rows={[aRun({ name: "<img src=x>" })]}
+      chosen={-1}
+      showTeam={false}
+      picked={[]}
+      toggle={() => {}}
+    />,
   );
   expect(container.querySelector("img")).toBeNull();
   expect(screen.getByText("<img src=x>")).toBeDefined();

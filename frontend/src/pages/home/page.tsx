@@ -1,7 +1,7 @@
 /// Home: the runs of the person's teams, and what needs them.
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { useEffect, useRef, useState } from "react";
-import { useLocation, useParams } from "wouter";
+import { Link, useLocation, useParams } from "wouter";
 import { api, type RunRow, take } from "../../api/client";
 import { OFTEN_MS, pace, SELDOM_MS } from "../../api/live";
 import { toldOfTeams, useTold } from "../../api/told";
@@ -62,11 +62,17 @@ export function HomePage() {
   const rows = found.data?.pages.flatMap((page) => page.runs) ?? [];
   const [chosen, choose] = useState(-1);
   const [, navigate] = useLocation();
+  const [picked, pick] = useState<string[]>([]);
+  const toggle = (id: string) =>
+    pick(picked.includes(id) ? picked.filter((one) => one !== id) : [...picked, id]);
+  const compared = `/compare?runs=${picked.map(encodeURIComponent).join(",")}`;
   const field = useRef<HTMLInputElement>(null);
   useKeys({
     "/": () => field.current?.focus(),
     j: () => choose((place) => Math.min(place + 1, rows.length - 1)),
     k: () => choose((place) => Math.max(place - 1, 0)),
+    x: () => rows[chosen] && toggle(rows[chosen].id),
+    c: () => picked.length > 1 && navigate(compared),
     enter: () => rows[chosen] && navigate(`/runs/${rows[chosen].id}`),
   });
   const moving = rows.filter((run) => run.state === "training").length;
@@ -123,7 +129,30 @@ export function HomePage() {
           No run is like that. Search looks at names, ids, base models, tags and metadata.
         </p>
       )}
-      {rows.length > 0 && <RunTable rows={rows} chosen={chosen} showTeam={me.teams.length > 1} />}
+      {picked.length > 0 && (
+        <div className="selection" role="toolbar" aria-label="Chosen runs">
+          <span>{picked.length} chosen</span>
+          {picked.length > 1 ? (
+            <Link className="button" to={compared}>
+              Compare
+            </Link>
+          ) : (
+            <span className="soft">choose another one to compare</span>
+          )}
+          <button type="button" className="quiet" onClick={() => pick([])}>
+            Choose none
+          </button>
+        </div>
+      )}
+      {rows.length > 0 && (
+        <RunTable
+          rows={rows}
+          chosen={chosen}
+          showTeam={me.teams.length > 1}
+          picked={picked}
+          toggle={toggle}
+        />
+      )}
       {found.hasNextPage && (
         <p className="more">
           <button

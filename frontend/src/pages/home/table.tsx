@@ -12,9 +12,12 @@ interface TableProps {
   rows: RunRow[];
   chosen: number;
   showTeam: boolean;
+  /** The runs that are to be compared. */
+  picked: string[];
+  toggle: (id: string) => void;
 }
 
-export function RunTable({ rows, chosen, showTeam }: TableProps) {
+export function RunTable({ rows, chosen, showTeam, picked, toggle }: TableProps) {
   return (
     <div className="card table-card">
       <table className="runs">
@@ -37,7 +40,14 @@ export function RunTable({ rows, chosen, showTeam }: TableProps) {
         </thead>
         <tbody>
           {rows.map((run, place) => (
-            <Row key={run.id} run={run} chosen={place === chosen} showTeam={showTeam} />
+            <Row
+              key={run.id}
+              run={run}
+              chosen={place === chosen}
+              showTeam={showTeam}
+              picked={picked.includes(run.id)}
+              toggle={toggle}
+            />
           ))}
         </tbody>
       </table>
@@ -45,7 +55,15 @@ export function RunTable({ rows, chosen, showTeam }: TableProps) {
   );
 }
 
-function Row({ run, chosen, showTeam }: { run: RunRow; chosen: boolean; showTeam: boolean }) {
+interface RowProps {
+  run: RunRow;
+  chosen: boolean;
+  showTeam: boolean;
+  picked: boolean;
+  toggle: (id: string) => void;
+}
+
+function Row({ run, chosen, showTeam, picked, toggle }: RowProps) {
   const row = useRef<HTMLTableRowElement>(null);
   useEffect(() => {
     if (chosen) row.current?.scrollIntoView({ block: "nearest" });
@@ -54,12 +72,22 @@ function Row({ run, chosen, showTeam }: { run: RunRow; chosen: boolean; showTeam
   return (
     <tr ref={row} className={chosen ? "chosen" : undefined}>
       <th scope="row">
-        <Link to={`/runs/${run.id}`} className="cover">
-          {runName(run)}
-        </Link>
-        <span className="under">
-          {run.base_model} · rank {run.rank}
-          {showTeam && ` · ${run.team}`} · <code>{shortId(run.id)}</code>
+        <span className="pick">
+          <input
+            type="checkbox"
+            aria-label={`Choose ${runName(run)} to compare`}
+            checked={picked}
+            onChange={() => toggle(run.id)}
+          />
+          <span>
+            <Link to={`/runs/${run.id}`} className="cover">
+              {runName(run)}
+            </Link>
+            <span className="under">
+              {run.base_model} · rank {run.rank}
+              {showTeam && ` · ${run.team}`} · <code>{shortId(run.id)}</code>
+            </span>
+          </span>
         </span>
       </th>
       <td data-label="State">
