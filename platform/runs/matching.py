@@ -19,7 +19,7 @@ from core import database
 from runs.steps import PREVIEW, PREVIEW_TOKENS
 
 # of each run its newest; their prompts are hashed by the database
-MAX_ROLLOUTS = 50_000
+MAX_ROLLOUTS = 20_000
 # fewer prompts say nothing that could be relied on
 LEAST_PROMPTS = 6
 RESAMPLES = 2000
@@ -30,7 +30,8 @@ _DRAWN_AT_ONCE = 2_000_000
 _MATCHED = f"""
 WITH looked_at AS (
     SELECT u.place, r.step, r."group",
-           md5(coalesce('text ' || r.prompt, 'tokens ' || r.prompt_tokens::text)) AS prompt,
+           hashtextextended(coalesce(r.prompt, r.prompt_tokens::text),
+                            (r.prompt IS NULL)::int)::text AS prompt,
            CASE WHEN r.reward < 'Infinity' AND r.reward > '-Infinity' THEN r.reward END AS reward
     FROM unnest(%(runs)s::text[]) WITH ORDINALITY AS u(run_id, place)
     CROSS JOIN LATERAL (

@@ -117,7 +117,8 @@ SELECT count(*) FILTER (WHERE live) AS checkpoint_count,
                 / nullif(extract(epoch FROM w.till - w.start), 0), 0)::bigint AS mean_bytes
 FROM (SELECT %(start)s::timestamptz AS start, least(%(end)s::timestamptz, now()) AS till) w
 LEFT JOIN (
-    SELECT size_bytes, created_at AS since, least(expires_at, now()) AS until,
+    SELECT size_bytes, coalesce(restored_at, created_at) AS since,
+           least(expires_at, now()) AS until,
            expires_at IS NULL OR expires_at > now() AS live
     FROM checkpoints_checkpoint WHERE team_id = %(team)s
     UNION ALL

@@ -144,10 +144,8 @@ def test_lineage_is_a_picture_that_keys_walk_through_and_a_table(
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
         expect(table).to_be_visible()
         assert barriers(page) == []
-        page.screenshot(path=f"/tmp/shots/lineage-{scheme}.png", full_page=True)
     page.set_viewport_size(PHONE)
     assert overflow(page) <= 0
-    page.screenshot(path="/tmp/shots/lineage-390.png", full_page=True)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -161,11 +159,9 @@ def test_everybody_can_use_it(
     page.get_by_role("button", name="Bring back step-4, weights").wait_for()
     page.get_by_label("Choose step-0, weights").check()
     assert barriers(page) == []
-    page.screenshot(path="/tmp/shots" + f"/checkpoints-{scheme}.png", full_page=True)
     page.set_viewport_size(PHONE)
     assert overflow(page) <= 0
     assert barriers(page) == []
-    page.screenshot(path="/tmp/shots" + f"/checkpoints-{scheme}-390.png", full_page=True)
     page.get_by_role("button", name="Undo").click()
     expect(page.get_by_role("button", name="Bring back step-4, weights")).to_have_count(0)
     page.goto(f"{live_stack.url}/checkpoints")

@@ -111,11 +111,9 @@ def test_everybody_can_use_it(
     expect(page.get_by_role("region", name="Answers of B")).to_contain_text("high says 6")
     expect(page.get_by_role("article", name="reward").locator("canvas")).to_be_visible()
     assert barriers(page) == []
-    page.screenshot(path=f"/tmp/shots/compare-{scheme}.png", full_page=True)
     page.set_viewport_size(PHONE)
     assert overflow(page) <= 0
     assert barriers(page) == []
-    page.screenshot(path=f"/tmp/shots/compare-{scheme}-390.png", full_page=True)
     page.goto(f"{live_stack.url}/compare?runs={pair[0].model_id},nowhere")
     expect(page.get_by_role("alert")).to_be_visible()
     page.goto(f"{live_stack.url}/compare")

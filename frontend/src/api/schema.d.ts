@@ -73,6 +73,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/console/cluster": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Pools, workers, queues, shares, and what of the person's teams waits. */
+        get: operations["Cluster.now"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/console/compare": {
         parameters: {
             query?: never;
@@ -424,6 +441,17 @@ export interface components {
             total: number;
         };
         /**
+         * Cluster
+         * @description All of it. `shares_of_s`: of how many seconds the shares are.
+         */
+        Cluster: {
+            at: string;
+            pools: components["schemas"]["ShownPool"][];
+            waiting: components["schemas"]["Waiting"][];
+            waiting_in_all: number;
+            shares_of_s: number;
+        };
+        /**
          * ComparedRun
          * @description A run that is compared; runs stand in the order in which they were asked for.
          */
@@ -620,6 +648,22 @@ export interface components {
             rewards: (number | null)[];
             preview: string | null;
             tags: string[];
+        };
+        /**
+         * LoadedModel
+         * @description A base model of a worker; what its engine does not report is None.
+         *
+         *         Attributes:
+         *             not_loaded: why it is not served, though it should be.
+         *             memory_bytes: of adapters and caches, without the base model's own weights.
+         */
+        LoadedModel: {
+            name: string;
+            not_loaded: string | null;
+            runs: number | null;
+            slots: number | null;
+            sampling: number | null;
+            memory_bytes: number | null;
         };
         /**
          * Me
@@ -941,6 +985,17 @@ export interface components {
             rollouts: components["schemas"]["ShownRollout"][];
         };
         /**
+         * ShownPool
+         * @description A pool. `start`: the command that starts one more worker of it.
+         */
+        ShownPool: {
+            name: string;
+            workers: components["schemas"]["ShownWorker"][];
+            queues: components["schemas"]["ShownQueue"][];
+            shares: components["schemas"]["TeamShare"][];
+            start: string;
+        };
+        /**
          * ShownPrompt
          * @description A prompt that several runs have; `runs` in their order, null where it does not occur.
          */
@@ -949,6 +1004,17 @@ export interface components {
             preview: string;
             spread: number;
             runs: (components["schemas"]["InRun"] | null)[];
+        };
+        /**
+         * ShownQueue
+         * @description What is to be done with a base model; `workers`: how many serve it.
+         */
+        ShownQueue: {
+            base_model: string;
+            queued: number;
+            running: number;
+            oldest_s: number | null;
+            workers: number;
         };
         /**
          * ShownRollout
@@ -964,6 +1030,21 @@ export interface components {
             tags: string[];
             data: Record<string, never>;
             time: string;
+        };
+        /**
+         * ShownWorker
+         * @description A worker. `host` and `pid` are for administrators of the installation.
+         */
+        ShownWorker: {
+            id: string;
+            alive: boolean;
+            started_at: string;
+            heard_at: string;
+            host: string | null;
+            pid: number | null;
+            runs: number;
+            restoring: number;
+            models: components["schemas"]["LoadedModel"][];
         };
         /**
          * SignIn
@@ -1019,6 +1100,38 @@ export interface components {
             team: string;
             used: components["schemas"]["MonthUsed"];
             stored: components["schemas"]["StoredMonth"];
+        };
+        /**
+         * TeamShare
+         * @description What a pool has done for one of the person's teams, or for all `teams` others (no name).
+         */
+        TeamShare: {
+            team: string | null;
+            teams: number;
+            tokens: number;
+        };
+        /**
+         * Waiting
+         * @description A run, or sampler, of the person's teams that waits; `words` is why, in a sentence.
+         *
+         *         Attributes:
+         *             target: the run or sampler. run_id: the run, if it is one.
+         *             operations: how many of its wait. place: in its pool's queue, about.
+         *             start: the command that helps, if no worker is there.
+         */
+        Waiting: {
+            target: string;
+            run_id: string | null;
+            name: string;
+            base_model: string;
+            pool: string;
+            operations: number;
+            since: string;
+            place: number;
+            /** @enum {unknown} */
+            why: "busy" | "next" | "restoring" | "retrying" | "silent" | "suspect" | "unserved";
+            words: string;
+            start: string | null;
         };
     };
     responses: never;
@@ -1285,6 +1398,41 @@ export interface operations {
                 };
             };
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    "Cluster.now": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Cluster"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -124,12 +124,12 @@ function options(
     ],
     series: [
       {},
-      ...props.curves.map(({ place, letter }) => ({
+      ...props.curves.map(({ place, letter, series }) => ({
         label: letter,
         stroke: css(colourOf(place)),
         width: 1.75,
         dash: place >= COLOURS ? [6, 4] : undefined,
-        points: { show: false },
+        points: { show: series.x.length < 2, size: 6 },
       })),
     ],
     hooks: {

@@ -20,6 +20,7 @@ from core import database, disk
 from events.models import Event
 from tests.platform.console_api.conftest import Api, Browser, log, make_run
 from tests.support.saved import CONFIG, WEIGHTS, address, files_of, save_checkpoint, sweep
+from usage import storage
 from usage.models import EndedCheckpoint
 
 pytestmark = pytest.mark.usefixtures("data_folder")
@@ -130,6 +131,17 @@ async def test_storage_counts_until_the_deletion_and_from_the_undo_on(
     second = await EndedCheckpoint.objects.order_by("id").alast()
     assert second is not None
     assert second.created_at == back.restored_at, "no second is counted twice"
+
+
+async def test_the_mean_of_a_month_counts_no_second_twice(browser: Browser, api: Api) -> None:
+    item = await save_checkpoint(await make_run(api), size_bytes=1000)
+    hours = timedelta(hours=5)
+    await Checkpoint.objects.aupdate(created_at=timezone.now() - hours)
+    await change(browser, "delete", item)
+    await bring_back(browser, item.pk)
+    start, end = timezone.now() - 2 * hours, timezone.now() + hours
+    stored = await storage.of_month(team_id=item.team_id, start=start, end=end)
+    assert (stored.checkpoint_count, stored.mean_bytes) == (1, pytest.approx(500, abs=5))
 
 
 async def test_a_name_that_was_taken_since_is_not_overwritten(browser: Browser, api: Api) -> None:
