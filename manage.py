@@ -35,13 +35,16 @@ MADE_FROM = [
 ]
 OURS = ("demo", "up", "test")
 SHOW_EVERY_S = 10  # in a pipe; a terminal shows every second
-TEST_HELP = """\
+MOST_PROCESSES = 4  # of tests: each may hold a platform with its models, more than 2 GiB
+TEST_HELP = f"""\
 usage: manage.py test [--coverage] [ARGS]
 
-Without ARGS: ruff, mypy, then every test. ARGS go to pytest alone:
+Without ARGS: ruff, mypy, then every test, in a process for each core, {MOST_PROCESSES} at most.
+ARGS go to pytest alone, which runs in one process unless they say otherwise:
 
     manage.py test tests/platform         one folder
     manage.py test tests/sdk -k polls -x  what pytest takes: `.venv/bin/pytest --help` lists it
+    manage.py test tests/contract -n 2    in two processes
     manage.py test --coverage [ARGS]      pytest, then which of our lines ran; takes much longer
 """
 
@@ -183,9 +186,29 @@ def run_tests(arguments):
             status = subprocess.call([sys.executable, "-m", *command], cwd=HERE)
             if status:
                 return status
+        arguments = _in_processes(_usable_cores())
     if "--coverage" in arguments:
         return _measure_coverage([word for word in arguments if word != "--coverage"])
-    return subprocess.call([sys.executable, "-m", "pytest", *arguments], cwd=HERE)
+    return _become(["pytest", *arguments])
+
+
+def _in_processes(cores):
+    """What tells pytest to use these cores; one core is better used by one process alone."""
+    return ["-n", str(min(cores, MOST_PROCESSES))] if cores > 1 else []
+
+
+def _usable_cores():
+    """The cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _become(module):
+    """Run a module in our place: what signals us then lets it end what it has started."""
+    sys.stdout.flush()
+    os.chdir(HERE)
+    os.execv(sys.executable, [sys.executable, "-m", *module])
 
 
 def _measure_coverage(arguments):

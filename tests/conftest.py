@@ -18,15 +18,19 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
 from config import env
 from core.embedded import DataFolder, PostgresServer, ValkeyServer
+from core.embedded.processes import spawn
 from tests.support.waiting import Waited, eventually
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LIVE_WITHIN_S = 180.0
+STOPPED_WITHIN_S = 60.0
 MANY_TESTS = 2000  # from so many on, a run is worth preparing
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -59,10 +63,45 @@ class LiveStack:
 _preparing: list[subprocess.Popen[bytes]] = []
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Several processes (`-n`) share the tests out in groups."""
+    from tests.support import spread
+
+    config.option.loadscopereorder = False  # ours is the order
+    return spread.InGroups(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """One of several processes: as all of them, it has the longest first."""
+    if is_one_of_several(config):
+        from tests.support import spread
+
+        items[:] = spread.longest_first(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(ids: list[str]) -> None:
+    """The first of several processes has told which tests there are."""
+    if len(ids) >= MANY_TESTS and not _preparing:
+        prepare()
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
+    """The only process knows which tests there are."""
+    alone = not is_one_of_several(session.config)
+    if len(session.items) >= MANY_TESTS and alone and not session.config.option.collectonly:
+        prepare()
+
+
+def is_one_of_several(config: pytest.Config) -> bool:
+    """Whether another process has started this one to run a share of the tests."""
+    return hasattr(config, "workerinput")
+
+
+def prepare() -> None:
     """Begin to install what later tests run in Pythons of their own, beside the first ones."""
-    if len(session.items) < MANY_TESTS or session.config.option.collectonly:
-        return
     command = ["nice", sys.executable, "-m", "tests.support.prepare"]
     where = os.pathsep.join([str(REPOSITORY / "platform"), str(REPOSITORY)])
     process = subprocess.Popen(
@@ -79,11 +118,24 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     threading.Thread(target=process.wait, daemon=True).start()
 
 
-def pytest_sessionfinish() -> None:
-    """Leave nothing behind that installs."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Leave nothing behind: no installer, and after Ctrl-C no platform of another process."""
     for process in _preparing:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
+    if exitstatus == pytest.ExitCode.INTERRUPTED and session.config.pluginmanager.has_plugin(
+        "dsession"
+    ):
+        with suppress(Waited):
+            eventually(others_have_stopped, within_s=STOPPED_WITHIN_S)
+
+
+def others_have_stopped() -> bool:
+    """Whether our processes that run tests have stopped all that they have started."""
+    with suppress(psutil.NoSuchProcess):
+        return not any(one.children() for one in psutil.Process().children())
+    return False  # one has ended between the two looks
 
 
 def make_folder() -> Path:
@@ -102,7 +154,10 @@ def remove_folder(folder: Path) -> None:
 
 
 def start_up(folder: Path, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
-    """`manage.py up` on a data folder and any free port; see `wait_ready`."""
+    """`manage.py up` on a data folder and any free port; see `wait_ready`.
+
+    It is told to stop when this process dies before it could say so. Call from the main thread.
+    """
     command = [sys.executable, str(REPOSITORY / "manage.py"), "up", "--data-dir", str(folder)]
     command += ["--port", "0", "--ready-file", str(folder / "ready.json"), *arguments]
     kept = {
@@ -110,15 +165,8 @@ def start_up(folder: Path, *arguments: str, **variables: str) -> subprocess.Pope
         for name, value in os.environ.items()
         if name not in {"DATABASE_URL", "VALKEY_URL", "DJANGO_SETTINGS_MODULE"}
     }
-    with (folder / "up.log").open("ab") as log:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env={**kept, "TINSMITH_NO_VENV": "1", **variables},
-            start_new_session=True,
-        )
+    environment = {**kept, "TINSMITH_NO_VENV": "1", **variables}
+    return spawn(command, cwd=REPOSITORY, log=folder / "up.log", env=environment)
 
 
 def wait_ready(process: subprocess.Popen[bytes], folder: Path) -> LiveStack:

@@ -63,7 +63,7 @@ def build(folder: Path) -> None:
         BuildError: npm fails.
     """
     stamp = stamp_of(folder)
-    install(folder, for_tests=False)
+    _install(folder, for_tests=False)
     _run(NPM_BUILD, folder)
     (folder / "dist" / STAMP).write_text(stamp)
 
@@ -74,6 +74,11 @@ def install(folder: Path, *, for_tests: bool) -> None:
     Raises:
         BuildError: npm fails.
     """
+    with _alone(folder):
+        _install(folder, for_tests=for_tests)
+
+
+def _install(folder: Path, *, for_tests: bool) -> None:
     here = folder / "node_modules" / STAMP
     wanted = hashlib.sha256((folder / "package-lock.json").read_bytes()).hexdigest()
     whole = f"{wanted} for tests"
@@ -123,7 +128,7 @@ def _text(file: Path) -> str | None:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Two first starts at once build one after the other."""
+    """Two first starts at once install and build one after the other."""
     lock = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)

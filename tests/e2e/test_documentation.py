@@ -16,6 +16,7 @@ from reference.guide.contents import contents
 
 PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1400, "height": 900}
+PATIENCE_MS = 30_000
 
 
 class Quiet(WSGIRequestHandler):
@@ -42,7 +43,8 @@ def site() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium, of the system or Playwright's own."""
+    """Chromium, of the system or Playwright's own, which is patient: machines may be busy."""
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         try:
             started = playwright.chromium.launch(
@@ -52,6 +54,7 @@ def browser() -> Iterator[Browser]:
             pytest.skip(f"no Chromium here: {error}")
         yield started
         started.close()
+    expect.set_options(timeout=5_000)
 
 
 @pytest.fixture

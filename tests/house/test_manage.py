@@ -283,6 +283,15 @@ def test_an_environment_that_cannot_be_used_is_told_in_one_line() -> None:
     assert done.returncode == 1
 
 
+@pytest.mark.parametrize(
+    ("cores", "words"), [(1, []), (2, ["-n", "2"]), (4, ["-n", "4"]), (96, ["-n", "4"])]
+)
+def test_a_whole_run_uses_the_cores_but_not_more_memory_than_machines_have(
+    manage: ModuleType, cores: int, words: list[str]
+) -> None:
+    assert manage._in_processes(cores) == words
+
+
 def test_coverage_counts_processes_that_tests_start(tmp_path: Path) -> None:
     test = tmp_path / "test_of_a_child.py"
     test.write_text(
