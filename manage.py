@@ -193,8 +193,9 @@ def run_tests(arguments):
 
 
 def _in_processes(cores):
-    """What tells pytest to use these cores; one core is better used by one process alone."""
-    return ["-n", str(min(cores, MOST_PROCESSES))] if cores > 1 else []
+    """What tells pytest to use these cores; one process needs no other to tell it what to do."""
+    processes = min(cores, MOST_PROCESSES)
+    return ["-n", str(processes)] if processes > 1 else []
 
 
 def _usable_cores():

@@ -6,7 +6,7 @@ import json
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.json_bodies import BadField, decode, holds_nul
@@ -20,6 +20,7 @@ class Named(msgspec.Struct):
     name: str
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join))
 def test_a_nul_is_found_where_there_is_one_and_nowhere_else(text: str) -> None:
     for body in (json.dumps(text), msgspec.json.encode(text).decode()):
