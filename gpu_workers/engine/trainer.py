@@ -48,6 +48,7 @@ class Job:
     references: dict[int, Float32Array] = field(default_factory=dict)
     """Logprobs under the reference by datum, of those that are to be compared with it."""
     sums: dict[int, float] = field(default_factory=dict)  # chunk -> its part of the loss
+    losses: dict[int, float] = field(default_factory=dict)  # datum -> its part of the loss
     uniform: int = 0  # chunks in which every token is as likely as any other
     begun: bool = False
     backup: Tensor | None = None  # the gradient from before, if there was any
@@ -97,6 +98,7 @@ class Job:
         self.backup = None
         self.references.clear()
         self.sums.clear()
+        self.losses.clear()
         self.uniform = 0
 
     def finish(self) -> PassResult:
@@ -107,7 +109,8 @@ class Job:
         for number in range(len(self.cuts)):  # in order: the sum must not depend on the schedule
             loss += self.sums[number]
         tokens = sum(part.tokens for part in self.cuts)
-        result = PassResult(self.outputs, {"loss:sum": loss, "tokens:sum": float(tokens)})
+        losses = [self.losses[number] for number in range(len(self.work.data))]
+        result = PassResult(self.outputs, {"loss:sum": loss, "tokens:sum": float(tokens)}, losses)
         if self.uniform == len(self.cuts):
             result.metrics[UNIFORM] = float(tokens)
         spec = LOSSES[self.work.loss_fn]
@@ -274,6 +277,7 @@ class Trainer:
                     failed[job] = divergence.of_logprobs(number, _row(chunk))
                 elif job not in failed and not np.isfinite(terms[rows]).all():
                     failed[job] = divergence.of_loss(number, job.work.data[number], out)
+                job.losses[number] = float(np.sum(terms[rows], dtype=np.float64))
                 row += len(targets)
             job.sums[chunk.number] = float(np.sum(terms, dtype=np.float64))
             job.uniform += bool((np.abs(logprobs - self._uniform) < _UNIFORM_WITHIN).all())

@@ -227,11 +227,12 @@ class PassResult:
     """Of ForwardBackward: logprobs of the targets, float32, an array a datum.
 
     Each array has the shape of its target_tokens. `metrics` are keyed `name:reduction`; there is at
-    least `loss:sum`.
+    least `loss:sum`. `losses` has each datum's part of that sum, of pairs the whole in the chosen.
     """
 
     outputs: list[Float32Array]
     metrics: dict[str, float]
+    losses: list[float] = field(default_factory=list)
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ from typing import Any
 import psycopg
 
 from core import database, disk
+from gpu_workers.capture.seen import Seen
 from gpu_workers.engine.turns import Times
 from gpu_workers.engine.types import UserError
 from gpu_workers.reading.answers import Answer
@@ -44,7 +45,8 @@ class Ended:
 
     `answer`, `effect` and `used` turn the result into what the log and the ledger keep; they run
     on this thread, so that the engine's is free. `writes` is the key of the files it writes. `size`
-    is about how many bytes the answer has. `times` are when the engine did it.
+    is about how many bytes the answer has. `times` are when the engine did it. `seen` is for
+    whoever notes what has been done.
     """
 
     operation_id: int
@@ -56,6 +58,7 @@ class Ended:
     writes: str | None = None
     size: int = 0
     times: Times | None = None
+    seen: Seen | None = None
 
 
 Job = Callable[[psycopg.Connection], object]

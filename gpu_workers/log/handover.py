@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 
 from checkpoints import store
+from gpu_workers.capture.seen import Note, Seen, seen
 from gpu_workers.engine.turns import Times
 from gpu_workers.engine.types import EngineStopped, SampleCancelled, UserError
 from gpu_workers.engines import Engines, NotServed
@@ -35,6 +36,7 @@ class Handover:
     Args:
         held: the runs that may be worked on. samples: those in hand. streamer: announces tokens.
         capacity: what is in hand counts against it, until its outcome is written.
+        note: takes what was done, once that is durable.
     """
 
     def __init__(
@@ -46,7 +48,9 @@ class Handover:
         streamer: Streamer,
         capacity: Capacity,
         finisher: Finisher,
+        note: Note,
     ) -> None:
+        self._note = note
         self._engines = engines
         self._held = held
         self._samples = samples
@@ -114,6 +118,7 @@ class Handover:
                     plan.used,
                     writes=plan.writes,
                     times=times,
+                    seen=seen(run.id, operation.seq, plan.work, outcome),
                 )
 
         self._held.give(
@@ -164,6 +169,7 @@ class Handover:
         *,
         writes: str | None = None,
         times: Times | None = None,
+        seen: Seen | None = None,
     ) -> None:
         request_id = f"{operation.target}:{operation.seq}"
         self._samples.ended(request_id)
@@ -178,7 +184,7 @@ class Handover:
         size = answers.size_of(result)
         self._capacity.give_back(operation, result=size)
         self._finisher.put(
-            Ended(operation.id, request_id, result, answer, effect, used, writes, size, times)
+            Ended(operation.id, request_id, result, answer, effect, used, writes, size, times, seen)
         )
 
     def _let_go(self, operation: Claimed) -> None:
@@ -191,6 +197,7 @@ class Handover:
         self._samples.forget(ended.request_id for ended in written)
         self._capacity.settle(len(written), results=sum(ended.size for ended in written))
         self._held.written(ended.request_id for ended in written)
+        self._note(ended.seen for ended in written if ended.seen is not None)
 
 
 def _refuse_convicted(operation: Claimed) -> None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import psycopg
 
 from checkpoints import store
+from gpu_workers.capture.seen import Note, seen
 from gpu_workers.engine.types import (
     CreateRun,
     EngineStopped,
@@ -74,6 +75,7 @@ class Restores:
         finisher: writes into the log which runs are back.
         give_back: gives runs back to the log, and drops them here.
         turns: is told how long a run was on its way.
+        note: takes what was done again: the worker before may not have come to note it.
     """
 
     def __init__(
@@ -84,8 +86,10 @@ class Restores:
         engines: Engines,
         finisher: Finisher,
         give_back: Callable[[psycopg.Connection, list[str]], None],
+        note: Note,
         turns: TurnLog | None = None,
     ) -> None:
+        self._note = note
         self._worker_id = worker_id
         self._capacity = capacity
         self._engines = engines
@@ -206,6 +210,8 @@ class Restores:
             last = number == len(work) - 1
 
             def done(result: object, held: Claimed | None = operation if last else None) -> None:
+                if held is not None and (found := seen(held.target, held.seq, work, result)):
+                    self._note([found])
                 self._done(restore, held, result)
 
             self._engines.submit(restore.run, piece, done)

@@ -17,6 +17,7 @@ import psycopg
 from django.conf import settings
 
 from core import database, doorbell
+from gpu_workers.capture.recorder import Recorder
 from gpu_workers.engines import Engines
 from gpu_workers.log.capacity import Capacity
 from gpu_workers.log.drain import Drain
@@ -52,6 +53,7 @@ class Worker:
         self.capacity = Capacity()
         self.samples = SamplesInHand()
         self._streamer = Streamer()
+        self.recorder = Recorder()
         # a circle: what is written moves runs on, and runs that move on have something to write
         self.finisher = Finisher(
             self.id,
@@ -65,6 +67,7 @@ class Worker:
             finisher=self.finisher,
             give_back=lambda conn, run_ids: self.held.give_back(conn, run_ids),
             turns=self.turns,
+            note=self.recorder.put,
         )
         self.held = HeldRuns(
             self.id,
@@ -80,6 +83,7 @@ class Worker:
             streamer=self._streamer,
             capacity=self.capacity,
             finisher=self.finisher,
+            note=self.recorder.put,
         )
         self.lease = Lease(self.id, pool, self.engines)
         self.pulse = Pulse(pool, self.lease)
@@ -128,6 +132,7 @@ class Worker:
             dead = workers.dead_ids(conn)
         self.finisher.start()
         self.turns.start()
+        self.recorder.start()
         for folder in self._scratch.parent.iterdir():
             if folder.name in dead:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -157,6 +162,7 @@ class Worker:
         self._streamer.stop()
         self.finisher.stop()
         self.turns.stop()
+        self.recorder.stop()
         # not for a model that is being loaded: that may take minutes
         for upkeep in self._upkeep:
             upkeep.wait_until_over(STOPS_WITHIN_S)

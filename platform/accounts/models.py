@@ -31,6 +31,12 @@ class Team(models.Model):
     slug = models.SlugField(max_length=60, unique=True)
     members = models.ManyToManyField(User, through="Membership", related_name="teams")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    capture_tokens = models.BooleanField(
+        default=True,
+        db_default=True,
+        help_text="Keep tokens and logprobs of what its runs train on, for pages. Numbers are "
+        "kept in any case.",
+    )
 
     class Meta:
         ordering = ["name"]

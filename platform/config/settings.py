@@ -66,6 +66,7 @@ OUR_APPS = [
     "accounts",
     "catalog",
     "usage",
+    "captures",
     "runs",
     "operations",
     "checkpoints",

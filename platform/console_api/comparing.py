@@ -11,8 +11,8 @@ from rest_framework.response import Response
 from accounts.actors import Actor
 from console_api.base import TeamViewSet, choice, integer, known, wait_for
 from console_api.metrics import keys_of, smoothing_of
-from console_api.rollouts import texts_of, vocabulary_of
 from console_api.schema import answers, query
+from console_api.wording import texts_of, vocabulary_of
 from core.errors import BadRequest
 from openai_api.vocabulary import Vocabulary
 from runs import comparing, matching, overviews, series

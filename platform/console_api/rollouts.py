@@ -14,14 +14,12 @@ from typing import Any
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from catalog.services import OfferedModel, find_offered
 from console_api.base import TeamViewSet, integer, text, wait_for
 from console_api.schema import answers, query
-from openai_api import vocabulary
-from openai_api.vocabulary import NoTokenizer, Vocabulary
+from console_api.wording import texts_of, words_of
+from openai_api.vocabulary import Vocabulary
 from runs import groups, steps
 from runs.groups import GroupedRollout, Said
-from runs.models import TrainingRun
 from runs.steps import PREVIEW, GroupSummary, StepSummary
 
 PAGE, MOST = 100, 500
@@ -141,7 +139,7 @@ class RolloutViewSet(TeamViewSet):
             limit=limit + 1,
         )
         page = found[:limit]
-        words = self._words(run_id) if any(one.preview_tokens for one in page) else None
+        words = words_of(run_id) if any(one.preview_tokens for one in page) else None
         shown = [_listed(one, words) for one in page]
         return Response(GroupPage(shown, page[-1].group if len(found) > limit else None))
 
@@ -151,23 +149,9 @@ class RolloutViewSet(TeamViewSet):
         actor = self.find(run_id)
         step, group = min(step, _LAST), min(group, _LAST)
         found = wait_for(groups.read_group, actor=actor, run_id=run_id, step=step, group=group)
-        words = self._words(run_id) if found else None
+        words = words_of(run_id) if found else None
         shown = [_shown(one, words) for one in found]
         return Response(ShownGroup(step, group, shown))
-
-    def _words(self, run_id: str) -> Vocabulary | None:
-        """What turns the tokens of a run that was found into text."""
-        base_model = TrainingRun.objects.values_list("base_model__name", flat=True).get(pk=run_id)
-        return wait_for(vocabulary_of, base_model=base_model)
-
-
-async def vocabulary_of(base_model: str) -> Vocabulary | None:
-    """What turns the model's tokens into text; None if the server cannot."""
-    model: OfferedModel | None = await find_offered(base_model)
-    try:
-        return await vocabulary.of_model(model) if model is not None else None
-    except NoTokenizer:
-        return None
 
 
 def _listed(found: GroupSummary, words: Vocabulary | None) -> ListedGroup:
@@ -206,28 +190,3 @@ def _piece(said: Said, words: Vocabulary | None) -> Piece:
     ]
     pieces = texts_of(tokens, words)
     return Piece(pieces, known or [None] * len(tokens), said.length - len(tokens), kept=True)
-
-
-def texts_of(tokens: list[int], words: Vocabulary | None) -> list[str]:
-    """The text of each token; their numbers where the server has no tokenizer for them."""
-    return [f"⟨{token}⟩" for token in tokens] if words is None else _pieces(tokens, words)
-
-
-def _pieces(tokens: list[int], words: Vocabulary) -> list[str]:
-    """The text of each token; a character that several share stands with the last of them."""
-    pieces, waiting = [], b""
-    for token in tokens:
-        waiting += words.bytes_of(token)
-        try:
-            pieces.append(waiting.decode())
-            waiting = b""
-        except UnicodeDecodeError as error:
-            # more bytes may complete it, but not bytes that are wrong already
-            if error.reason != "unexpected end of data" or len(waiting) > 64:
-                pieces.append(waiting.decode(errors="replace"))
-                waiting = b""
-            else:
-                pieces.append("")
-    if waiting and pieces:
-        pieces[-1] += waiting.decode(errors="replace")
-    return pieces

@@ -3,6 +3,7 @@
 from django.urls import path
 from drf_spectacular.views import SpectacularJSONAPIView
 
+from console_api.batches import BatchViewSet
 from console_api.checkpoint_actions import CheckpointActionViewSet
 from console_api.checkpoints import CheckpointViewSet
 from console_api.cluster import ClusterViewSet
@@ -37,6 +38,10 @@ urlpatterns = [
     path("lineage", LineageViewSet.as_view({"get": "whole"})),
     path("runs", RunViewSet.as_view({"get": "page"})),
     path(_RUN, RunViewSet.as_view({"get": "one"})),
+    path(f"{_RUN}/batches", BatchViewSet.as_view({"get": "steps"})),
+    path(f"{_RUN}/batches/<int:step>", BatchViewSet.as_view({"get": "batch"})),
+    path(f"{_RUN}/datums/<int:datum_id>", BatchViewSet.as_view({"get": "datum"})),
+    path(f"{_RUN}/examples", BatchViewSet.as_view({"get": "examples"})),
     path(f"{_RUN}/checkpoints", CheckpointViewSet.as_view({"get": "of_run"})),
     path(f"{_RUN}/metrics", MetricViewSet.as_view({"get": "names"})),
     path(f"{_RUN}/series", MetricViewSet.as_view({"get": "series"})),

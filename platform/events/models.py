@@ -41,6 +41,7 @@ class Kind(models.TextChoices):
     SAMPLER_CREATED = "sampler.created"
     METRICS_LOGGED = "metrics.logged"
     ROLLOUTS_LOGGED = "rollouts.logged"
+    STEPS_CAPTURED = "steps.captured"
     CHECKPOINT_SAVED = "checkpoint.saved"
     CHECKPOINT_PUBLISHED = "checkpoint.published"
     CHECKPOINT_UNPUBLISHED = "checkpoint.unpublished"

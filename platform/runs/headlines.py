@@ -1,5 +1,7 @@
 """Which of a run's metrics says best how it goes, and its course in a few points.
 
+Metrics are what programs have recorded, and what the platform has captured (`captures.curves`).
+
 All of it is found by probes of the index over (run, key, step), so that a run's length does not
 matter: a list of fifty runs costs the same whether they have a hundred steps or a million.
 """
@@ -15,6 +17,7 @@ from typing import Literal
 
 from psycopg.rows import class_row
 
+from captures import curves
 from core import database
 
 SPARK_POINTS = 24
@@ -90,8 +93,8 @@ FROM unnest(%(runs)s::text[], %(keys)s::text[], %(firsts)s::bigint[], %(lasts)s:
      AS asked(run_id, key, first, last)
 CROSS JOIN generate_series(0, {SPARK_POINTS - 1}) AS part
 CROSS JOIN LATERAL (
-    SELECT value FROM runs_metric m
-    WHERE m.run_id = asked.run_id AND m.key = asked.key
+    SELECT value FROM {{table}} m
+    WHERE m.run_id = asked.run_id AND {{of_key}}
       AND m.step <= asked.first + (asked.last - asked.first) / {SPARK_POINTS - 1} * part
                     + (asked.last - asked.first) %% {SPARK_POINTS - 1} * part / {SPARK_POINTS - 1}
     ORDER BY m.step DESC LIMIT 1) near
@@ -108,6 +111,8 @@ async def summarize(
         await cursor.execute(_SUMMARIES, {"runs": list(run_ids)})
         for row in await cursor.fetchall():
             found.setdefault(row.run_id, []).append(_summary(row))
+    for ends in await curves.ends(conn, run_ids):
+        found.setdefault(ends.run_id, []).append(_summary(ends))
     return found
 
 
@@ -118,29 +123,43 @@ async def of_runs(
     chosen = {run_id: choose(metrics) for run_id, metrics in summaries.items()}
     if not chosen:
         return {}
-    cursor = await conn.execute(
-        _SPARKS,
-        {
-            "runs": list(chosen),
-            "keys": [metric.key for metric in chosen.values()],
-            "firsts": [metric.first_step for metric in chosen.values()],
-            "lasts": [metric.last_step for metric in chosen.values()],
-        },
-    )
-    sparks = {
-        run_id: [_finite(value) for value in spark] for run_id, spark in await cursor.fetchall()
-    }
+    sparks: dict[str, list[float | None]] = {}
+    tables = {_table(metric.key) for metric in chosen.values()}
+    for table, of_key in tables:
+        of_table = {
+            run_id: metric
+            for run_id, metric in chosen.items()
+            if _table(metric.key) == (table, of_key)
+        }
+        cursor = await conn.execute(
+            _SPARKS.format(table=table, of_key=of_key),
+            {
+                "runs": list(of_table),
+                "keys": [metric.key for metric in of_table.values()],
+                "firsts": [metric.first_step for metric in of_table.values()],
+                "lasts": [metric.last_step for metric in of_table.values()],
+            },
+        )
+        for run_id, spark in await cursor.fetchall():
+            sparks[run_id] = [_finite(value) for value in spark]
     return {
         run_id: Headline(
-            metric.key, metric.last_value, metric.first_value, metric.better, sparks[run_id]
+            metric.key, metric.last_value, metric.first_value, metric.better, sparks.get(run_id, [])
         )
         for run_id, metric in chosen.items()
     }
 
 
+def _table(key: str) -> tuple[str, str]:
+    """Where a metric's points are, and what else is said of them there."""
+    if key in curves.EXPRESSIONS:
+        return curves.points(key), "true"
+    return "runs_metric", "m.key = asked.key"
+
+
 def choose(metrics: Iterable[MetricSummary]) -> MetricSummary:
     """The metric that says best how a run goes; of equals the first, which must be there."""
-    return min(metrics, key=lambda metric: _rank(metric.key))
+    return min(metrics, key=lambda metric: _place(metric.key))
 
 
 def better_of(key: str) -> Better | None:
@@ -149,12 +168,18 @@ def better_of(key: str) -> Better | None:
     return _RULES[rank][1] if rank < len(_RULES) else None
 
 
+def _place(key: str) -> tuple[bool, bool, int]:
+    """What a program has chosen to record goes before what is captured of every run."""
+    rank = _rank(key)
+    return rank == len(_RULES), key in curves.EXPRESSIONS, rank
+
+
 def _rank(key: str) -> int:
     found = (place for place, (form, _) in enumerate(_RULES) if form.search(key))
     return next(found, len(_RULES))
 
 
-def _summary(row: _Row) -> MetricSummary:
+def _summary(row: _Row | curves.Ends) -> MetricSummary:
     return MetricSummary(
         row.key,
         row.first_step,

@@ -18,6 +18,7 @@ from psycopg.rows import class_row
 
 from accounts import rights
 from accounts.rights import Right
+from captures import curves
 from core import database
 from core.errors import BadRequest, NotFound
 from events import services as events
@@ -135,7 +136,7 @@ async def record_metrics(*, actor: Actor, run_id: str, values: Sequence[MetricVa
     Raises:
         Forbidden: the actor's role does not suffice.
         NotFound: no such run in the actor's team. BadRequest: a name is too long with its NUL
-            characters escaped.
+            characters escaped, or is what the platform captures itself.
     """
     rights.require(actor, Right.RECORD_METRICS)
     # One statement may touch a row once; the same order everywhere keeps writers from deadlocks
@@ -144,6 +145,10 @@ async def record_metrics(*, actor: Actor, run_id: str, values: Sequence[MetricVa
         raise BadRequest(
             f"a metric's name may have {MAX_KEY} characters, of which a NUL character takes "
             f"{len(NUL_KEPT_AS)}"
+        )
+    if taken := sorted({key for key, _ in latest} & curves.EXPRESSIONS.keys()):
+        raise BadRequest(
+            f"{taken[0]!r} is what the platform itself captures of every step; choose another name"
         )
     names = sorted(latest)
     async with events.transaction() as conn:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from accounts.actors import Actor
+from captures import curves
 from core import database
 
 Axis = Literal["step", "time"]
@@ -35,8 +36,8 @@ SELECT string_agg(int8send(step), ''::bytea) AS steps,
        string_agg(float8send(value), ''::bytea) AS numbers,
        string_agg(float8send(date_part('epoch', time)), ''::bytea) AS times
 FROM (SELECT step, value, time FROM (
-          SELECT step, value, time FROM runs_metric
-          WHERE run_id = %(run)s AND team_id = %(team)s AND key = %(key)s
+          SELECT step, value, time FROM {table} recorded
+          WHERE run_id = %(run)s AND team_id = %(team)s AND {of_key}
             AND step >= %(first)s AND step <= %(last)s
           ORDER BY step DESC LIMIT %(most)s) newest
       ORDER BY step) points
@@ -111,9 +112,13 @@ async def read(
 
 
 async def _read_points(values: dict[str, Any], key: str, most: int) -> Points:
-    """The newest points of a metric."""
+    """The newest points of a metric, whoever has recorded it."""
+    if key in curves.EXPRESSIONS:
+        statement = _POINTS.format(table=curves.points(key), of_key="true")
+    else:
+        statement = _POINTS.format(table="runs_metric", of_key="key = %(key)s")
     async with database.connection() as conn:
-        cursor = await conn.execute(_POINTS, values | {"most": most + 1}, binary=True)
+        cursor = await conn.execute(statement, values | {"most": most + 1}, binary=True)
         row = await cursor.fetchone()
     assert row is not None
     steps, numbers, times = (column or b"" for column in row)

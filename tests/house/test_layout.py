@@ -25,6 +25,7 @@ BELOW = {
     "catalog": {"core"},
     "usage": {"core"},
     "checkpoints": {"core", "audit", "events", "accounts"},
+    "captures": {"core", "events", "accounts", "checkpoints"},
     "operations": {"core", "events", "accounts", "catalog", "usage", "checkpoints"},
     "runs": {
         "core",
@@ -34,6 +35,7 @@ BELOW = {
         "catalog",
         "usage",
         "checkpoints",
+        "captures",
         "operations",
     },
 }
@@ -49,8 +51,9 @@ ROOMS = {
     "nano": {"engine"},
     "engines": {"engine"},
     "reading": {"engine"},
-    "log": {"engine", "engines", "reading"},
-    "process": {"engines", "log"},
+    "capture": {"engine"},
+    "log": {"engine", "engines", "reading", "capture"},
+    "process": {"engines", "log", "capture"},
 }
 HEAVY = {"torch", "transformers", "peft", "safetensors", "tokenizers", "vllm", "liger_kernel"}
 

@@ -17,7 +17,7 @@ from tests.support.door_tables import Case
 from tinsmith.wire import wire_pb2
 
 # what using a thing writes is no change to anything: signing in, and when a key was used
-_USE = {"last_login", "last_used_at"}
+_USE = {"last_login", "last_used_at", "asked_at", "delivered_at"}
 _SESSIONS = "django_session"
 
 

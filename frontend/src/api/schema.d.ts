@@ -209,6 +209,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/console/runs/{run_id}/batches": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description The steps whose datums were captured, newest first. */
+        get: operations["Batch.steps"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/console/runs/{run_id}/batches/{step}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description The datums of a step, and what is odd about them. */
+        get: operations["Batch.batch"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/console/runs/{run_id}/checkpoints": {
         parameters: {
             query?: never;
@@ -218,6 +252,40 @@ export interface paths {
         };
         /** @description A page of a run's checkpoints, newest first. */
         get: operations["Checkpoint.of_run"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/console/runs/{run_id}/datums/{datum_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description One datum, position by position. */
+        get: operations["Batch.datum"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/console/runs/{run_id}/examples": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description What was trained on in several steps: learnt, forgotten, known by heart. */
+        get: operations["Batch.examples"];
         put?: never;
         post?: never;
         delete?: never;
@@ -404,6 +472,32 @@ export interface components {
             path: string;
         };
         /**
+         * Batch
+         * @description The datums of a step, and what is odd about them.
+         *
+         *         Attributes:
+         *             total: how many there are; `datums` has as many of them as were asked for.
+         *             untrained: datums without a trained token. twice: datums that stand there more than once.
+         *             constant: of a policy's, those whose advantages are all 0.
+         */
+        Batch: {
+            step: number;
+            loss_fn: string;
+            total: number;
+            untrained: number;
+            twice: number;
+            constant: number;
+            datums: components["schemas"]["DatumRow"][];
+        };
+        /**
+         * BatchPage
+         * @description Some datums of a step; `next` is the `offset` of the page after it.
+         */
+        BatchPage: {
+            batch: components["schemas"]["Batch"];
+            next: number | null;
+        };
+        /**
          * ChangeCheckpoints
          * @description What to do, and to which; `ttl_seconds` only with `ttl`, where null means for ever.
          */
@@ -490,6 +584,32 @@ export interface components {
             runs: components["schemas"]["Series"][][];
         };
         /**
+         * DatumRow
+         * @description A datum of a step.
+         *
+         *         Attributes:
+         *             loss: its part of the sum. logprob, sampled_logprob: means over its trained tokens.
+         *             group: the same number for the same prompt, from 0 in the order of the batch.
+         *             seen: in how many of the run's steps it was trained on so far, this one included.
+         *             before: its loss a trained token the time before, if it was.
+         *             kept: whether its tokens are.
+         */
+        DatumRow: {
+            id: number;
+            seq: number;
+            place: number;
+            tokens: number;
+            trained_tokens: number;
+            loss: number;
+            logprob: number | null;
+            sampled_logprob: number | null;
+            advantage: number | null;
+            group: number;
+            seen: number;
+            before: number | null;
+            kept: boolean;
+        };
+        /**
          * DayUsed
          * @description What was used on a day; days on which nothing was are there, too.
          */
@@ -537,6 +657,25 @@ export interface components {
             code: string;
         };
         /**
+         * Example
+         * @description What was trained on more than once: its first and its last time.
+         */
+        Example: {
+            datum: number;
+            step: number;
+            seen: number;
+            first: number | null;
+            last: number | null;
+            trained_tokens: number;
+        };
+        /**
+         * Examples
+         * @description What was trained on in several steps, with its mean logprob the first and the last time.
+         */
+        Examples: {
+            examples: components["schemas"]["Example"][];
+        };
+        /**
          * Failure
          * @description An operation that failed, with what its caller was told.
          */
@@ -546,6 +685,17 @@ export interface components {
             error: string;
             category: string;
             finished_at: string;
+        };
+        /**
+         * FoundDatum
+         * @description A datum with its positions; None where they are no longer kept. `times`: oldest first.
+         */
+        FoundDatum: {
+            row: components["schemas"]["DatumRow"];
+            step: number;
+            loss_fn: string;
+            positions: components["schemas"]["Positions"] | null;
+            times: components["schemas"]["Times"][];
         };
         /**
          * GroupPage
@@ -747,6 +897,23 @@ export interface components {
             logprobs: (number | null)[];
             cut: number;
             kept: boolean;
+        };
+        /**
+         * Positions
+         * @description A datum position by position: place i has the token that the ones before it lead to.
+         *
+         *         `tokens` begins with the first input; what is known of the others stands at the same place, None
+         *         at the first. Of one that is longer than `MOST_TOKENS` the beginning is here, and `cut` says how
+         *         much is not.
+         */
+        Positions: {
+            tokens: number[];
+            trained: boolean[];
+            logprobs: (number | null)[];
+            sampled: (number | null)[];
+            weights: (number | null)[];
+            advantages: (number | null)[];
+            cut: number;
         };
         /**
          * PromptPage
@@ -962,6 +1129,14 @@ export interface components {
             score: components["schemas"]["Score"] | null;
         };
         /**
+         * ShownDatum
+         * @description A datum and the text of each of its positions; no texts where its tokens are not kept.
+         */
+        ShownDatum: {
+            datum: components["schemas"]["FoundDatum"];
+            texts: string[];
+        };
+        /**
          * ShownDeleted
          * @description A deleted checkpoint that can be brought back until a moment.
          */
@@ -1070,6 +1245,23 @@ export interface components {
             next: number | null;
         };
         /**
+         * StepRow
+         * @description A step, complete or not: one whose passes have come has no numbers of its own yet.
+         *
+         *         `loss` is a trained token's.
+         */
+        StepRow: {
+            step: number;
+            datums: number;
+            tokens: number;
+            trained_tokens: number;
+            loss_fn: string;
+            loss: number | null;
+            groups: number | null;
+            mixed_share: number | null;
+            time: string | null;
+        };
+        /**
          * StepSummary
          * @description A step's rollouts. `mixed`: groups in which not all rewards are the same.
          */
@@ -1109,6 +1301,23 @@ export interface components {
             team: string | null;
             teams: number;
             tokens: number;
+        };
+        /**
+         * Times
+         * @description Once that an example was trained on: the step, its loss a trained token, its mean logprob.
+         */
+        Times: {
+            step: number;
+            loss: number | null;
+            logprob: number | null;
+        };
+        /**
+         * TrainedStepPage
+         * @description A page of steps, newest first; `next` is the `before` of the page after it.
+         */
+        TrainedStepPage: {
+            steps: components["schemas"]["StepRow"][];
+            next: number | null;
         };
         /**
          * Waiting
@@ -1758,6 +1967,109 @@ export interface operations {
             };
         };
     };
+    "Batch.steps": {
+        parameters: {
+            query?: {
+                /** @description Only steps before this one. */
+                before?: number;
+                /** @description Rows, 100 unless given, at most 500. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrainedStepPage"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    "Batch.batch": {
+        parameters: {
+            query?: {
+                /** @description Rows, 100 unless given, at most 500. */
+                limit?: number;
+                /** @description The `next` of the page before. */
+                offset?: number;
+                /** @description `place` unless given; `loss`: that of a trained token. */
+                order?: "loss" | "place" | "prompt";
+            };
+            header?: never;
+            path: {
+                run_id: string;
+                step: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BatchPage"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
     "Checkpoint.of_run": {
         parameters: {
             query?: {
@@ -1788,6 +2100,81 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    "Batch.datum": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                datum_id: number;
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ShownDatum"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    "Batch.examples": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Examples"];
                 };
             };
             401: {

@@ -29,6 +29,7 @@ export function madeOld(frame: Frame): Set<string> {
     if (about === "metrics") add("run", "runs", "series");
     else if (about === "rollouts") add("steps", "groups", "group");
     else if (about === "checkpoint") add("checkpoints", "deleted", "lineage", "run", "usage");
+    else if (about === "steps") add("run", "runs", "series", "batches", "batch");
     else if (about === "member" || about === "key") add("me");
     else add("run", "runs", "lineage");
   }

@@ -220,10 +220,10 @@ def test_a_save_that_is_done_again_keeps_its_files(
     create(log, run)
     real, held_back = Engines.submit, ["slow"]
 
-    def submit(engines: Engines, run: AdoptedRun, work: object, done: object) -> None:
+    def submit(engines: Engines, run: AdoptedRun, work: object, *rest: object) -> None:
         is_save = isinstance(work, SaveState)
         if not (is_save and any(name in str(work.directory) for name in held_back)):
-            real(engines, run, work, done)
+            real(engines, run, work, *rest)
 
     monkeypatch.setattr(Engines, "submit", submit)
     first = bench.start()
@@ -262,9 +262,9 @@ def test_an_operation_that_kills_workers_is_tried_alone_and_then_given_up(
     real = Engines.submit
     never_answered = {deadly.id, harmless.id}
 
-    def submit(engines: Engines, run: AdoptedRun, work: object, done: object) -> None:
+    def submit(engines: Engines, run: AdoptedRun, work: object, *rest: object) -> None:
         if run.id not in never_answered or not isinstance(work, ForwardBackward):
-            real(engines, run, work, done)
+            real(engines, run, work, *rest)
 
     monkeypatch.setattr(Engines, "submit", submit)
     for run in (deadly, harmless):

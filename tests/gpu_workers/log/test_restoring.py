@@ -298,11 +298,11 @@ def test_everybody_elses_results_go_on_while_a_run_is_restored(
             assert go_on.wait(WITHIN_S)
         return plan(conn, run, operation)
 
-    def withhold(engines: Engines, run: AdoptedRun, work: object, done: object) -> None:
+    def withhold(engines: Engines, run: AdoptedRun, *work: object) -> None:
         if run.id == other.id and not reading.is_set():
-            withheld.append((engines, run, work, done))
+            withheld.append((engines, run, *work))
         else:
-            submit(engines, run, work, done)
+            submit(engines, run, *work)
 
     monkeypatch.setattr(plans, "plan", slow)
     monkeypatch.setattr(Engines, "submit", withhold)
@@ -344,9 +344,9 @@ def test_a_run_whose_restoring_kills_workers_is_tried_alone_and_then_given_up(
     real = Engines.submit
     never_answered = {deadly.id, harmless.id}
 
-    def submit(engines: Engines, run: AdoptedRun, work: object, done: object) -> None:
+    def submit(engines: Engines, run: AdoptedRun, work: object, *rest: object) -> None:
         if run.id not in never_answered or not isinstance(work, ForwardBackward):
-            real(engines, run, work, done)
+            real(engines, run, work, *rest)
 
     monkeypatch.setattr(Engines, "submit", submit)
     for run in (deadly, harmless):

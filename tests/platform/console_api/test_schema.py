@@ -9,8 +9,10 @@ import jsonschema
 import pytest
 from django.core.management import call_command
 
+from captures.models import DatumStat
 from tests.conftest import REPOSITORY
 from tests.platform.console_api.conftest import Api, Browser, log, make_run
+from tests.support.captured import capture
 
 COMMITTED = REPOSITORY / "frontend" / "openapi.json"
 RENEW = (
@@ -37,6 +39,10 @@ ANSWERED = [
     ("runs/{run}", "/runs/{run_id}"),
     ("runs/{run}/metrics", "/runs/{run_id}/metrics"),
     ("runs/{run}/series?key=loss&smoothing=0.5", "/runs/{run_id}/series"),
+    ("runs/{run}/batches", "/runs/{run_id}/batches"),
+    ("runs/{run}/batches/0", "/runs/{run_id}/batches/{step}"),
+    ("runs/{run}/datums/{datum}", "/runs/{run_id}/datums/{datum_id}"),
+    ("runs/{run}/examples", "/runs/{run_id}/examples"),
     ("runs/{run}/checkpoints", "/runs/{run_id}/checkpoints"),
     ("checkpoints", "/checkpoints"),
     ("cluster", "/cluster"),
@@ -60,11 +66,13 @@ async def test_answers_are_as_described(
     run = await make_run(api)
     await log(api, run, ("loss", 0, 1.0), ("loss", 1, "nan"))
     await api.call(f"runs/{run}/rollouts", rollouts=[{"step": 0, "completion": "a"}])
+    await capture(run)
+    datum = await DatumStat.objects.aget(run=run)
     committed = json.loads(COMMITTED.read_text())
     response = committed["paths"][f"/api/console{path}"]["get"]["responses"]["200"]
     schema = response["content"]["application/json"]["schema"]
     second = await make_run(api)
-    shown = (await browser.get(address.format(run=run, second=second))).json()
+    shown = (await browser.get(address.format(run=run, second=second, datum=datum.pk))).json()
     jsonschema.validate(shown, {**schema, "components": committed["components"]})
     assert set(shown) == set(properties(schema, committed))
 

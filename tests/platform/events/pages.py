@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from accounts.models import ApiKey, Membership
+from captures.models import DatumStat, StepStat
 from checkpoints.models import Checkpoint, Deleted
 from core.ids import DEFAULT_PROJECT
 from events.models import Kind
@@ -32,6 +33,8 @@ class Pages:
     members: Rows = field(default_factory=dict)
     metrics: dict[tuple[str, str, int], float] = field(default_factory=dict)
     rollouts: dict[tuple[str, int, int, int], float | None] = field(default_factory=dict)
+    steps: dict[tuple[str, int], float | None] = field(default_factory=dict)
+    datums: dict[tuple[str, int, int, int], float] = field(default_factory=dict)
 
     async def apply(self, event: Happened) -> None:
         """Bring the pages up to date, as docs/live.md says."""
@@ -47,6 +50,13 @@ class Pages:
         """Read episodes of a run again."""
         async for row in Rollout.objects.filter(run_id=run, **which):
             self.rollouts[run, row.step, row.group, row.index] = row.reward
+
+    async def read_captured(self, run: str, **which: Any) -> None:
+        """Read what was captured of steps of a run again."""
+        async for step in StepStat.objects.filter(run_id=run, **which):
+            self.steps[run, step.step] = step.loss_sum
+        async for datum in DatumStat.objects.filter(run_id=run, **which):
+            self.datums[run, datum.step, datum.seq, datum.place] = datum.loss
 
 
 async def read(team_id: int) -> Pages:
@@ -73,6 +83,7 @@ async def read(team_id: int) -> Pages:
         }
         await pages.read_metrics(run.id)
         await pages.read_rollouts(run.id)
+        await pages.read_captured(run.id)
     async for parent in Parent.objects.filter(team_id=team_id):
         pages.parents[parent.run_id, parent.seq] = {
             "how": parent.how,
@@ -197,6 +208,13 @@ async def _read_rollouts(pages: Pages, event: Happened) -> None:
     await pages.read_rollouts(event.about, step__range=span)
 
 
+async def _read_captured(pages: Pages, event: Happened) -> None:
+    first, last = event.data["first_step"], event.data["last_step"]
+    for place in [at for at in pages.datums if at[0] == event.about and first <= at[1] <= last]:
+        del pages.datums[place]
+    await pages.read_captured(event.about, step__range=(first, last))
+
+
 _APPLY: dict[Kind, _Apply] = {
     Kind.SESSION_BEGUN: _enters("sessions", reason=None, detail=None, failed_run_id=None),
     Kind.SESSION_MOVED: _changes("sessions"),
@@ -207,6 +225,7 @@ _APPLY: dict[Kind, _Apply] = {
     Kind.SAMPLER_CREATED: _enters("samplers", run=True),
     Kind.METRICS_LOGGED: _read_metrics,
     Kind.ROLLOUTS_LOGGED: _read_rollouts,
+    Kind.STEPS_CAPTURED: _read_captured,
     Kind.CHECKPOINT_SAVED: _enters("checkpoints", run=True, public=False),
     Kind.CHECKPOINT_PUBLISHED: _changes("checkpoints", public=True),
     Kind.CHECKPOINT_UNPUBLISHED: _changes("checkpoints", public=False),

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -15,14 +13,16 @@ from accounts import keys
 from accounts import services as accounts
 from accounts.actors import Actor
 from accounts.models import ApiKey, Membership, Role, Team, User
+from captures import services as captures
 from catalog.models import BaseModel
 from checkpoints import changes, expiry, store, undo
 from checkpoints import services as checkpoints
 from checkpoints.models import Checkpoint, Deleted
-from core import database, ids
+from core import ids
 from core.errors import ApiError
 from runs import copies, ephemeral, lifecycle, parents, recordings, samplers, services, sessions
 from runs.models import Session, TrainingRun
+from tests.support.by_worker import by_worker
 
 
 class Nothing(Exception):
@@ -191,6 +191,21 @@ class Verbs:
         ]
         await recordings.record_rollouts(actor=self.actor, run_id=run.id, values=values)
 
+    async def capture(self) -> None:
+        run, step, seq = await self._run(), self._random.randrange(5), self._random.randrange(8)
+        loss = self._random.random()
+        steps = [captures.Step(run.id, step, seq, seq, "ppo", 1, 2, 8, 4, loss_sum=loss)]
+        datums = [
+            captures.Datum(run.id, step, seq, place, "ppo", 4, 2, loss, -1.0, -1.0, 0.5, 7, 7)
+            for place in range(2)
+        ]
+        await by_worker(lambda conn: captures.write(conn, steps=steps, datums=datums))
+
+    async def drop_captured(self) -> None:
+        run, seq = await self._run(), self._random.randrange(8)
+        gone = [captures.Dropped(run.id, (seq,))]
+        await by_worker(lambda conn: captures.write(conn, steps=[], datums=[], dropped=gone))
+
     # --- checkpoints ------------------------------------------------------------------------
 
     async def save(self) -> None:
@@ -308,13 +323,3 @@ NAMES = sorted(
     for name, verb in vars(Verbs).items()
     if not name.startswith("_") and name not in {"do", "choose"} and callable(verb)
 )
-
-
-async def by_worker(work: Callable[[Connection], object]) -> None:
-    """Do something over a connection of a worker's, on a thread."""
-
-    def run() -> None:
-        with database.connect() as conn:
-            work(conn)
-
-    await asyncio.to_thread(run)

@@ -22,12 +22,14 @@ from django.urls import resolve
 from accounts import services
 from accounts.models import ApiKey, Membership, Role, Scope, Team, User
 from accounts.services import create_api_key
+from captures.models import DatumStat
 from catalog.models import BaseModel
 from checkpoints.models import Checkpoint
 from gpu_workers import nano
 from operations.claims import Claimed
 from tests.platform.openai_api.conftest import Worker, answer, tokens_of
 from tests.platform.tinker_api.conftest import PROTOBUF, Api
+from tests.support.captured import capture
 from tests.support.door_tables import (
     ADMIN,
     BASE_MODEL,
@@ -73,9 +75,12 @@ async def things(api: Api, hand: Hand, data_folder: Path) -> Things:
         if (operation.target, operation.seq) == (sampler, 0):
             hand.finish(operation, content_type=PROTOBUF, body=answer(tokens_of("yes")))
     saved = await save_checkpoint(run)
+    await capture(run)
+    datum = "987654321987654"  # what stands by chance in no answer
+    await DatumStat.objects.filter(run=run).aupdate(id=datum)
     second = await api.run(session, 3)
     named = {"session": session, "run": run, "second": second, "sampler": sampler}
-    return Things({**named, "path": saved.path})
+    return Things({**named, "path": saved.path, "datum": datum})
 
 
 class Answering(Worker):
@@ -115,6 +120,7 @@ def test_every_route_stands_in_a_table() -> None:
 def _route_of(case: Case) -> str:
     """The route that a case goes to."""
     ids = {name: name for name in ("session", "run", "second", "sampler", "path")}
+    ids["datum"] = "1"
     view = resolve(Things(ids).fill(case.route)).func
     return next(route for route, found in routes() if found is view)
 
