@@ -131,7 +131,7 @@ const KEYS: [string, string][] = [
   ["g k", "checkpoints"],
   ["g w", "cluster, its workers"],
   ["g u", "usage and cost"],
-  ["g o  g l  g c", "a run's overview, rollouts, charts"],
+  ["g o  g l  g c  g s", "a run's overview, rollouts, charts, checkpoints"],
   ["[  ]", "previous and next step, or month"],
   ["J  K", "next and previous group"],
   ["s", "colour by surprise"],

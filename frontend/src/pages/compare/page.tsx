@@ -31,7 +31,8 @@ export default function ComparePage() {
     document.title = "Compare · Tinsmith";
   }, []);
   const found = useLive({
-    key: ["run", "compare", ids],
+    // all of each run: not asked again for every number that is told, which the curves show
+    key: ["comparison", ids],
     ask: () => take(api.GET("/api/console/compare", { params: { query: { run: ids } } })),
     enabled: ids.length > 1,
   });

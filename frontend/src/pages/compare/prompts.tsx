@@ -11,15 +11,19 @@ import { isClear, letterOf, sentence } from "./words";
 
 const PAGE = 25;
 const MOST = 100;
+const MOVING_MS = 30_000;
+const STILL_MS = 600_000;
 
 export function MatchedPrompts({ runs }: { runs: Comparison["runs"] }) {
   const [limit, setLimit] = useState(PAGE);
   const [address, change] = useAddress();
   const ids = runs.map((one) => one.id);
   const found = useLive({
-    key: ["groups", "compare", ids, limit],
+    // dear to the database: not asked again for every rollout that is told
+    key: ["matched", ids, limit],
     ask: () =>
       take(api.GET("/api/console/compare/prompts", { params: { query: { run: ids, limit } } })),
+    everyMs: runs.some((one) => one.state === "training") ? MOVING_MS : STILL_MS,
   });
   const opened = found.data?.prompts.find((one) => one.prompt === address.get("p"));
   return (

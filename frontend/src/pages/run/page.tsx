@@ -39,6 +39,7 @@ export default function RunPage() {
     "g o": () => navigate(`/runs/${id}`),
     "g c": () => navigate(`/runs/${id}/charts`),
     "g l": () => navigate(`/runs/${id}/rollouts`),
+    "g s": () => navigate(`/runs/${id}/checkpoints`),
   });
   const run = found.data?.id === id ? found.data : undefined;
   useEffect(() => {
