@@ -275,3 +275,28 @@ def test_a_fault_of_the_database_costs_what_it_is_about(
     step(bench.log, run, 3)
     bench.finish(run)
     assert [row.step for row in captured(run, 1)] == [1]
+
+
+def test_answers_do_not_depend_on_who_notes_them(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    team = bench.log.team("team")
+    noted, unnoted = bench.log.run(team, seed=3), bench.log.run(team, seed=3)
+    with monkeypatch.context() as patched:
+        patched.setattr(Recorder, "put", lambda recorder, seen: None)
+        worker = bench.start()
+        create(bench.log, unnoted)
+        step(bench.log, unnoted, 1)
+        step(bench.log, unnoted, 3)
+        bench.finish(unnoted)
+        worker.stop()
+    bench.start()
+    create(bench.log, noted)
+    step(bench.log, noted, 1)
+    step(bench.log, noted, 3)
+    bench.finish(noted)
+    captured(noted, 2)
+    assert not StepStat.objects.filter(run=unnoted).exists()
+    answers = results(noted), results(unnoted)
+    for seq in range(1, 5):
+        assert answers[0][seq] == answers[1][seq]
