@@ -20,6 +20,7 @@ import "./pages/charts/page.css";
 import "./pages/rollouts/page.css";
 import "./pages/about/page.css";
 import "./pages/usage/page.css";
+import "./pages/home/since.css";
 import "./pages/cluster/page.css";
 import "./pages/checkpoints/page.css";
 import "./pages/compare/page.css";

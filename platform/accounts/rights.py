@@ -22,6 +22,7 @@ class Right(StrEnum):
     DOWNLOAD_CHECKPOINT = "download a checkpoint"
     # a key that has got into wrong hands is to be ended by whoever notices
     REVOKE_OWN_API_KEY = "revoke an API key of one's own"
+    SAY_WHAT_IS_SEEN = "say what one has seen"
 
     OPEN_SESSION = "open a session"
     KEEP_SESSION = "keep a session alive"
@@ -56,6 +57,7 @@ class Right(StrEnum):
 LEAST: Mapping[Right, Role] = {
     Right.DOWNLOAD_CHECKPOINT: Role.VIEWER,
     Right.REVOKE_OWN_API_KEY: Role.VIEWER,
+    Right.SAY_WHAT_IS_SEEN: Role.VIEWER,
     Right.OPEN_SESSION: Role.MEMBER,
     Right.KEEP_SESSION: Role.MEMBER,
     Right.FINISH_SESSION: Role.MEMBER,

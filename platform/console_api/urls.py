@@ -13,6 +13,7 @@ from console_api.metrics import MetricViewSet
 from console_api.people import MeView, SessionView
 from console_api.rollouts import RolloutViewSet
 from console_api.runs import RunViewSet
+from console_api.since import SinceViewSet
 from console_api.usage import UsageViewSet
 
 _RUN = "runs/<str:run_id>"
@@ -22,6 +23,7 @@ urlpatterns = [
     path("session", SessionView.as_view()),
     path("me", MeView.as_view()),
     path("cluster", ClusterViewSet.as_view({"get": "now"})),
+    path("since", SinceViewSet.as_view({"get": "read", "post": "mark"})),
     path("usage", UsageViewSet.as_view({"get": "month"})),
     path("usage/runs", UsageViewSet.as_view({"get": "runs"})),
     path("usage/csv", UsageViewSet.as_view({"get": "csv"})),

@@ -82,6 +82,12 @@ class Event(models.Model):
             models.Index(
                 fields=["run_id", "xid"], condition=Q(run_id__isnull=False), name="event_of_run"
             ),
+            # those that somebody who was away is told of, among the many that tell of metrics
+            models.Index(
+                fields=["team", "created_at"],
+                condition=Q(kind__in=[Kind.RUN_CREATED, Kind.RUN_ENDED, Kind.CHECKPOINT_SAVED]),
+                name="event_to_come_back_to",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -100,3 +106,22 @@ class Forgotten(models.Model):
 
     def __str__(self) -> str:
         return f"up to transaction {self.xid}"
+
+
+class Seen(models.Model):
+    """Up to where somebody has seen what happened in a team, and how its runs stood then."""
+
+    user = models.ForeignKey("accounts.User", on_delete=models.CASCADE, related_name="+")
+    team = models.ForeignKey("accounts.Team", on_delete=models.CASCADE, related_name="+")
+    cursor = models.TextField()
+    seen_at = models.DateTimeField()
+    headlines = models.JSONField(
+        db_default={}, blank=True, help_text="Of open runs: the headline's key, step and value."
+    )
+
+    class Meta:
+        verbose_name_plural = "seen"
+        constraints = [models.UniqueConstraint(fields=["user", "team"], name="seen_once")]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} has seen team {self.team_id} up to {self.seen_at}"

@@ -225,7 +225,7 @@ def _model(name: str, report: dict[str, Any]) -> LoadedModel:
 
 
 def _waiting(row: WaitingRow, run_id: str | None, name: str) -> Waiting:
-    why, words = _reason(row)
+    why, words = reason_of(row)
     return Waiting(
         target=row.target,
         run_id=run_id,
@@ -241,7 +241,7 @@ def _waiting(row: WaitingRow, run_id: str | None, name: str) -> Waiting:
     )
 
 
-def _reason(row: WaitingRow) -> tuple[Why, str]:
+def reason_of(row: WaitingRow) -> tuple[Why, str]:
     """Why it waits: the first of the causes that holds."""
     if row.unserved is not None:
         return "unserved", f"No worker is there for {row.unserved}."

@@ -30,14 +30,14 @@ QUIET_AFTER_S = 30
 WAITS_AFTER_S = 2
 
 # what a run's session says of it, once it has ended
-_ENDED = """
+ENDED = """
 CASE WHEN s.failed_run_id = r.id THEN 'failed'
      WHEN s.end_reason = 'success' THEN 'finished'
      WHEN s.end_reason IN ('errored', 'failed') THEN 'failed'
      WHEN s.ended_at IS NOT NULL THEN 'stopped' END
 """
 _STATE = f"""
-coalesce({_ENDED}, CASE
+coalesce({ENDED}, CASE
      WHEN l.claimed_seq > l.applied_seq THEN 'training'
      WHEN q.since < now() - make_interval(secs => {WAITS_AFTER_S}) THEN 'waiting'
      WHEN q.since IS NOT NULL THEN 'training'
@@ -219,7 +219,7 @@ def _listing(team_ids: Sequence[int], wanted: Wanted) -> tuple[str, dict[str, An
     if wanted.state is not None:
         values["state"] = wanted.state
         is_end = wanted.state in ENDS
-        conditions.append(f"{_ENDED} = %(state)s" if is_end else "s.ended_at IS NULL")
+        conditions.append(f"{ENDED} = %(state)s" if is_end else "s.ended_at IS NULL")
     chosen = f"SELECT r.id {_TABLES} WHERE {' AND '.join(conditions)}"
     if wanted.state is None or wanted.state in ENDS:
         return f"{_RUNS} AND r.id = ANY(ARRAY({chosen} {in_order})) {in_order}", values

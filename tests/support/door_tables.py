@@ -222,6 +222,7 @@ CONSOLE = {
     "api/console/runs": "/api/console/runs",
     "api/console/checkpoints": "/api/console/checkpoints",
     "api/console/cluster": "/api/console/cluster",
+    "api/console/since": "/api/console/since",
     "api/console/usage": "/api/console/usage",
     "api/console/usage/runs": "/api/console/usage/runs",
     "api/console/usage/csv": "/api/console/usage/csv?by=day",
@@ -255,6 +256,7 @@ CONSOLE_CHANGES = [
          {"action": "delete", "paths": ["{path}"]}),
     Case("POST", "/api/console/checkpoints/deleted", WORKS,
          {"action": "restore", "ids": ["{checkpoint}"]}),
+    Case("POST", "/api/console/since", READS, {"team": "team", "cursor": None}, answers=204),
 ]  # fmt: skip
 # the ways in, for who is nobody yet; `tests/platform/accounts/test_sign_in.py` tries the first,
 # `tests/platform/console_api/test_people.py` the others

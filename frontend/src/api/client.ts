@@ -16,6 +16,8 @@ export type Cluster = Schemas["Cluster"];
 export type ShownPool = Schemas["ShownPool"];
 export type ShownWorker = Schemas["ShownWorker"];
 export type Waiting = Schemas["Waiting"];
+export type Since = Schemas["Since"];
+export type Change = Schemas["Change"];
 export type Amount = Schemas["Amount"];
 export type TeamMonth = Schemas["TeamMonth"];
 export type RunUsed = Schemas["RunUsed"];
@@ -47,7 +49,10 @@ const csrf: Middleware = {
   },
 };
 
-export const api = createClient<paths>({ baseUrl: window.location.origin });
+export const api = createClient<paths>({
+  baseUrl: window.location.origin,
+  fetch: (request) => fetch(request),
+});
 api.use(csrf);
 
 interface Answer<T> {

@@ -398,6 +398,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/console/since": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description What has changed since the person looked, the most important first. */
+        get: operations["Since.read"];
+        put?: never;
+        /** @description Note that the person has seen it. */
+        post: operations["Since.mark"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/console/usage": {
         parameters: {
             query?: never;
@@ -496,6 +514,28 @@ export interface components {
         BatchPage: {
             batch: components["schemas"]["Batch"];
             next: number | null;
+        };
+        /**
+         * Change
+         * @description What became of a run.
+         *
+         *         Attributes:
+         *             what: the most important of it.
+         *             reason: why it failed, stopped or waits.
+         *             sound: the name of the last checkpoint of a run that failed, if it has one.
+         *             saved: how many checkpoints it has saved. newest: the last one's name.
+         */
+        Change: {
+            run_id: string;
+            name: string;
+            /** @enum {unknown} */
+            what: "failed" | "finished" | "moved" | "new" | "saved" | "stopped" | "waiting";
+            at: string;
+            reason: string | null;
+            moved: components["schemas"]["Moved"] | null;
+            saved: number;
+            newest: string | null;
+            sound: string | null;
         };
         /**
          * ChangeCheckpoints
@@ -869,6 +909,19 @@ export interface components {
             models: components["schemas"]["ModelUsed"][];
         };
         /**
+         * Moved
+         * @description How a headline moved; `best`: since then, with its step. Values not finite are None.
+         */
+        Moved: {
+            key: string;
+            better: ("down" | "up") | null;
+            first: number | null;
+            last: number | null;
+            step: number;
+            best: number | null;
+            best_step: number | null;
+        };
+        /**
          * MyTeam
          * @description A team of the person's, and their role in it.
          */
@@ -1053,6 +1106,15 @@ export interface components {
             better: ("down" | "up") | null;
         };
         /**
+         * SeenUpTo
+         * @description Of which team, and up to which cursor, as `Since` had it; null: up to now.
+         */
+        SeenUpTo: {
+            team: string;
+            /** @default null */
+            cursor: string | null;
+        };
+        /**
          * Series
          * @description A metric in buckets along `x`: steps, or seconds since the epoch.
          *
@@ -1235,6 +1297,20 @@ export interface components {
          */
         SignedIn: {
             signed_in: boolean;
+        };
+        /**
+         * Since
+         * @description What is new to somebody; nothing to who has never been there.
+         *
+         *         Attributes:
+         *             cursor: up to where this tells; what to say that one has seen.
+         *             since: when they last looked. more: how many changes are not shown.
+         */
+        Since: {
+            cursor: string;
+            since: string | null;
+            changes: components["schemas"]["Change"][];
+            more: number;
         };
         /**
          * StepPage
@@ -2514,6 +2590,106 @@ export interface operations {
                 content?: never;
             };
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    "Since.read": {
+        parameters: {
+            query?: {
+                /** @description Of this team; unless given, of the person's first by name. */
+                team?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Since"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    "Since.mark": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["SeenUpTo"];
+            };
+        };
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -104,11 +104,12 @@ describe("what a frame makes old", () => {
     expect(of("metrics.logged")).toEqual(["run", "runs", "series"]);
     expect(of("rollouts.logged", "checkpoint.saved")).toEqual([
       ...["steps", "groups", "group"],
-      ...["checkpoints", "deleted", "lineage", "run", "usage"],
+      ...["checkpoints", "deleted", "lineage", "run", "usage", "since"],
     ]);
     expect(of("member.removed")).toEqual(["me"]);
-    expect(of("session.ended")).toEqual(["run", "runs", "lineage"]);
+    expect(of("session.ended")).toEqual(["run", "runs", "lineage", "since"]);
     expect([...madeOld({ cursor: "", runs: [{ id: "a" }] })]).toEqual(["run", "runs"]);
+    expect([...madeOld({ cursor: "", workers: [{ id: "a" }] })]).toEqual(["cluster"]);
     expect([...madeOld({ cursor: "" })]).toEqual([]);
   });
 

@@ -28,10 +28,11 @@ export function madeOld(frame: Frame): Set<string> {
     const [about] = kind.split(".");
     if (about === "metrics") add("run", "runs", "series");
     else if (about === "rollouts") add("steps", "groups", "group");
-    else if (about === "checkpoint") add("checkpoints", "deleted", "lineage", "run", "usage");
+    else if (about === "checkpoint")
+      add("checkpoints", "deleted", "lineage", "run", "usage", "since");
     else if (about === "steps") add("run", "runs", "series", "batches", "batch");
     else if (about === "member" || about === "key") add("me");
-    else add("run", "runs", "lineage");
+    else add("run", "runs", "lineage", "since");
   }
   if (frame.runs?.length) add("run", "runs");
   if (frame.workers?.length) add("cluster");

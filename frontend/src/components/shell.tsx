@@ -1,7 +1,7 @@
 /// What stands around every page: the name, the ways, who is signed in, the keys.
 import * as Menu from "@radix-ui/react-dropdown-menu";
 import { useQueryClient } from "@tanstack/react-query";
-import { type ReactNode, useRef, useState } from "react";
+import { type ReactNode, useEffect, useRef, useState } from "react";
 import { Link, useLocation } from "wouter";
 import { api, type Me, take } from "../api/client";
 import { keysAreOn, switchKeys, useKeys } from "../lib/keys";
@@ -27,6 +27,14 @@ export function Logo() {
 export function Shell({ me, children }: { me: Me; children: ReactNode }) {
   const [location, navigate] = useLocation();
   const sheet = useRef<HTMLDialogElement>(null);
+  const ways = useRef<HTMLElement>(null);
+  useEffect(() => {
+    // on a phone the bar is wider than the screen
+    const here = ways.current?.querySelector<HTMLElement>("[aria-current]");
+    if (location && here && ways.current) {
+      ways.current.scrollLeft = here.offsetLeft - ways.current.offsetLeft - 24;
+    }
+  }, [location]);
   useKeys({
     "?": () => sheet.current?.showModal(),
     t: () => chooseTheme(NEXT[chosenTheme()]),
@@ -45,7 +53,7 @@ export function Shell({ me, children }: { me: Me; children: ReactNode }) {
           <Logo />
           <span>Tinsmith</span>
         </Link>
-        <nav aria-label="Main">
+        <nav aria-label="Main" ref={ways}>
           {WAYS.map((way) => (
             <Link
               key={way.to}

@@ -46,6 +46,7 @@ ANSWERED = [
     ("runs/{run}/checkpoints", "/runs/{run_id}/checkpoints"),
     ("checkpoints", "/checkpoints"),
     ("cluster", "/cluster"),
+    ("since", "/since"),
     ("usage", "/usage"),
     ("usage/runs", "/usage/runs"),
     ("lineage", "/lineage"),

@@ -12,6 +12,7 @@ import { useAddress } from "../../lib/address";
 import { shortId } from "../../lib/format";
 import { useKeys } from "../../lib/keys";
 import { Nothing } from "./nothing";
+import { SinceYouLooked } from "./since";
 import { RunTable } from "./table";
 
 const STATES = ["", "training", "waiting", "idle", "finished", "failed", "stopped"] as const;
@@ -121,6 +122,7 @@ export function HomePage() {
           </search>
         )}
       </div>
+      {!session && <SinceYouLooked teams={me.teams} />}
       {found.isPending && <Loading what="your runs" />}
       {found.error && <Failed error={found.error} retry={() => found.refetch()} />}
       {nothingAtAll && <Nothing />}

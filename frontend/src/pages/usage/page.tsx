@@ -166,7 +166,7 @@ function Shown({ data, asked }: { data: TeamMonth; asked: Asked }) {
               value={by}
               onChange={(way) => change({ by: way === "run" ? null : way })}
             />
-            {by === "run" && <RunFilters />}
+            {by === "run" && <RunFilters priced={priced} />}
             <a className="quiet-link" href={fileOf(asked, by, address)} download>
               Save as CSV
             </a>
@@ -232,7 +232,7 @@ function fileOf(asked: Asked, by: Way, address: URLSearchParams): string {
   return `/api/console/usage/csv?${query}`;
 }
 
-function RunFilters() {
+function RunFilters({ priced }: { priced: boolean }) {
   const [address, change] = useAddress();
   const field = useRef<HTMLInputElement>(null);
   useKeys({ "/": () => field.current?.focus() });
@@ -249,12 +249,14 @@ function RunFilters() {
           onChange={(event) => change({ q: event.target.value })}
         />
       </label>
-      <Segmented
-        label="Most first"
-        options={SORTS}
-        value={sortOf(address)}
-        onChange={(sort) => change({ sort: sort === "cost" ? null : sort })}
-      />
+      {priced && (
+        <Segmented
+          label="Most first"
+          options={SORTS}
+          value={sortOf(address)}
+          onChange={(sort) => change({ sort: sort === "cost" ? null : sort })}
+        />
+      )}
     </search>
   );
 }
