@@ -14,6 +14,7 @@ from console_api.people import MeView, SessionView
 from console_api.rollouts import RolloutViewSet
 from console_api.runs import RunViewSet
 from console_api.since import SinceViewSet
+from console_api.timeline import TimelineViewSet
 from console_api.usage import UsageViewSet
 
 _RUN = "runs/<str:run_id>"
@@ -47,6 +48,7 @@ urlpatterns = [
     path(f"{_RUN}/checkpoints", CheckpointViewSet.as_view({"get": "of_run"})),
     path(f"{_RUN}/metrics", MetricViewSet.as_view({"get": "names"})),
     path(f"{_RUN}/series", MetricViewSet.as_view({"get": "series"})),
+    path(f"{_RUN}/timeline", TimelineViewSet.as_view({"get": "one"})),
     path(f"{_RUN}/rollouts", RolloutViewSet.as_view({"get": "steps"})),
     path(f"{_RUN}/rollouts/<int:step>", RolloutViewSet.as_view({"get": "groups"})),
     path(f"{_RUN}/rollouts/<int:step>/<int:group>", RolloutViewSet.as_view({"get": "group"})),

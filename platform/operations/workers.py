@@ -7,7 +7,8 @@ import uuid
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Value
+from django.db.models.functions import Least
 from django.utils import timezone
 from psycopg import Connection
 from psycopg.types.json import Jsonb
@@ -55,8 +56,9 @@ def dead_ids(conn: Connection) -> set[str]:
 
 def forget_all() -> None:
     """Declare every worker dead: for a launcher that knows that none of them runs."""
-    longer_ago = timezone.now() - timedelta(seconds=MARGIN_S)
-    Worker.objects.update(alive_until=longer_ago, lingering=False)
+    longer_ago = Value(timezone.now() - timedelta(seconds=MARGIN_S))
+    # of those that are dead already it still says since when
+    Worker.objects.update(alive_until=Least("alive_until", longer_ago), lingering=False)
 
 
 def register(

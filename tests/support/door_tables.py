@@ -239,6 +239,7 @@ CONSOLE = {
     f"{_RUN}/examples": "/api/console/runs/{run}/examples",
     f"{_RUN}/metrics": "/api/console/runs/{run}/metrics",
     f"{_RUN}/series": "/api/console/runs/{run}/series?key=loss",
+    f"{_RUN}/timeline": "/api/console/runs/{run}/timeline",
     f"{_RUN}/rollouts": "/api/console/runs/{run}/rollouts",
     f"{_RUN}/rollouts/<int:step>": "/api/console/runs/{run}/rollouts/0",
     f"{_RUN}/rollouts/<int:step>/<int:group>": "/api/console/runs/{run}/rollouts/0/0",

@@ -25,6 +25,8 @@ export type Comparison = Schemas["Comparison"];
 export type Difference = Schemas["Difference"];
 export type MatchedPrompt = Schemas["ShownPrompt"];
 export type Lineage = Schemas["Lineage"];
+export type Timeline = Schemas["Timeline"];
+export type OperationTimes = Schemas["OperationTimes"];
 export type Checkpoint = Schemas["ShownCheckpoint"];
 
 export class Refused extends Error {

@@ -379,6 +379,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/console/runs/{run_id}/timeline": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description A stretch of a run's time, divided into causes that add up to it, and drawn. */
+        get: operations["Timeline.one"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/console/session": {
         parameters: {
             query?: never;
@@ -455,6 +472,15 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
+         * Advice
+         * @description What would help. `saves`: which share of the time it would at most take away, if known.
+         */
+        Advice: {
+            text: string;
+            /** @default null */
+            saves: number | null;
+        };
+        /**
          * Amount
          * @description So many tokens of each kind, and so many checkpoints made.
          *
@@ -514,6 +540,18 @@ export interface components {
         BatchPage: {
             batch: components["schemas"]["Batch"];
             next: number | null;
+        };
+        /**
+         * Blame
+         * @description A cause with its seconds of the stretch, and how long operations waited for it altogether.
+         *
+         *         The seconds of all causes add up to the stretch. Waits do not: many may wait at once.
+         */
+        Blame: {
+            cause: string;
+            seconds: number;
+            share: number;
+            waits: number;
         };
         /**
          * Change
@@ -940,6 +978,41 @@ export interface components {
             count: number;
         };
         /**
+         * OperationTimes
+         * @description An operation with its moments, in seconds from the stretch's beginning; null: not known.
+         *
+         *         `waits` are seconds by cause between its arrival and the engine's beginning it.
+         */
+        OperationTimes: {
+            id: number;
+            target: string;
+            seq: number;
+            kind: string;
+            state: string;
+            bytes: number;
+            error: string | null;
+            created: number;
+            claimed: number | null;
+            began: number | null;
+            ended: number | null;
+            finished: number | null;
+            delivered: number | null;
+            waits: {
+                [key: string]: number;
+            };
+        };
+        /**
+         * Picture
+         * @description Lanes, their words, and the steps that ended; `merged_below`: what is closer is one.
+         */
+        Picture: {
+            kinds: string[];
+            lanes: components["schemas"]["Rectangles"][];
+            merged_below: number | null;
+            steps: components["schemas"]["StepEnd"][];
+            speed: components["schemas"]["Speed"];
+        };
+        /**
          * Piece
          * @description A text in pieces, one a token, whose logprobs are known or not.
          *
@@ -976,6 +1049,24 @@ export interface components {
             prompts: components["schemas"]["ShownPrompt"][];
             total: number;
             differences: components["schemas"]["Difference"][];
+        };
+        /**
+         * Rectangles
+         * @description A lane's rectangles as columns.
+         *
+         *         Attributes:
+         *             kinds: numbers in the picture's `kinds`.
+         *             counts: how many operations each is made of.
+         *             operations: the id of the one that it is, else null.
+         */
+        Rectangles: {
+            /** @enum {unknown} */
+            lane: "cause" | "delivery" | "engine" | "program" | "queue";
+            starts: number[];
+            ends: number[];
+            kinds: number[];
+            counts: number[];
+            operations: (number | null)[];
         };
         /**
          * RefusedTo
@@ -1313,6 +1404,22 @@ export interface components {
             more: number;
         };
         /**
+         * Speed
+         * @description Tokens a second that the engine did for the run, in buckets of `width` seconds.
+         */
+        Speed: {
+            width: number;
+            tokens: number[];
+        };
+        /**
+         * StepEnd
+         * @description When an optimizer step was done, and which it was, from 0 on.
+         */
+        StepEnd: {
+            at: number;
+            step: number;
+        };
+        /**
          * StepPage
          * @description A page of steps, newest first; `next` is the `before` of the page after it.
          */
@@ -1379,6 +1486,35 @@ export interface components {
             tokens: number;
         };
         /**
+         * Timeline
+         * @description A stretch of a run's time; `first`, `last`, `now`, `begins`, `ends` are seconds since 1970.
+         *
+         *         Attributes:
+         *             begins, ends: of the run; it goes on while `ends` is null.
+         *             cut: whether there was more than can be told, so that `first` is later than was asked.
+         *             blame: every cause.
+         *             total: how many operations lie in the stretch; `operations` are the newest of them.
+         *             last_before: when the last operation before the stretch was over, if it holds none.
+         *             trace: where the session's trace for ui.perfetto.dev is, for an hour or so.
+         */
+        Timeline: {
+            first: number;
+            last: number;
+            now: number;
+            begins: number;
+            ends: number | null;
+            cut: boolean;
+            blame: components["schemas"]["Blame"][];
+            teams: number;
+            picture: components["schemas"]["Picture"];
+            operations: components["schemas"]["OperationTimes"][];
+            total: number;
+            last_before: number | null;
+            waiting: components["schemas"]["WaitsNow"] | null;
+            advice: components["schemas"]["Advice"];
+            trace: string;
+        };
+        /**
          * Times
          * @description Once that an example was trained on: the step, its loss a trained token, its mean logprob.
          */
@@ -1417,6 +1553,27 @@ export interface components {
             why: "busy" | "next" | "restoring" | "retrying" | "silent" | "suspect" | "unserved";
             words: string;
             start: string | null;
+        };
+        /**
+         * WaitsNow
+         * @description The oldest operation that is not finished.
+         *
+         *         Attributes:
+         *             running: whether a worker has it.
+         *             ahead: how many operations of the same run or sampler are before it.
+         *             others: how many came after it and wait, too.
+         *             cause: what held it most in the last seconds; `reason`: that in words.
+         */
+        WaitsNow: {
+            kind: string;
+            target: string;
+            seq: number;
+            since_s: number;
+            running: boolean;
+            ahead: number;
+            others: number;
+            cause: string;
+            reason: string;
         };
     };
     responses: never;
@@ -2480,6 +2637,58 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Curves"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    "Timeline.one": {
+        parameters: {
+            query?: {
+                /** @description Seconds since 1970; `seconds` before `to` unless given. */
+                from?: number;
+                /** @description How long, 600 unless given. */
+                seconds?: number;
+                /** @description Seconds since 1970; now, or the run's end, unless given. From 10 s to 6 h later. */
+                to?: number;
+            };
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Timeline"];
                 };
             };
             400: {

@@ -108,8 +108,8 @@ describe("what a frame makes old", () => {
     ]);
     expect(of("member.removed")).toEqual(["me"]);
     expect(of("session.ended")).toEqual(["run", "runs", "lineage", "since"]);
-    expect([...madeOld({ cursor: "", runs: [{ id: "a" }] })]).toEqual(["run", "runs"]);
     expect([...madeOld({ cursor: "", workers: [{ id: "a" }] })]).toEqual(["cluster"]);
+    expect([...madeOld({ cursor: "", runs: [{ id: "a" }] })]).toEqual(["run", "runs", "timeline"]);
     expect([...madeOld({ cursor: "" })]).toEqual([]);
   });
 

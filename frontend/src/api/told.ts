@@ -34,7 +34,7 @@ export function madeOld(frame: Frame): Set<string> {
     else if (about === "member" || about === "key") add("me");
     else add("run", "runs", "lineage", "since");
   }
-  if (frame.runs?.length) add("run", "runs");
+  if (frame.runs?.length) add("run", "runs", "timeline");
   if (frame.workers?.length) add("cluster");
   return old;
 }

@@ -8,7 +8,7 @@ has the word. Only where the engine serves several at once is a moment divided, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -29,27 +29,33 @@ _AT = {cause: number for number, cause in enumerate(CAUSES)}
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """A stretch of time in pieces: `edges` [n + 1] seconds, `shares` [causes, n], each sum 1."""
+    """A stretch of time in pieces.
+
+    Attributes:
+        edges: [n + 1], seconds. shares: [causes, n], of each piece they add up to 1.
+        steps: [causes, n + 1], seconds of each cause from the beginning up to each edge.
+    """
 
     edges: np.ndarray
     shares: np.ndarray
+    steps: np.ndarray
 
     def spent(self) -> dict[Cause, float]:
         """Seconds by cause; they add up to the whole stretch."""
-        sums = self.shares @ np.diff(self.edges)
-        return {cause: float(sums[at]) for at, cause in enumerate(CAUSES)}
+        return dict(zip(CAUSES, self.steps[:, -1].tolist(), strict=True))
 
     def between(self, first: float, last: float) -> dict[Cause, float]:
         """Seconds by cause of a part of the stretch."""
-        first, last = np.clip((first, last), self.edges[0], self.edges[-1])
-        steps = np.concatenate(
-            (np.zeros((len(CAUSES), 1)), np.cumsum(self.shares * np.diff(self.edges), axis=1)),
-            axis=1,
-        )
-        return {
-            cause: float(np.interp(last, self.edges, row) - np.interp(first, self.edges, row))
-            for cause, row in zip(CAUSES, steps, strict=True)
-        }
+        found = self.up_to(np.array([last])) - self.up_to(np.array([first]))
+        return dict(zip(CAUSES, found[:, 0].tolist(), strict=True))
+
+    def up_to(self, moments: np.ndarray) -> np.ndarray:
+        """Seconds of each cause up to some moments: [causes, moments]."""
+        if self.edges.size < 2:
+            return np.zeros((len(CAUSES), moments.size))
+        moments = np.clip(moments, self.edges[0], self.edges[-1])
+        at = np.clip(np.searchsorted(self.edges, moments, side="right") - 1, 0, self.edges.size - 2)
+        return self.steps[:, at] + self.shares[:, at] * (moments - self.edges[at])
 
 
 def course(facts: Facts, first: float, last: float) -> Course:
@@ -57,17 +63,23 @@ def course(facts: Facts, first: float, last: float) -> Course:
     return _Division(facts, first, last).done()
 
 
-def waits_of(work: Work, whole: Course) -> dict[Cause, float]:
-    """Why one operation waited from its arrival until the engine began it, in seconds by cause.
+def waits_of(works: Sequence[Work], whole: Course) -> list[dict[Cause, float]]:
+    """Why each operation waited from its arrival until the engine began it, in seconds by cause.
 
     Behind an earlier one of the same run or sampler it waits in its own queue, whatever holds that
     one up. Then what counted for the run counts for it; work on the run's others is its own queue.
     """
-    began = min(work.began, float(whole.edges[-1]))
-    own = max(0.0, min(began, work.after) - work.created)
-    found = whole.between(min(began, max(work.created, work.after)), began)
-    queue = own + found.pop(Cause.QUEUE) + found.pop(Cause.ENGINE) + found.pop(Cause.FILES)
-    return {Cause.QUEUE: queue} | found
+    if not works:
+        return []
+    created, began, after = np.array([(w.created, w.began, w.after) for w in works]).T
+    began = np.minimum(began, whole.edges[-1])
+    own = np.clip(np.minimum(began, after) - created, 0, None)
+    found = whole.up_to(began) - whole.up_to(np.minimum(began, np.maximum(created, after)))
+    for cause in (Cause.ENGINE, Cause.FILES):
+        found[_AT[Cause.QUEUE]] += found[_AT[cause]]
+        found[_AT[cause]] = 0
+    found[_AT[Cause.QUEUE]] += own
+    return [dict(zip(CAUSES, row, strict=True)) for row in found.T.tolist()]
 
 
 class _Division:
@@ -76,28 +88,35 @@ class _Division:
     def __init__(self, facts: Facts, first: float, last: float) -> None:
         self._turns = _bridged(facts.turns)
         works = facts.works
-        self._active = [(w.began, w.ended) for w in works if w.kind not in FILE_KINDS]
-        self._files = [(w.began, w.ended) for w in works if w.kind in FILE_KINDS] + facts.delays
-        self._waiting = [(w.created, w.began) for w in works]
-        self._gaps = [(w.created, min(w.ready, w.began)) for w in works]
-        self._writing = [(w.ended, w.finished) for w in works]
-        asked = [w for w in works if w.asked < w.delivered]
-        self._sending = [(max(w.finished, w.asked), w.delivered) for w in asked]
-        self._limits = [(began, ended + KNOCKS_AGAIN_S) for began, ended in facts.limits]
-        self._workers = facts.workers
-        self._handing = [
-            *((began, began + HANDOVER_S) for began, _ in facts.workers),
-            *(_short(w.ready, w.claimed) for w in works),
-            *(_short(max(w.claimed, w.after), w.began) for w in works),
-            *(_short(w.ended, w.finished) for w in works),
-        ]
-        self.edges = _edges(
-            first,
-            last,
-            [(turn.began, turn.ended) for turn in self._turns],
+        names = ("created", "ready", "claimed", "after", "began", "ended", "finished")
+        moments = {name: _column(works, name) for name in (*names, "asked", "delivered")}
+        created, ready, claimed, after, began, ended, finished = (moments[name] for name in names)
+        is_file = np.array([work.kind in FILE_KINDS for work in works], bool)
+        engaged = np.stack((began, ended), axis=1)
+        self._active = engaged[~is_file]
+        self._files = np.concatenate((engaged[is_file], _pairs(facts.delays)))
+        self._waiting = np.stack((created, began), axis=1)
+        self._gaps = np.stack((created, np.minimum(ready, began)), axis=1)
+        self._writing = np.stack((ended, finished), axis=1)
+        asked = np.maximum(finished, moments["asked"])
+        self._sending = np.stack((asked, np.where(asked < np.inf, moments["delivered"], 0)), axis=1)
+        self._limits = _pairs(facts.limits) + np.array((0, KNOCKS_AGAIN_S))
+        self._workers = _pairs(facts.workers)
+        self._handing = np.concatenate(
+            (
+                self._workers[:, :1] + np.array((0, HANDOVER_S)),
+                _short(ready, claimed),
+                _short(np.maximum(claimed, after), began),
+                _short(ended, finished),
+            )
+        )
+        groups = (
             *(self._active, self._files, self._waiting, self._gaps, self._writing),
             *(self._sending, self._limits, self._workers, self._handing),
+            _pairs([(turn.began, turn.ended) for turn in self._turns]),
         )
+        edges = np.concatenate([group.ravel() for group in groups])
+        self.edges = np.unique(np.clip(np.append(edges, (first, last)), first, last))
         self.lengths = np.diff(self.edges)
         self.middles = (self.edges[1:] + self.edges[:-1]) / 2
         self.shares = np.zeros((len(CAUSES), self.lengths.size))
@@ -107,7 +126,9 @@ class _Division:
         """The stretch, divided."""
         if self.lengths.size:
             self._divide()
-        return Course(self.edges, self.shares)
+        spent = np.cumsum(self.shares * self.lengths, axis=1)
+        steps = np.concatenate((np.zeros((len(CAUSES), 1)), spent), axis=1)
+        return Course(self.edges, self.shares, steps)
 
     def _divide(self) -> None:
         active = self._count(self._active) > 0
@@ -145,9 +166,9 @@ class _Division:
         self._take(Cause.TEAM, where, taken * of_team)
         self._take(Cause.OTHERS, where, taken * (1 - of_team))
 
-    def _count(self, intervals: Iterable[Interval]) -> np.ndarray:
+    def _count(self, intervals: np.ndarray) -> np.ndarray:
         """How many of these are under way in each piece."""
-        found = np.array([pair for pair in intervals if pair[1] > pair[0]]).reshape(-1, 2)
+        found = intervals[intervals[:, 1] > intervals[:, 0]]
         starts, ends = np.sort(found[:, 0]), np.sort(found[:, 1])
         return np.searchsorted(starts, self.middles) - np.searchsorted(ends, self.middles)
 
@@ -183,8 +204,18 @@ class _Division:
         return np.where(inside, rate, 0), np.clip(of_team, 0, 1), np.where(inside, alone, 0)
 
 
-def _short(began: float, ended: float) -> Interval:
-    return began, min(ended, began + HANDOVER_S)
+def _column(works: Sequence[Work], name: str) -> np.ndarray:
+    return np.array([getattr(work, name) for work in works], np.float64)
+
+
+def _pairs(intervals: Iterable[Interval]) -> np.ndarray:
+    """Intervals as an array, [n, 2]."""
+    return np.array(list(intervals), np.float64).reshape(-1, 2)
+
+
+def _short(began: np.ndarray, ended: np.ndarray) -> np.ndarray:
+    """Of each interval what may be handing over."""
+    return np.stack((began, np.minimum(ended, began + HANDOVER_S)), axis=1)
 
 
 def _bridged(turns: list[EngineTurn]) -> list[EngineTurn]:
@@ -194,9 +225,3 @@ def _bridged(turns: list[EngineTurn]) -> list[EngineTurn]:
         if after.began - turn.ended < BETWEEN_TURNS_S:
             found[at] = EngineTurn(turn.began, after.began, turn.own, turn.team, turn.others)
     return found
-
-
-def _edges(first: float, last: float, *groups: Iterable[Interval]) -> np.ndarray:
-    """All moments at which something begins or ends, from `first` to `last`."""
-    moments = np.array([first, last, *(at for group in groups for pair in group for at in pair)])
-    return np.unique(np.clip(moments, first, last))

@@ -54,6 +54,7 @@ ANSWERED = [
     ("compare/series?run={run}&run={second}&key=loss", "/compare/series"),
     ("compare/prompts?run={run}&run={second}", "/compare/prompts"),
     ("checkpoints/deleted", "/checkpoints/deleted"),
+    ("runs/{run}/timeline", "/runs/{run_id}/timeline"),
     ("runs/{run}/rollouts", "/runs/{run_id}/rollouts"),
     ("runs/{run}/rollouts/0", "/runs/{run_id}/rollouts/{step}"),
     ("runs/{run}/rollouts/0/0", "/runs/{run_id}/rollouts/{step}/{group}"),

@@ -60,8 +60,7 @@ def test_causes_add_up_to_the_time_that_passed(facts: Facts, first: float, lengt
     halves = [found.between(first, middle), found.between(middle, first + length)]
     for cause in CAUSES:
         assert halves[0][cause] + halves[1][cause] == pytest.approx(spent[cause], abs=1e-6)
-    for work in facts.works:
-        waited = waits_of(work, found)
+    for work, waited in zip(facts.works, waits_of(facts.works, found), strict=True):
         inside = min(work.began, first + length) - max(work.created, first)
         if work.created >= first:
             assert sum(waited.values()) == pytest.approx(max(0.0, inside), abs=1e-6)
@@ -133,7 +132,7 @@ def test_own_work_counts_before_what_waits_behind_it() -> None:
     ]
     assert spent(works=line) == {Cause.ENGINE: 10}
     whole = course(Facts(line, workers=[(0, 9)]), 0, 10)
-    waits = [{c: s for c, s in waits_of(work, whole).items() if s} for work in line]
+    waits = [{c: s for c, s in one.items() if s} for one in waits_of(line, whole)]
     assert waits == [{}, {Cause.QUEUE: 3}, {Cause.QUEUE: 6}]
 
 
