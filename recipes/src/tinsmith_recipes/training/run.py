@@ -142,7 +142,8 @@ class Run:
             "recipe": self.recipe.name,
             "stage": self.stage or "",
             "config": json.dumps(config)[:MAX_METADATA],
-            "planned_steps": str(steps),
+            # of a stage nobody says how many steps are its own
+            "planned_steps": "" if self.stage else str(steps),
             "renderer_name": self.renderer.name,
             "git_revision": _git_revision(),
             "resumed_from": self._resumed.state_path if self._resumed else "",
