@@ -31,6 +31,8 @@ export default defineConfig({
   build: {
     outDir: out,
     emptyOutDir: true,
+    // which files a page loads: what a test holds to its size
+    manifest: true,
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     rollupOptions: {
