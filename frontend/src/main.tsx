@@ -19,6 +19,7 @@ import "./pages/overview/page.css";
 import "./pages/charts/page.css";
 import "./pages/rollouts/page.css";
 import "./pages/timeline/page.css";
+import "./pages/batches/page.css";
 import "./pages/about/page.css";
 import "./pages/usage/page.css";
 import "./pages/home/since.css";

@@ -89,7 +89,7 @@ def test_a_value_that_is_logged_now_is_told_and_shown_without_reloading(
 
 def test_charts_zoom_smooth_and_can_be_taken_home(page: Page, run: Trained) -> None:
     page.goto(f"{run.url}/charts?find=loss")
-    chart = page.get_by_role("article", name="loss")
+    chart = page.get_by_role("article", name="loss", exact=True)
     canvas = chart.locator(".u-over")
     expect(canvas).to_be_visible()
     box = canvas.bounding_box()

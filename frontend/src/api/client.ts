@@ -27,6 +27,12 @@ export type MatchedPrompt = Schemas["ShownPrompt"];
 export type Lineage = Schemas["Lineage"];
 export type Timeline = Schemas["Timeline"];
 export type OperationTimes = Schemas["OperationTimes"];
+export type TrainedStep = Schemas["StepRow"];
+export type Batch = Schemas["Batch"];
+export type DatumRow = Schemas["DatumRow"];
+export type ShownDatum = Schemas["ShownDatum"];
+export type Positions = Schemas["Positions"];
+export type Example = Schemas["Example"];
 export type Checkpoint = Schemas["ShownCheckpoint"];
 
 export class Refused extends Error {

@@ -131,7 +131,7 @@ function Person({ me, showKeys }: { me: Me; showKeys: () => void }) {
 const KEYS: [string, string][] = [
   ["?", "this sheet"],
   ["/", "search"],
-  ["j  k", "next and previous row"],
+  ["j  k", "next and previous row or datum"],
   ["Enter", "open the row"],
   ["x  p  d", "choose, publish, delete checkpoints"],
   ["g r", "runs"],
@@ -139,12 +139,14 @@ const KEYS: [string, string][] = [
   ["g k", "checkpoints"],
   ["g w", "cluster, its workers"],
   ["g u", "usage and cost"],
-  ["g o  g l  g c  g s  g q", "a run's overview, rollouts, charts, checkpoints, timeline"],
   ["+  -  0", "look closer, further, at all of a timeline"],
   ["←  →", "earlier and later in a timeline"],
   ["[  ]", "previous and next step, or month"],
+  ["g o  g l  g b  g c", "a run's overview, rollouts, batches, charts"],
+  ["g s  g q", "a run's checkpoints, timeline"],
   ["J  K", "next and previous group"],
-  ["s", "colour by surprise"],
+  ["s", "colour rollouts by surprise"],
+  ["1  …  5  0", "colour a datum by surprise, Δ, advantage, weight, trained; plain"],
   ["t", "light, dark, as the system"],
 ];
 

@@ -1,5 +1,6 @@
 /// One sentence about a run: is it healthy, what happened, what next. Facts alone, each from a number.
 import type { RunDetail, RunRow } from "../api/client";
+import { labelOf } from "./engine";
 import { ago, duration, percent, runName, value } from "./format";
 
 export type Tone = "ok" | "run" | "wait" | "bad" | "idle";
@@ -36,7 +37,7 @@ export function trend(run: RunRow): { text: string; tone: Tone } | null {
   if (head.value === head.first_value) return null;
   const rises = head.value > head.first_value;
   const better = head.better === null ? null : rises === (head.better === "up");
-  const text = `${head.key} ${value(head.first_value)} → ${value(head.value)}`;
+  const text = `${labelOf(head.key)} ${value(head.first_value)} → ${value(head.value)}`;
   return { text, tone: better === null ? "idle" : better ? "ok" : "wait" };
 }
 

@@ -4,6 +4,7 @@ import { useRef, useState } from "react";
 import { Link } from "wouter";
 import { Chart, type ChartProps } from "../../components/chart";
 import { csv, save, savePicture } from "../../components/export";
+import { labelOf } from "../../lib/engine";
 import { value } from "../../lib/format";
 
 interface CardProps extends ChartProps {
@@ -23,7 +24,9 @@ export function ChartCard({ link, ...props }: CardProps) {
   return (
     <article className="card chart" ref={card} aria-label={series.key}>
       <header>
-        <h3 title={series.key}>{link ? <Link to={link}>{series.key}</Link> : series.key}</h3>
+        <h3 title={series.key}>
+          {link ? <Link to={link}>{labelOf(series.key)}</Link> : labelOf(series.key)}
+        </h3>
         <Menu.Root modal={false}>
           <Menu.Trigger className="quiet dots" aria-label={`More of ${series.key}`}>
             ⋯

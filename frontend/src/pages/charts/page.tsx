@@ -7,6 +7,7 @@ import { Segmented } from "../../components/controls";
 import { Near } from "../../components/near";
 import { Failed } from "../../components/notes";
 import { useAddress, wholeNumber } from "../../lib/address";
+import { labelOf } from "../../lib/engine";
 import { value } from "../../lib/format";
 import { useKeys } from "../../lib/keys";
 import { ChartCard } from "./card";
@@ -45,8 +46,8 @@ export default function ChartsPage({ run }: { run: RunDetail }) {
   if (!run.metrics.length) {
     return (
       <p className="note">
-        There are no metrics of this run yet. Its program records them with{" "}
-        <code>training.log(…, step)</code>.
+        There are no metrics of this run yet. The first optimizer step brings those of the engine by
+        itself; a program records its own with <code>training.log(…, step)</code>.
       </p>
     );
   }
@@ -175,7 +176,7 @@ function Charts({ run, keys, chosen, change }: ChartsProps) {
         <dl className="still" aria-label="Metrics that do not change">
           {still.map((one) => (
             <div key={one.key}>
-              <dt>{one.key}</dt>
+              <dt title={one.key}>{labelOf(one.key)}</dt>
               <dd>{value(one.last[0])} at every step</dd>
             </div>
           ))}

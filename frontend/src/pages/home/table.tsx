@@ -5,6 +5,7 @@ import type { RunRow } from "../../api/client";
 import { Ago, Progress } from "../../components/controls";
 import { Spark } from "../../components/spark";
 import { State } from "../../components/state";
+import { labelOf } from "../../lib/engine";
 import { count, money, runName, shortId, value } from "../../lib/format";
 import { progress, trend } from "../../lib/verdict";
 
@@ -136,7 +137,7 @@ function Headline({ run }: { run: RunRow }) {
   return (
     <span className="headline" title={moved?.text}>
       <span>
-        <span className="key">{run.headline.key}</span>
+        <span className="key">{labelOf(run.headline.key)}</span>
         <strong>{value(run.headline.value)}</strong>
       </span>
       <Spark values={run.headline.spark} />

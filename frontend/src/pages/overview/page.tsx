@@ -11,6 +11,7 @@ import { type Tile, tilesOf } from "../../lib/tiles";
 import { TONES, verdict } from "../../lib/verdict";
 import { ChartCard } from "../charts/card";
 import { useCurves } from "../charts/curves";
+import { FirstBatch } from "./first-batch";
 
 export default function OverviewPage({ run }: { run: RunDetail }) {
   const said = verdict(run);
@@ -58,6 +59,7 @@ export default function OverviewPage({ run }: { run: RunDetail }) {
       ) : (
         <NoMetrics />
       )}
+      <FirstBatch run={run} />
       <section className="charts" aria-label="Curves">
         {keys.slice(0, 3).map((key, place) => {
           const series = seriesOf(key);
@@ -110,9 +112,12 @@ function NoMetrics() {
   return (
     <section className="card hint-card">
       <h2>No metrics yet</h2>
-      <p>The program has recorded none. One line does, and the curves appear here:</p>
+      <p>
+        The first optimizer step brings loss, gradient norm and speed by itself. What only the
+        program knows it records in one line:
+      </p>
       <pre>
-        <code>{'training.log({"loss": loss}, step)'}</code>
+        <code>{'training.log({"reward": reward}, step)'}</code>
       </pre>
     </section>
   );

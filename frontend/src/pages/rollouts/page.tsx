@@ -1,6 +1,7 @@
 /// Rollouts: what did it do? Step, group, and the group's answers side by side.
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { useRef } from "react";
+import { Link } from "wouter";
 import { api, type ListedGroup, type RunDetail, take } from "../../api/client";
 import { paceOf, useLive } from "../../api/live";
 import { Failed, Loading } from "../../components/notes";
@@ -9,7 +10,7 @@ import { percent, value } from "../../lib/format";
 import { useKeys } from "../../lib/keys";
 import { Group } from "./group";
 import { GroupList } from "./list";
-import { StepStrip } from "./steps";
+import { RewardStrip } from "./steps";
 
 const STEPS = 300;
 
@@ -59,7 +60,7 @@ export default function RolloutsPage({ run }: { run: RunDetail }) {
   if (steps.error && !steps.data)
     return <Failed error={steps.error} retry={() => steps.refetch()} />;
   if (!steps.data) return <Loading what="rollouts" />;
-  if (step === null) return <NoRollouts />;
+  if (step === null) return <NoRollouts run={run} />;
   return (
     <div className="rollouts-page">
       <div className="step-head">
@@ -97,7 +98,7 @@ export default function RolloutsPage({ run }: { run: RunDetail }) {
           Colour by surprise
         </label>
       </div>
-      <StepStrip
+      <RewardStrip
         steps={shown}
         chosen={step}
         choose={(one) => change({ step: one === newest ? null : String(one), g: null })}
@@ -189,13 +190,15 @@ function OneGroup({ run, step, group, coloured }: OneGroupProps) {
   return <Group rollouts={found.data.rollouts} coloured={coloured} />;
 }
 
-function NoRollouts() {
+function NoRollouts({ run }: { run: RunDetail }) {
   return (
     <div className="card hint-card">
       <h2>No rollouts</h2>
       <p>
-        This run has none, as is right for supervised learning. In reinforcement learning its
-        program records them, and they can be read here step by step:
+        Its program has logged none, as is right for supervised learning. What was trained on is
+        under <Link to={`/runs/${run.id}/batches`}>Batches</Link> all the same, with its texts and
+        advantages. One line logs the rewards of reinforcement learning, and rollouts can be read
+        here step by step:
       </p>
       <pre>
         <code>

@@ -1,7 +1,7 @@
-/// Colouring tokens by surprise (−logprob, nats) with the Custom Highlight API: the text stays one text,
-/// so that ten thousand tokens cost no more elements than ten. Bins are fixed: a colour means the same
-/// in every rollout of every run.
+/// Colouring tokens by surprise (−logprob, nats). Bins are fixed: a colour means the same in every
+/// rollout of every run.
 import type { Piece } from "../../api/client";
+import { highlight } from "../../components/highlights";
 
 export const BINS = [0.1, 0.7, 1.6, 3, 5];
 
@@ -36,32 +36,20 @@ export function outliers(turn: Piece, most: number): Outlier[] {
     .slice(0, most);
 }
 
-const name = (bin: number) => `surprise-${bin}`;
-
 /** Colour the tokens of a text node; returns what takes the colours away again. */
 export function colour(node: Text, turn: Piece): () => void {
-  if (typeof CSS === "undefined" || !("highlights" in CSS)) return () => {};
-  const made: [number, Range][] = [];
-  let offset = 0;
-  turn.pieces.forEach((text, place) => {
-    const bin = binOf(turn.logprobs[place]);
-    if (bin > 0 && text) {
-      const range = new Range();
-      range.setStart(node, offset);
-      range.setEnd(node, offset + text.length);
-      made.push([bin, range]);
-    }
-    offset += text.length;
+  let from = 0;
+  const parts = turn.pieces.map((text, place) => {
+    const part = {
+      name: `surprise-${binOf(turn.logprobs[place])}`,
+      from,
+      to: from + text.length,
+    };
+    from = part.to;
+    return part;
   });
-  for (const [bin, range] of made) {
-    let highlight = CSS.highlights.get(name(bin));
-    if (!highlight) {
-      highlight = new Highlight();
-      CSS.highlights.set(name(bin), highlight);
-    }
-    highlight.add(range);
-  }
-  return () => {
-    for (const [bin, range] of made) CSS.highlights.get(name(bin))?.delete(range);
-  };
+  return highlight(
+    node,
+    parts.filter((part) => part.name !== "surprise-0"),
+  );
 }

@@ -15,6 +15,7 @@ import { MissingPage } from "../missing/page";
 const OverviewPage = lazy(() => import("../overview/page"));
 const ChartsPage = lazy(() => import("../charts/page"));
 const RolloutsPage = lazy(() => import("../rollouts/page"));
+const BatchesPage = lazy(() => import("../batches/page"));
 const TimelinePage = lazy(() => import("../timeline/page"));
 const RunCheckpoints = lazy(() => import("../checkpoints/of-run"));
 const AboutPage = lazy(() => import("../about/page"));
@@ -23,6 +24,7 @@ const TABS = [
   { tab: "", text: "Overview", page: OverviewPage },
   { tab: "charts", text: "Charts", page: ChartsPage },
   { tab: "rollouts", text: "Rollouts", page: RolloutsPage },
+  { tab: "batches", text: "Batches", page: BatchesPage },
   { tab: "timeline", text: "Timeline", page: TimelinePage },
   { tab: "checkpoints", text: "Checkpoints", page: RunCheckpoints },
   { tab: "about", text: "About", page: AboutPage },
@@ -42,6 +44,7 @@ export default function RunPage() {
     "g c": () => navigate(`/runs/${id}/charts`),
     "g l": () => navigate(`/runs/${id}/rollouts`),
     "g s": () => navigate(`/runs/${id}/checkpoints`),
+    "g b": () => navigate(`/runs/${id}/batches`),
     "g q": () => navigate(`/runs/${id}/timeline`),
   });
   const run = found.data?.id === id ? found.data : undefined;
