@@ -20,21 +20,22 @@ AGAIN_AFTER_S = 300
 # a sample that reads a key in the moment of its replacement is claimed no later than this after it
 CLAIMED_WITHIN_S = 60
 
-# whether a sampler of a session that still holds its things samples from the files under a key
-SAMPLED_FROM = """EXISTS (SELECT FROM runs_sampler s JOIN runs_session e ON e.id = s.session_id
-                  WHERE s.weights_key = {key} AND e.released_at IS NULL)"""
-
+# Whether nobody needs the files of a row `l`: no name, no run, no operation that may be done again
+# after a crash, and no sampler of a session that still holds its things.
+UNNEEDED = """
+l.not_before <= now()
+AND NOT EXISTS (SELECT FROM checkpoints_checkpoint c WHERE c.key = l.key)
+AND NOT EXISTS (SELECT FROM checkpoints_deleted d WHERE d.key = l.key)
+AND NOT EXISTS (SELECT FROM operations_lane a WHERE a.snapshot_key = l.key)
+AND NOT EXISTS (SELECT FROM operations_payload p WHERE p.reads = l.key)
+AND NOT EXISTS (SELECT FROM runs_sampler s JOIN runs_session e ON e.id = s.session_id
+                WHERE s.weights_key = l.key AND e.released_at IS NULL)
+AND NOT EXISTS (SELECT FROM operations_operation o JOIN runs_sampler s ON s.id = o.target
+                WHERE s.run_id = l.inflight_run_id AND o.kind = 'sample'
+                  AND o.state = 'running' AND o.started_at < l.not_before)
+"""
 _DUE = f"""
-SELECT l.key FROM checkpoints_leftover l
-WHERE l.not_before <= now()
-  AND NOT EXISTS (SELECT FROM checkpoints_checkpoint c WHERE c.key = l.key)
-  AND NOT EXISTS (SELECT FROM checkpoints_deleted d WHERE d.key = l.key)
-  AND NOT EXISTS (SELECT FROM operations_lane a WHERE a.snapshot_key = l.key)
-  AND NOT EXISTS (SELECT FROM operations_payload p WHERE p.reads = l.key)
-  AND NOT {SAMPLED_FROM.format(key="l.key")}
-  AND NOT EXISTS (SELECT FROM operations_operation o JOIN runs_sampler s ON s.id = o.target
-                  WHERE s.run_id = l.inflight_run_id AND o.kind = 'sample'
-                    AND o.state = 'running' AND o.started_at < l.not_before)
+SELECT l.key FROM checkpoints_leftover l WHERE {UNNEEDED}
 ORDER BY l.not_before LIMIT %s FOR UPDATE OF l SKIP LOCKED
 """
 

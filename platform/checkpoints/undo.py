@@ -23,7 +23,7 @@ from accounts.actors import Actor
 from accounts.rights import Right
 from audit import services as audit
 from checkpoints import store
-from checkpoints.leftovers import SAMPLED_FROM
+from checkpoints.leftovers import UNNEEDED
 from checkpoints.services import LIVE
 from core import database, disk
 from core.errors import Conflict, NotFound
@@ -94,9 +94,8 @@ RETURNING id, team_id, run_id, segment, name
 """
 _DELETE_NOTE = f"""
 DELETE FROM checkpoints_leftover WHERE key = (
-    SELECT key FROM checkpoints_leftover
-    WHERE key = %(key)s AND NOT {SAMPLED_FROM.format(key="%(key)s")}
-    FOR UPDATE SKIP LOCKED)
+    SELECT l.key FROM checkpoints_leftover l WHERE l.key = %s AND {UNNEEDED}
+    FOR UPDATE OF l SKIP LOCKED)
 RETURNING key
 """
 
@@ -194,9 +193,9 @@ async def _leave(conn: database.Connection, key: str) -> None:
 
 
 async def _delete_files(key: str) -> None:
-    """Delete files now rather than in the workers' next sweep, unless they are sampled from."""
+    """Delete files now rather than in the workers' next sweep, unless they are needed."""
     async with database.transaction() as conn:
-        row = await (await conn.execute(_DELETE_NOTE, {"key": key})).fetchone()
+        row = await (await conn.execute(_DELETE_NOTE, (key,))).fetchone()
         if row is not None:
             await asyncio.to_thread(store.delete, key)
 

@@ -29,6 +29,7 @@ from usage.months import Amount, Month, MonthUsed
 from usage.storage import StoredMonth
 
 PAGE, MOST = 50, 200
+MOST_DIGITS = 100
 DIMENSIONS = ("run", "model", "kind", "day")
 # what spreadsheets would run as a formula
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -158,7 +159,8 @@ def _after(cursor: str) -> After | None:
         value, target = msgspec.json.decode(decoded, type=tuple[Decimal, str])
     except (binascii.Error, ValueError, msgspec.MsgspecError):
         raise BadRequest("cursor is none that this list has given") from None
-    if not value.is_finite() or "\0" in target:
+    # PostgreSQL's numbers end somewhere, too
+    if not value.is_finite() or abs(value.adjusted()) > MOST_DIGITS or "\0" in target:
         raise BadRequest("cursor is none that this list has given")
     return After(value, target)
 

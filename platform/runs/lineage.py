@@ -20,7 +20,7 @@ from runs.parents import How
 
 MAX_RUNS = 300
 MAX_SAVES = 500
-MAX_DEPTH = 50
+MAX_EDGES = 2000
 Standing = Literal["kept", "deleted", "gone", "foreign"]
 
 
@@ -76,20 +76,21 @@ class Lineage:
     cut: bool
 
 
-# a run, those its weights came from, and those that its weights went into, however far
+# A run, those its weights came from, and those that its weights went into, however far: the nearest
+# first, each once. What another team did with weights is no way from one to the next.
 _CONNECTED = f"""
-WITH RECURSIVE found(id, depth) AS (
-    SELECT %(run)s::text, 0
+WITH RECURSIVE found(id) AS (
+    SELECT %(run)s::text
     UNION
-    SELECT next.id, f.depth + 1 FROM found f
+    SELECT next.id FROM found f
     CROSS JOIN LATERAL (
-        SELECT p.source_run AS id FROM runs_parent p WHERE p.run_id = f.id
+        SELECT p.source_run AS id FROM runs_parent p
+        WHERE p.team_id = %(team)s AND p.run_id = f.id
         UNION
         SELECT p.run_id FROM runs_parent p
         WHERE p.team_id = %(team)s AND p.source_run = f.id) next
-    WHERE f.depth < {MAX_DEPTH}
 )
-SELECT DISTINCT id FROM found LIMIT {MAX_RUNS * 4}
+SELECT id FROM found LIMIT {MAX_RUNS * 4}
 """
 _NEWEST = f"""
 SELECT r.id FROM runs_trainingrun r
@@ -106,21 +107,26 @@ FROM runs_trainingrun r
 JOIN runs_session s ON s.id = r.session_id
 JOIN catalog_basemodel b ON b.id = r.base_model_id
 WHERE r.team_id = %(team)s AND r.id = ANY(%(runs)s)
-ORDER BY r.created_at DESC, r.id LIMIT {MAX_RUNS + 1}
+ORDER BY r.id = %(run)s::text DESC, r.created_at DESC, r.id LIMIT {MAX_RUNS + 1}
 """
-_EDGES = """
+_EDGES = f"""
 SELECT run_id, seq, how, source, optimizer, created_at FROM runs_parent
-WHERE team_id = %(team)s AND run_id = ANY(%(runs)s) ORDER BY created_at, run_id, seq LIMIT 2000
+WHERE team_id = %(team)s AND run_id = ANY(%(runs)s) ORDER BY created_at, run_id, seq
+LIMIT {MAX_EDGES}
 """
 _SAVES = f"""
 SELECT c.run_id, c.name, array_agg(c.segment ORDER BY c.segment DESC) AS segments,
        max(c.step) AS step, bool_or(c.public) AS public, min(c.created_at) AS created_at,
        'kept' AS standing
 FROM checkpoints_checkpoint c
-WHERE c.team_id = %(team)s AND c.run_id = ANY(%(runs)s) AND {LIVE}
-  AND (NOT %(folded)s OR (c.run_id || '/' || c.name) = ANY(%(named)s))
-GROUP BY c.run_id, c.name ORDER BY min(c.created_at), c.run_id, c.name LIMIT {2 * MAX_SAVES}
+WHERE c.team_id = %(team)s AND {LIVE}
+  AND (c.run_id = ANY(%(runs)s) AND NOT %(folded)s
+       OR c.run_id = ANY(%(sources)s) AND (c.run_id || '/' || c.name) = ANY(%(named)s))
+GROUP BY c.run_id, c.name ORDER BY min(c.created_at), c.run_id, c.name
+LIMIT {MAX_SAVES + MAX_EDGES}
 """
+# also of those that are cut
+_OWN = "SELECT id FROM runs_trainingrun WHERE team_id = %(team)s AND id = ANY(%(sources)s)"
 _DELETED = """
 SELECT DISTINCT run_id || '/' || name FROM checkpoints_deleted
 WHERE team_id = %(team)s AND until > now() AND (run_id || '/' || name) = ANY(%(named)s)
@@ -146,19 +152,22 @@ async def read(*, actor: Actor, run_id: str | None) -> Lineage:
         async with conn.cursor(row_factory=class_row(LineageRun)) as cursor:
             await cursor.execute(_RUNS, values)
             runs = await cursor.fetchall()
-        cut, runs = len(runs) > MAX_RUNS, runs[:MAX_RUNS][::-1]
+        cut = len(runs) > MAX_RUNS
+        runs = sorted(runs[:MAX_RUNS], key=lambda one: (one.created_at, one.id))
         values["runs"] = [one.id for one in runs]
         async with conn.cursor(row_factory=class_row(_Edge)) as cursor:
             await cursor.execute(_EDGES, values)
             edges = [_edge(one) for one in await cursor.fetchall()]
         folded = sum(one.saves for one in runs) > MAX_SAVES
         named = sorted({f"{one.source_run}/{one.source_name}" for one in edges})
-        values |= {"folded": folded, "named": named}
+        sources = list({one.source_run for one in edges})
+        values |= {"folded": folded, "named": named, "sources": sources}
         async with conn.cursor(row_factory=class_row(LineageSave)) as cursor:
             await cursor.execute(_SAVES, values)
             saves = await cursor.fetchall()
         deleted = {one for (one,) in await (await conn.execute(_DELETED, values)).fetchall()}
-    return Lineage(runs, saves + _missing(runs, saves, edges, deleted), edges, folded, cut)
+        own = {one for (one,) in await (await conn.execute(_OWN, values)).fetchall()}
+    return Lineage(runs, saves + _missing(own, saves, edges, deleted), edges, folded, cut)
 
 
 def _edge(row: _Edge) -> LineageEdge:
@@ -170,13 +179,12 @@ def _edge(row: _Edge) -> LineageEdge:
 
 
 def _missing(
-    runs: list[LineageRun],
+    own: set[str],
     saves: list[LineageSave],
     edges: list[LineageEdge],
     deleted: set[str],
 ) -> list[LineageSave]:
     """What weights came from that is no checkpoint of the team's (any more)."""
-    own = {one.id for one in runs}
     there = {(one.run_id, one.name) for one in saves}
     found: dict[tuple[str, str], LineageSave] = {}
     for edge in edges:

@@ -18,6 +18,7 @@ from checkpoints import undo
 from checkpoints.models import Checkpoint, Deleted, Leftover
 from core import database, disk
 from events.models import Event
+from operations.models import Payload
 from tests.platform.console_api.conftest import Api, Browser, log, make_run
 from tests.support.saved import CONFIG, WEIGHTS, address, files_of, save_checkpoint, sweep
 from usage import storage
@@ -195,6 +196,18 @@ async def test_giving_up_frees_the_room_at_once(
         assert (await bring_back(browser, second.pk, action="purge")).is_success
     assert files_of(second)
     assert sweep() == [second.key]
+
+
+async def test_giving_up_spares_what_a_run_needs_after_a_crash(browser: Browser, api: Api) -> None:
+    """An operation that has read the files is done again from them when its worker dies."""
+    item = await save_checkpoint(await make_run(api))
+    held = Payload.objects.filter(operation__target=item.run_id)
+    assert await held.aupdate(reads=item.key) == 1
+    await change(browser, "delete", item)
+    assert (await bring_back(browser, item.pk, action="purge")).is_success
+    assert (len(files_of(item)), sweep()) == (3, [])
+    await held.aupdate(reads=None)
+    assert sweep() == [item.key]
 
 
 async def test_a_disk_that_is_nearly_full_ends_the_time_of_all(

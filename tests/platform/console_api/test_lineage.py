@@ -123,6 +123,11 @@ async def test_what_is_gone_deleted_or_another_teams_is_said(
     assert (runs, edges) == ({foreign.run_id}, [])
     assert (await stranger.get(f"lineage?run={run}")).status_code == 404
     assert run not in (await stranger.get(f"lineage?run={foreign.run_id}")).text
+    # nor where that came from in turn
+    published = await save_checkpoint(await make_run(api), public=True)
+    await load(foreign.run_id, published.path, seq=3)
+    runs, _, _ = await shown(browser, run=run)
+    assert published.run_id not in runs
 
 
 async def test_many_saves_are_folded_and_many_runs_are_cut(
@@ -144,6 +149,11 @@ async def test_many_saves_are_folded_and_many_runs_are_cut(
     found = await browser.shown("lineage")
     assert found["cut"]
     assert [one["id"] for one in found["runs"]] == runs[1:]
+    # the run that is asked for is there, and what is cut is not taken for another team's
+    await load(runs[2], f"tinker://{runs[0]}/weights/a", seq=1)
+    assert runs[0] in (await shown(browser, run=runs[0]))[0]
+    _, saves, _ = await shown(browser)
+    assert saves[runs[0], "a"] == "kept"
 
 
 async def test_the_run_in_an_address_is_what_the_index_finds(browser: Browser, api: Api) -> None:

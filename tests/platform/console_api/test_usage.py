@@ -177,6 +177,7 @@ BAD = [
     ("usage/runs", "sort=name", "sort"),
     ("usage/runs", "cursor=x", "cursor"),
     ("usage/runs", "cursor=WyJOYU4iLCJhIl0", "cursor"),
+    ("usage/runs", "cursor=WyIxZTIwMDAwMCIsImEiXQ", "cursor"),
     ("usage/runs", "limit=0", "limit"),
     ("usage/runs", "search=" + "x" * 201, "search"),
     ("usage/csv", "by=person", "by"),
