@@ -7,6 +7,9 @@ export const keysAreOn = () => localStorage.getItem(OFF) !== "off";
 export const switchKeys = (on: boolean) =>
   on ? localStorage.removeItem(OFF) : localStorage.setItem(OFF, "off");
 
+// while they are held, these go on; all else is done once
+const GOES_ON = /^(j|k|\+|=|-|arrow.*)$/;
+
 export type Keys = Record<string, (event: KeyboardEvent) => void>;
 
 /** Listen to keys while the component is there; `"g r"` is two keys in a row, `"shift j"` a capital. */
@@ -23,6 +26,9 @@ export function useKeys(keys: Keys): void {
       );
       if (types || event.ctrlKey || event.metaKey || event.altKey || !keysAreOn()) return;
       const lower = event.key.toLowerCase();
+      // what has the focus is what Enter opens
+      if (lower === "enter" && target.closest("a, button, summary")) return;
+      if (event.repeat && !GOES_ON.test(lower)) return;
       const key = /^[A-Z]$/.test(event.key) ? `shift ${lower}` : lower;
       const pair = event.timeStamp - at < 1000 ? `${before} ${key}` : "";
       const found = current.current[pair] ?? current.current[key];

@@ -88,7 +88,11 @@ export function Notice({ changes }: { changes: Changes }) {
             {told.refused.length > 3 && ` and ${told.refused.length - 3} more refusals`}
           </span>
           {told.undo.length > 0 && (
-            <button type="button" onClick={() => changes.again("restore", told.undo)}>
+            <button
+              type="button"
+              disabled={changes.busy}
+              onClick={() => changes.again("restore", told.undo)}
+            >
               Undo
             </button>
           )}

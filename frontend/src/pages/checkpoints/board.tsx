@@ -21,12 +21,16 @@ export function CheckpointBoard({ rows, team, run }: BoardProps) {
   const mayChange = role !== undefined && role !== "viewer";
   const changes = useChanges();
   const [wanted, setWanted] = useState<ReadonlySet<string>>(new Set());
-  const [place, move] = useState(-1);
+  const [at, setAt] = useState({ path: "", place: -1 });
   // what is gone is chosen no more
   const chosen = new Set(rows.filter((one) => wanted.has(one.path)).map((one) => one.path));
   const choose = (paths: string[]) => setWanted(new Set(paths));
   const toggle = (path: string) =>
     choose(chosen.has(path) ? [...chosen].filter((one) => one !== path) : [...chosen, path]);
+  // the keys speak of a row, wherever others that come and go move it; once it is gone, of the next
+  const found = rows.findIndex((one) => one.path === at.path);
+  const place = found < 0 ? Math.min(at.place, rows.length - 1) : found;
+  const move = (to: number) => setAt({ path: rows[to]?.path ?? "", place: to });
   const current = rows[place];
   const those = () => (chosen.size ? [...chosen] : current ? [current.path] : []);
   useKeys({

@@ -2,6 +2,7 @@
 import { api, take } from "../../api/client";
 import { useLive } from "../../api/live";
 import { Ago } from "../../components/controls";
+import { Failed } from "../../components/notes";
 import { ago, bytes, shortId } from "../../lib/format";
 import type { Changes } from "./changes";
 
@@ -17,6 +18,8 @@ export function DeletedCheckpoints({ of, changes, mayChange }: DeletedProps) {
     key: ["deleted", of],
     ask: () => take(api.GET("/api/console/checkpoints/deleted", { params: { query: of } })),
   });
+  if (found.error && !found.data)
+    return <Failed error={found.error} retry={() => found.refetch()} />;
   if (!found.data?.total) return null;
   const { deleted, total } = found.data;
   return (

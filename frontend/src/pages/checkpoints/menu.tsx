@@ -20,8 +20,13 @@ interface MenuProps {
 
 export function CheckpointMenu({ one, changes, mayChange }: MenuProps) {
   const copy = async (what: string, text: string) => {
-    await navigator.clipboard.writeText(text);
-    changes.tell({ text: `Copied ${what}.`, refused: [], undo: [] });
+    try {
+      await navigator.clipboard.writeText(text);
+      changes.tell({ text: `Copied ${what}.`, refused: [], undo: [] });
+    } catch {
+      // browsers copy on https and on localhost alone
+      changes.tell({ text: "", refused: [`The browser does not copy here: ${text}`], undo: [] });
+    }
   };
   const paths = [one.path];
   return (

@@ -34,7 +34,7 @@ export function Views({
         children
       ) : (
         <Suspense fallback={<Loading what="the lineage" />}>
-          <LineageView of={of} />
+          <LineageView key={Object.values(of).join()} of={of} />
         </Suspense>
       )}
     </>

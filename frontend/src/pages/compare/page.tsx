@@ -57,7 +57,8 @@ export default function ComparePage() {
       <Runs comparison={found.data} />
       <Settings comparison={found.data} />
       <Curves comparison={found.data} />
-      <MatchedPrompts runs={found.data.runs} />
+      {/* what was told of other runs must not stand under the letters of these */}
+      <MatchedPrompts key={`${found.data.runs.map((one) => one.id)}`} runs={found.data.runs} />
     </div>
   );
 }
@@ -239,7 +240,12 @@ function Curves({ comparison }: { comparison: Comparison }) {
       )}
       {parts.map((part) => (
         <Near key={part.map((one) => one.key).join()} height={300}>
-          <ComparedCurves runs={drawn} metrics={part} chosen={chosen} />
+          <ComparedCurves
+            key={`${drawn.map((one) => one.id)}`}
+            runs={drawn}
+            metrics={part}
+            chosen={chosen}
+          />
         </Near>
       ))}
       {comparison.metrics.length > 0 && <LastValues comparison={comparison} />}

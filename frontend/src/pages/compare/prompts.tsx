@@ -1,5 +1,4 @@
 /// Prompts that several runs have: their rewards, what the difference is worth, and the answers.
-import { useState } from "react";
 import { api, type Comparison, type MatchedPrompt, take } from "../../api/client";
 import { useLive } from "../../api/live";
 import { Failed, Loading } from "../../components/notes";
@@ -15,8 +14,8 @@ const MOVING_MS = 30_000;
 const STILL_MS = 600_000;
 
 export function MatchedPrompts({ runs }: { runs: Comparison["runs"] }) {
-  const [limit, setLimit] = useState(PAGE);
   const [address, change] = useAddress();
+  const limit = address.has("more") ? MOST : PAGE;
   const ids = runs.map((one) => one.id);
   const found = useLive({
     // dear to the database: not asked again for every rollout that is told
@@ -93,7 +92,7 @@ export function MatchedPrompts({ runs }: { runs: Comparison["runs"] }) {
           {found.data.total > found.data.prompts.length && (
             <p className="more">
               {limit < MOST ? (
-                <button type="button" onClick={() => setLimit(MOST)}>
+                <button type="button" onClick={() => change({ more: "1" })}>
                   Show more of {found.data.total}
                 </button>
               ) : (

@@ -44,7 +44,9 @@ export default function UsagePage() {
   const found = useQuery({
     queryKey: ["usage", "month", asked],
     queryFn: () => take(api.GET("/api/console/usage", { params: { query: asked } })),
-    placeholderData: (before) => before,
+    // another month of the same team; another team's numbers must not stand under this one's name
+    placeholderData: (before, query) =>
+      (query?.queryKey[2] as Asked | undefined)?.team === asked.team ? before : undefined,
     refetchInterval: month ? false : OFTEN_MS,
     enabled: team !== undefined,
   });
@@ -104,7 +106,7 @@ export default function UsagePage() {
       </div>
       {found.isPending && <Loading what="what was used" />}
       {found.error && <Failed error={found.error} retry={() => found.refetch()} />}
-      {found.data && <Shown data={found.data} asked={asked} />}
+      {found.data && <Shown key={team.slug} data={found.data} asked={asked} />}
     </>
   );
 }
