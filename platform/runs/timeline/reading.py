@@ -75,11 +75,12 @@ SELECT {_MOMENTS} FROM operations_operation o
 WHERE o.target = %(run)s AND o.seq >= %(seq)s AND {_IN_TIME}
 ORDER BY o.seq DESC LIMIT %(most)s
 """
+# another team may sample from a published checkpoint of the run: that is its own
 _OF_SAMPLERS = f"""
 SELECT {_MOMENTS} FROM operations_operation o
 WHERE o.target = ANY(ARRAY(
     SELECT s.id FROM runs_sampler s JOIN operations_lane l ON l.target = s.id
-    WHERE s.run_id = %(run)s AND l.opened_at < to_timestamp(%(last)s)
+    WHERE s.run_id = %(run)s AND s.team_id = %(team)s AND l.opened_at < to_timestamp(%(last)s)
     ORDER BY l.opened_at DESC LIMIT %(samplers)s))
   AND {_IN_TIME}
 ORDER BY o.id DESC LIMIT %(most)s
@@ -176,6 +177,7 @@ async def read(conn: database.Connection, whose: Whose, first: float, last: floa
     """A stretch of a run's time; of one with very much in it, the newest part."""
     values: dict[str, Any] = {
         "run": whose.id,
+        "team": whose.team_id,
         "pool": whose.pool,
         "base_model": whose.base_model,
         "first": first,

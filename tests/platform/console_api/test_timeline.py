@@ -14,8 +14,8 @@ from django.utils import timezone
 
 from core import database
 from operations import turns
-from operations.models import Operation, Turn
-from runs.models import TrainingRun
+from operations.models import Lane, Operation, Turn
+from runs.models import Sampler, Session, TrainingRun
 from runs.timeline import reading
 from tests.platform.console_api.conftest import Api, Browser, make_run
 from tests.support.hand import Hand
@@ -166,6 +166,31 @@ async def test_other_teams_are_counted_and_never_named(
     assert "987654" not in answer.text
     assert (await stranger.get(f"runs/{run}/timeline")).status_code == 404
     assert await Turn.objects.acount() == 1
+
+
+async def test_what_others_sample_from_a_published_checkpoint_is_theirs(
+    browser: Browser, api: Api, other_api: Api
+) -> None:
+    run = await make_run(api)
+    model = (await TrainingRun.objects.select_related("base_model").aget(id=run)).base_model
+    for who, secret in ((api, "our own words"), (other_api, "somebody else's words")):
+        session = await Session.objects.select_related("team").aget(id=await who.session())
+        sampler = await Sampler.objects.acreate(
+            id=f"{session.id}:sample:7", session=session, team=session.team, number=7, run_id=run,
+            base_model=model,
+        )  # fmt: skip
+        await Lane.objects.acreate(
+            target=sampler.id, session_id=session.id, team=session.team,
+            base_model=model, ordered=False,
+        )  # fmt: skip
+        await Operation.objects.acreate(
+            target=sampler.id, seq=0, team=session.team, pool=model.pool, cost=1,
+            kind="sample", state="failed", error=secret, error_category="user",
+            finished_at=timezone.now(),
+        )  # fmt: skip
+    answer = await browser.get(f"runs/{run}/timeline")
+    assert "our own words" in answer.text
+    assert "somebody else's words" not in answer.text
 
 
 async def test_an_empty_time_says_when_there_was_something(browser: Browser, api: Api) -> None:
