@@ -10,7 +10,7 @@ from rest_framework.response import Response
 
 from captures import batches
 from captures.batches import Batch, Example, FoundDatum, Order, StepRow
-from console_api.base import TeamViewSet, choice, integer, wait_for
+from console_api.base import TeamViewSet, choice, integer, known, wait_for
 from console_api.schema import answers, query
 from console_api.wording import texts_of, words_of
 
@@ -63,6 +63,7 @@ class BatchViewSet(TeamViewSet):
     )
     def steps(self, request: Request, run_id: str) -> Response:
         """The steps whose datums were captured, newest first."""
+        known(request, "before", "limit")
         limit = integer(request, "limit", PAGE, 1, MOST)
         found = wait_for(
             batches.list_steps,
@@ -85,6 +86,7 @@ class BatchViewSet(TeamViewSet):
     )
     def batch(self, request: Request, run_id: str, step: int) -> Response:
         """The datums of a step, and what is odd about them."""
+        known(request, "order", "offset", "limit")
         limit = integer(request, "limit", PAGE, 1, MOST)
         offset = integer(request, "offset", 0, 0, 10_000_000)
         found = wait_for(

@@ -12,6 +12,7 @@ function Page() {
     enter: () => pressed.push("enter"),
     d: () => pressed.push("d"),
     j: () => pressed.push("j"),
+    "g r": () => pressed.push("g r"),
   });
   return (
     <>
@@ -41,4 +42,11 @@ test("a key that is held moves on, and does everything else once", () => {
     fireEvent.keyDown(document.body, { key, repeat: true });
   }
   expect(pressed).toEqual(["d", "j", "j"]);
+});
+
+test("the second of two keys is not taken for one alone", () => {
+  pressed.length = 0;
+  render(<Page />);
+  for (const key of ["g", "d", "d", "g", "r"]) fireEvent.keyDown(document.body, { key });
+  expect(pressed).toEqual(["d", "g r"]);
 });

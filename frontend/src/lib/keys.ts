@@ -30,8 +30,9 @@ export function useKeys(keys: Keys): void {
       if (lower === "enter" && target.closest("a, button, summary")) return;
       if (event.repeat && !GOES_ON.test(lower)) return;
       const key = /^[A-Z]$/.test(event.key) ? `shift ${lower}` : lower;
-      const pair = event.timeStamp - at < 1000 ? `${before} ${key}` : "";
-      const found = current.current[pair] ?? current.current[key];
+      // what follows a "g" is the second of two keys and nothing else, whoever listens to it
+      const isSecond = before === "g" && event.timeStamp - at < 1000;
+      const found = current.current[isSecond ? `g ${key}` : key];
       before = key;
       at = event.timeStamp;
       if (found) {

@@ -204,3 +204,6 @@ async def test_unknown_orders_are_refused_by_name(browser: Browser, api: Api) ->
     response = await browser.get(f"runs/{run}/batches/0", params={"order": "size"})
     assert response.status_code == 400
     assert "place, loss, prompt" in response.text
+    for address in ("batches", "batches/0"):
+        response = await browser.get(f"runs/{run}/{address}", params={"size": "1"})
+        assert (response.status_code, "'size'" in response.text) == (400, True)
