@@ -29,7 +29,8 @@ class LoadedModel:
     """A base model of a worker; what its engine does not report is None.
 
     Attributes:
-        not_loaded: why it is not served, though it should be.
+        not_loaded: why it is not served, though it should be; what the worker says of that, which
+            may name its files, is for administrators of the installation.
         memory_bytes: of adapters and caches, without the base model's own weights.
     """
 
@@ -202,11 +203,11 @@ def _worker(row: WorkerRow, is_administrator: bool) -> ShownWorker:
         pid=row.pid if is_administrator else None,
         runs=row.runs,
         restoring=row.restoring,
-        models=[_model(name, row.report.get(name, {})) for name in names],
+        models=[_model(name, row.report.get(name, {}), is_administrator) for name in names],
     )
 
 
-def _model(name: str, report: dict[str, Any]) -> LoadedModel:
+def _model(name: str, report: dict[str, Any], is_administrator: bool) -> LoadedModel:
     def number(key: str) -> int | None:
         value = report.get(key)
         return value if isinstance(value, int) else None
@@ -214,6 +215,8 @@ def _model(name: str, report: dict[str, Any]) -> LoadedModel:
     parts = [number(key) for key in _MEMORY]
     known = [part for part in parts if part is not None]
     not_loaded = report.get("not_loaded")
+    if not_loaded is not None and not is_administrator:
+        not_loaded = "administrators see why"
     return LoadedModel(
         name=name,
         not_loaded=None if not_loaded is None else str(not_loaded),

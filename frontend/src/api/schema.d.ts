@@ -882,7 +882,8 @@ export interface components {
          * @description A base model of a worker; what its engine does not report is None.
          *
          *         Attributes:
-         *             not_loaded: why it is not served, though it should be.
+         *             not_loaded: why it is not served, though it should be; what the worker says of that, which
+         *                 may name its files, is for administrators of the installation.
          *             memory_bytes: of adapters and caches, without the base model's own weights.
          */
         LoadedModel: {

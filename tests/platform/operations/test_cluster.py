@@ -140,7 +140,7 @@ async def test_reasons(log: Log, changes: dict[str, Any], why: str) -> None:
 async def test_workers_tell_what_they_report_and_hosts_to_administrators_alone(log: Log) -> None:
     report = {
         "acme/tiny": {"runs": 2, "slots": 8, "arena_bytes": 100, "sampler_kv_bytes": 20},
-        "acme/large": {"not_loaded": "out of memory", "tries": 3},
+        "acme/large": {"not_loaded": "no such file: '/models/large'", "tries": 3},
     }
 
     def prepare() -> Team:
@@ -155,10 +155,11 @@ async def test_workers_tell_what_they_report_and_hosts_to_administrators_alone(l
     assert (alive.alive, alive.host, alive.pid, gone.alive) == (True, None, None, False)
     large, tiny = alive.models
     assert (tiny.memory_bytes, tiny.runs, tiny.sampling) == (120, 2, None)
-    assert (large.not_loaded, large.memory_bytes) == ("out of memory", None)
+    assert (large.not_loaded, large.memory_bytes) == ("administrators see why", None)
     assert [(one.base_model, one.workers) for one in pool.queues] == [("acme/tiny", 1)]
     (told,) = (await cluster_of(team, is_administrator=True)).pools
     assert told.workers[0].host == "here"
+    assert told.workers[0].models[0].not_loaded == "no such file: '/models/large'"
 
 
 async def test_shares_name_the_persons_teams_and_count_the_others(log: Log) -> None:
