@@ -79,6 +79,7 @@ class _Columns:
         self, data: Sequence[Example], outputs: Sequence[npt.NDArray[np.float32]], *, policy: bool
     ) -> None:
         lengths = [len(datum.tokens) for datum in data]
+        self._owners = np.repeat(np.arange(len(lengths)), lengths)
         self._ends = np.cumsum(lengths)
         self._starts = self._ends - lengths
         self.weights: Floats | None = None
@@ -105,9 +106,9 @@ class _Columns:
         return np.concatenate([datum.inputs[name] for datum in data]).astype(np.float64)
 
     def sums(self, column: npt.NDArray) -> Floats:
-        """One number a datum; a datum may be empty."""
-        totals = np.concatenate(([0.0], np.cumsum(column, dtype=np.float64)))
-        return totals[self._ends] - totals[self._starts]
+        """One number a datum, whatever the others hold; a datum may be empty."""
+        found = np.bincount(self._owners, column, minlength=len(self._ends))
+        return found.astype(np.float64, copy=False)
 
     def of(self, place: int, column: npt.NDArray) -> npt.NDArray:
         """A datum's part of a column."""

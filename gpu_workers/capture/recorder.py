@@ -24,6 +24,7 @@ from gpu_workers.capture.measuring import Pass, measure
 from gpu_workers.capture.seen import Seen
 from gpu_workers.capture.stepping import Gathered
 from gpu_workers.engine.types import ForwardBackward, OptimStep, PassResult
+from operations.restoring import DIVERGED
 
 log = logging.getLogger(__name__)
 
@@ -55,12 +56,10 @@ class _Batch:
     dropped: list[Dropped] = field(default_factory=list)
     kept: list[keeping.Kept] = field(default_factory=list)
 
-    def drop(self, run_id: str, seqs: list[int]) -> None:
+    def drop(self, gone: Dropped) -> None:
         """These passes are part of no step: neither those yet to be written, nor the others."""
-        gone = {(run_id, seq) for seq in seqs}
-        self.datums = [one for one in self.datums if (one.run_id, one.seq) not in gone]
-        if seqs:
-            self.dropped.append(Dropped(run_id, tuple(seqs)))
+        self.datums = [one for one in self.datums if not gone.has(one)]
+        self.dropped.append(gone)
 
 
 class Recorder:
@@ -70,6 +69,8 @@ class Recorder:
         self._lock = threading.Lock()
         self._waiting: deque[Seen] = deque()
         self._bytes = 0
+        # runs of which something did not even fit into the queue
+        self._lost: set[str] = set()
         self._woken = threading.Event()
         self._stopping = False
         self._runs: OrderedDict[str, _Run] = OrderedDict()
@@ -101,6 +102,7 @@ class Recorder:
             for one in seen:
                 if len(self._waiting) >= MOST_SEEN:
                     self.forgotten += 1
+                    self._lost.add(one.run_id)
                     continue
                 if self._bytes + one.size > MOST_BYTES:
                     self.forgotten += 1
@@ -115,23 +117,27 @@ class Recorder:
     def _work(self) -> None:
         while True:
             self._woken.wait()
-            stopping = self._stopping
-            if not stopping:
+            if not self._stopping:
                 time.sleep(EVERY_S)  # more comes meanwhile
             self._woken.clear()
-            taken = self._take()
+            stopping = self._stopping  # not before: who stops it wakes it only once
+            taken, lost = self._take()
             if taken:
                 self._record(taken)
+            for run_id in lost:
+                self._runs.pop(run_id, None)  # counted anew
             if stopping:
                 break
         if self._conn is not None:
             self._conn.close()
 
-    def _take(self) -> list[Seen]:
+    def _take(self) -> tuple[list[Seen], set[str]]:
+        """What waits, and the runs of which more had come, which is lost."""
         with self._lock:
             taken, self._waiting = list(self._waiting), deque()
+            lost, self._lost = self._lost, set()
             self._bytes = 0
-        return taken
+        return taken, lost
 
     def _record(self, taken: list[Seen]) -> None:
         """Write all of it; a fault costs what it is about, and the thread goes on."""
@@ -152,6 +158,9 @@ class Recorder:
         batch = _Batch()
         keep = services.keeps_tokens(conn, {one.run_id for one in taken})
         for one in taken:
+            if one.taken_up:
+                self._runs.pop(one.run_id, None)  # another worker may have gone on with it
+                continue
             run = self._run(conn, one)
             if isinstance(one.work, ForwardBackward):
                 self._add_pass(batch, run, one, keep=keep.get(one.run_id, False))
@@ -160,7 +169,7 @@ class Recorder:
             elif isinstance(one.work, OptimStep) and not isinstance(one.result, BaseException):
                 self._add_step(batch, run, one, one.work)
             else:
-                batch.drop(one.run_id, run.gathered.seqs)
+                batch.drop(Dropped(one.run_id, run.number, one.seq))
                 run.gathered = Gathered()
         return batch
 
@@ -169,6 +178,10 @@ class Recorder:
         run = self._runs.get(seen.run_id)
         if run is None or seen.seq <= run.stepped_seq:
             run = _Run(services.steps_before(conn, run_id=seen.run_id, seq=seen.seq))
+            # of passes that another worker has seen, or that are lost, nothing is known here
+            run.gathered.whole = not services.has_gathered(
+                conn, run_id=seen.run_id, seq=seen.seq, diverged=DIVERGED
+            )
             self._runs[seen.run_id] = run
             if len(self._runs) > MOST_RUNS:
                 self._runs.popitem(last=False)
@@ -230,9 +243,17 @@ class Recorder:
         )
         self._touched.update(one.run_id for one in batch.kept)
         if self._touched and time.monotonic() - self._thinned_at > THIN_EVERY_S:
-            keeping.thin(conn, list(self._touched))
+            self._thin(conn)
+
+    def _thin(self, conn: psycopg.Connection[Any]) -> None:
+        """What is written stays so, whatever becomes of this: it is tried again with the next."""
+        self._thinned_at = time.monotonic()
+        try:
+            keeping.thin(conn, sorted(self._touched))
             self._touched.clear()
-            self._thinned_at = time.monotonic()
+        except psycopg.Error as error:
+            log.warning("blocks beyond the ceiling are not given up yet: %s", error)
+            self._close()
 
     # --- connection, and saying what was lost -------------------------------------------------
 

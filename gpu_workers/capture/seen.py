@@ -21,7 +21,8 @@ class Seen:
     """A pass with its result, a step, or what dropped the gradient gathered so far.
 
     `work` is None where a pass was, but was too much to remember. `result` is an exception of a
-    step that was not taken. `at`: seconds of the monotonic clock.
+    step that was not taken. `at`: seconds of the monotonic clock. `taken_up`: no work at all, but a
+    run that has come from elsewhere, of which nothing is known any more.
     """
 
     run_id: str
@@ -30,6 +31,7 @@ class Seen:
     result: object
     size: int = 0
     at: float = field(default_factory=time.monotonic)
+    taken_up: bool = False
 
     def forgotten(self) -> Seen:
         """The same without its data: of its step nothing is known then."""

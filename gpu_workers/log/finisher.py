@@ -44,9 +44,9 @@ class Ended:
     """An operation that the engine is through with: its result or what it raised.
 
     `answer`, `effect` and `used` turn the result into what the log and the ledger keep; they run
-    on this thread, so that the engine's is free. `writes` is the key of the files it writes. `size`
-    is about how many bytes the answer has. `times` are when the engine did it. `seen` is for
-    whoever notes what has been done.
+    on this thread, so that the engine's is free. `writes` is the key of the files it writes.
+    `times` are when the engine did it. `seen` is for whoever notes what has been done. `size` is
+    about how many bytes all of it takes.
     """
 
     operation_id: int

@@ -182,6 +182,8 @@ class Handover:
             self._let_go(operation)
             return
         size = answers.size_of(result)
+        if seen is not None:
+            size = max(size, seen.size)  # it keeps what came with the request, too
         self._capacity.give_back(operation, result=size)
         self._finisher.put(
             Ended(operation.id, request_id, result, answer, effect, used, writes, size, times, seen)

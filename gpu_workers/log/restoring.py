@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import psycopg
 
 from checkpoints import store
-from gpu_workers.capture.seen import Note, seen
+from gpu_workers.capture.seen import Note, Seen, seen
 from gpu_workers.engine.types import (
     CreateRun,
     EngineStopped,
@@ -111,6 +111,7 @@ class Restores:
         with self._lock:
             self._active[run.id] = restore
         progress.restoring = True
+        self._note([Seen(run.id, run.snapshot_seq, None, None, taken_up=True)])
         self._capacity.hold()
         if run.restore_deaths >= CONVICTED:
             restore.error = RunLost(

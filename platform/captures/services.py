@@ -75,10 +75,18 @@ class Datum:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """Passes of a run whose gradient was dropped: they are part of no step."""
+    """Passes of a run whose gradient was dropped before a step: they are part of none.
+
+    It holds for those before operation `seq`, whoever has captured them.
+    """
 
     run_id: str
-    seqs: tuple[int, ...]
+    step: int
+    seq: int
+
+    def has(self, datum: Datum) -> bool:
+        """Whether a datum is of these passes."""
+        return (datum.run_id, datum.step) == (self.run_id, self.step) and datum.seq < self.seq
 
 
 _TYPES = {"str": "text", "int": "bigint", "float": "float8"}
@@ -100,8 +108,9 @@ def _insert(table: str, row: type, conflict: str) -> str:
 _ADD_STEPS = _insert("captures_stepstat", Step, "(run_id, step)")
 _ADD_DATUMS = _insert("captures_datumstat", Datum, "(run_id, step, seq, place)")
 _DROP = """
-DELETE FROM captures_datumstat d USING unnest(%s::text[], %s::bigint[]) AS gone(run, seq)
-WHERE d.run_id = gone.run AND d.seq = gone.seq RETURNING d.run_id, d.step
+DELETE FROM captures_datumstat d
+USING unnest(%s::text[], %s::bigint[], %s::bigint[]) AS gone(run, step, seq)
+WHERE d.run_id = gone.run AND d.step = gone.step AND d.seq < gone.seq RETURNING d.run_id, d.step
 """
 _KEEPS = """
 SELECT r.id, t.capture_tokens AND coalesce(r.user_metadata ->> 'capture', '') <> 'off'
@@ -110,6 +119,21 @@ FROM runs_trainingrun r JOIN accounts_team t ON t.id = r.team_id WHERE r.id = AN
 _STEPS_BEFORE = """
 SELECT count(*) FROM operations_operation
 WHERE target = %s AND seq < %s AND kind = 'optim_step' AND state = 'done'
+"""
+# Passes without gradients have no part in it: the ledger tells which had. What drops the gradient
+# is what `operations.restoring` does again, and loading weights.
+_GATHERED = """
+SELECT EXISTS (
+    SELECT FROM operations_operation o
+    JOIN usage_entry e ON e.operation_id = o.id AND e.kind = 'train'
+    WHERE o.target = %(run)s AND o.seq < %(seq)s
+      AND o.kind = 'forward_backward' AND o.state = 'done'
+      AND o.seq > coalesce((
+          SELECT d.seq FROM operations_operation d
+          WHERE d.target = %(run)s AND d.seq < %(seq)s
+            AND (d.kind = 'missing' OR d.kind IN ('optim_step', 'load_weights') AND d.state = 'done'
+                 OR d.kind = 'optim_step' AND starts_with(d.error, %(diverged)s))
+          ORDER BY d.seq DESC LIMIT 1), -1))
 """
 
 
@@ -126,9 +150,7 @@ def write(
     places += [(one.run_id, one.step) for one in datums]
     with conn.transaction():
         if dropped:
-            pairs = [(one.run_id, seq) for one in dropped for seq in one.seqs]
-            gone = conn.execute(_DROP, ([run for run, _ in pairs], [seq for _, seq in pairs]))
-            places += gone.fetchall()
+            places += conn.execute(_DROP, _columns(dropped)).fetchall()
         if steps:
             conn.execute(_ADD_STEPS, _columns(steps))
         if datums:
@@ -145,6 +167,18 @@ def steps_before(conn: Connection[Any], *, run_id: str, seq: int) -> int:
     row = conn.execute(_STEPS_BEFORE, (run_id, seq)).fetchone()
     assert row is not None
     return int(row[0])
+
+
+def has_gathered(conn: Connection[Any], *, run_id: str, seq: int, diverged: str) -> bool:
+    """Whether passes before an operation of a run have added to the gradient that it found.
+
+    Args:
+        diverged: how the error of a step begins that was not taken, but dropped the gradient.
+    """
+    values = {"run": run_id, "seq": seq, "diverged": diverged}
+    row = conn.execute(_GATHERED, values).fetchone()
+    assert row is not None
+    return bool(row[0])
 
 
 def keeps_tokens(conn: Connection[Any], run_ids: Iterable[str]) -> dict[str, bool]:

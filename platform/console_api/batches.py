@@ -104,6 +104,7 @@ class BatchViewSet(TeamViewSet):
     @answers(ShownDatum)
     def datum(self, request: Request, run_id: str, datum_id: int) -> Response:
         """One datum, position by position."""
+        known(request)
         actor = self.find(run_id)
         found = wait_for(
             batches.read_datum, actor=actor, run_id=run_id, datum_id=min(datum_id, _LAST)
@@ -116,5 +117,6 @@ class BatchViewSet(TeamViewSet):
     @answers(Examples)
     def examples(self, request: Request, run_id: str) -> Response:
         """What was trained on in several steps: learnt, forgotten, known by heart."""
+        known(request)
         found = wait_for(batches.list_examples, actor=self.find(run_id), run_id=run_id)
         return Response(Examples(found))

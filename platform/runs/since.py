@@ -16,6 +16,7 @@ from psycopg.rows import dict_row
 from accounts import rights
 from accounts.actors import Actor
 from accounts.rights import Right
+from captures import curves
 from core import database
 from core.errors import BadRequest
 from events import reader, seen
@@ -110,8 +111,9 @@ ORDER BY run_id, created_at DESC
 """
 _BEST = f"""
 SELECT value, step FROM (
-    SELECT value, step FROM runs_metric
-    WHERE run_id = %s AND key = %s AND step > %s ORDER BY step DESC LIMIT {MOST_POINTS}
+    SELECT value, step FROM {{table}} recorded
+    WHERE run_id = %(run)s AND {{of_key}} AND step > %(after)s
+    ORDER BY step DESC LIMIT {MOST_POINTS}
 ) points WHERE value = value AND abs(value) < 'infinity'
 ORDER BY value {{order}}, step LIMIT 1
 """
@@ -267,8 +269,14 @@ async def _best(
 ) -> tuple[float | None, int | None]:
     if head.better is None:
         return None, None
-    statement = _BEST.format(order="DESC" if head.better == "up" else "ASC")
-    row = await (await conn.execute(statement, (run_id, head.key, after))).fetchone()
+    captured = head.key in curves.EXPRESSIONS
+    statement = _BEST.format(
+        order="DESC" if head.better == "up" else "ASC",
+        table=curves.points(head.key) if captured else "runs_metric",
+        of_key="true" if captured else "key = %(key)s",
+    )
+    values = {"run": run_id, "key": head.key, "after": after}
+    row = await (await conn.execute(statement, values)).fetchone()
     return (None, None) if row is None else (row[0], row[1])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from captures import blocks
 from captures.models import DatumStat, KeptTokens, StepStat
 from events.models import Event
 from gpu_workers.capture.recorder import Recorder
+from gpu_workers.capture.seen import Seen
+from gpu_workers.log.finisher import Ended, Finisher
 from operations.models import Result
 from runs.models import TrainingRun
 from tests.gpu_workers.bench import Bench, body, create, results, step
@@ -192,9 +195,18 @@ def test_what_a_dead_worker_had_no_time_to_note_is_noted_by_the_next(
         bench.crash(worker)
     assert not StepStat.objects.filter(run=run).exists()
     step(bench.log, run, 7)
+    notes: list[Seen] = []
+    put = Recorder.put
+
+    def noted(recorder: Recorder, seen: Iterable[Seen]) -> None:
+        notes.extend(own := list(seen))
+        put(recorder, own)
+
+    monkeypatch.setattr(Recorder, "put", noted)
     bench.start()
     bench.finish(run)
     rows = captured(run, 4)
+    assert [note.taken_up for note in notes] == [True] + [False] * 8
     assert [(row.step, row.first_seq, row.last_seq) for row in rows] == [
         (0, 1, 2),
         (1, 3, 4),
@@ -275,6 +287,49 @@ def test_a_fault_of_the_database_costs_what_it_is_about(
     step(bench.log, run, 3)
     bench.finish(run)
     assert [row.step for row in captured(run, 1)] == [1]
+
+
+def test_a_step_of_which_a_pass_is_lost_is_not_told(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = bench.log.run(bench.log.team("team"))
+    create(bench.log, run)
+    bench.log.submit(run, 1, "forward_backward", policy_batch(run, 1, rollouts()))
+    worker = bench.start()
+
+    def broken(self: Recorder, conn: Any, batch: Any) -> None:
+        raise RuntimeError("no such table")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Recorder, "_write", broken)
+        bench.finish(run)
+        eventually(lambda: worker.recorder.forgotten == 1, within_s=20)
+    step(bench.log, run, 2)
+    step(bench.log, run, 4)
+    bench.finish(run)
+    eventually(lambda: DatumStat.objects.filter(run=run, seq=4).exists(), within_s=20)
+    assert [(row.step, row.first_seq) for row in captured(run, 1)] == [(1, 4)]
+
+
+def test_what_is_kept_to_be_noted_takes_room_until_it_is_written(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[Ended] = []
+    put = Finisher.put
+
+    def taken(finisher: Finisher, one: Ended) -> None:
+        ended.append(one)
+        put(finisher, one)
+
+    monkeypatch.setattr(Finisher, "put", taken)
+    run = bench.log.run(bench.log.team("team"))
+    create(bench.log, run)
+    step(bench.log, run, 1)
+    bench.start()
+    bench.finish(run)
+    (trained,) = [one for one in ended if one.seen is not None and one.seen.size]
+    # tokens, targets, weights and logprobs
+    assert trained.size == 22 * (4 + 8 + 4 + 4)
 
 
 def test_answers_do_not_depend_on_who_notes_them(

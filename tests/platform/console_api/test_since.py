@@ -16,6 +16,7 @@ from events.models import Seen
 from operations import cluster
 from runs import lifecycle
 from tests.platform.console_api.conftest import Api, Browser, Open, log, make_person, make_run
+from tests.support import captured
 from tests.support.hand import Hand
 
 pytestmark = pytest.mark.usefixtures("nobody_looked")
@@ -166,6 +167,16 @@ async def test_a_loss_is_best_where_it_is_least(browser: Browser, api: Api) -> N
     (change,) = await changes(browser)
     assert (change["moved"]["best"], change["moved"]["best_step"]) == (1.0, 1)
     assert (change["moved"]["first"], change["moved"]["last"]) == (2.0, 1.5)
+
+
+async def test_the_best_of_what_was_captured_is_told(browser: Browser, api: Api) -> None:
+    await mark(browser)
+    run = await make_run(api)
+    sums = enumerate((8.0, 4.0, 6.0))
+    await captured.write([captured.step(run, at, loss_sum=one) for at, one in sums], [])
+    (change,) = await changes(browser)
+    assert change["moved"]["key"] == "engine/loss"
+    assert (change["moved"]["best"], change["moved"]["best_step"]) == (1.0, 1)
 
 
 async def test_the_most_important_comes_first_and_each_run_once(browser: Browser, api: Api) -> None:

@@ -202,8 +202,8 @@ class Verbs:
         await by_worker(lambda conn: captures.write(conn, steps=steps, datums=datums))
 
     async def drop_captured(self) -> None:
-        run, seq = await self._run(), self._random.randrange(8)
-        gone = [captures.Dropped(run.id, (seq,))]
+        run, step, seq = await self._run(), self._random.randrange(5), self._random.randrange(9)
+        gone = [captures.Dropped(run.id, step, seq)]
         await by_worker(lambda conn: captures.write(conn, steps=[], datums=[], dropped=gone))
 
     # --- checkpoints ------------------------------------------------------------------------
