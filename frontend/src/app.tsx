@@ -16,8 +16,7 @@ const UsagePage = lazy(() => import("./pages/usage/page"));
 const ComparePage = lazy(() => import("./pages/compare/page"));
 const RunPage = lazy(() => import("./pages/run/page"));
 
-/** Who is signed in; only tests of pages fill it themselves. */
-export const Person = createContext<Me | null>(null);
+const Person = createContext<Me | null>(null);
 
 /** Who is signed in. */
 export function useMe(): Me {

@@ -10,10 +10,10 @@ import logging
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 
@@ -27,6 +27,7 @@ from gpu_workers.engine.types import ForwardBackward, OptimStep, PassResult
 from operations.restoring import DIVERGED
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 EVERY_S = 0.3
 THIN_EVERY_S = 10.0
@@ -34,6 +35,8 @@ MOST_BYTES = 128 * 2**20
 MOST_SEEN = 20_000
 MOST_RUNS = 2000
 RETRY_S = 0.5
+# so long it waits for a database that is away; meanwhile the queue fills
+PATIENCE_S = 60.0
 SAY_EVERY_S = 60.0
 
 
@@ -141,22 +144,44 @@ class Recorder:
 
     def _record(self, taken: list[Seen]) -> None:
         """Write all of it; a fault costs what it is about, and the thread goes on."""
-        try:
-            conn = self._connection()
-            batch = self._batch(conn, taken)
-            self._write(conn, batch)
-        except Exception as error:
-            if not isinstance(error, psycopg.OperationalError):
-                log.exception("something that was seen could not be recorded")
+        batch = self._patiently(lambda conn: self._batch(conn, taken))
+        if batch is None or not self._patiently(lambda conn: self._write(conn, batch)):
             self.forgotten += len(taken)
             self._runs.clear()  # counted anew: what they had gathered is not whole
-            self._close()
-            time.sleep(0 if self._stopping else RETRY_S)
         self._say()
 
+    def _patiently(self, work: Callable[[psycopg.Connection[Any]], T]) -> T | None:
+        """Do something once the database is there; None if it stays away, or it cannot be done."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return work(self._connection())
+            except Exception as error:
+                self._close()
+                is_passing = database.is_passing(error)
+                if not is_passing:
+                    log.exception("something that was seen could not be recorded")
+                if not is_passing or self._stopping or time.monotonic() > deadline:
+                    return None
+            time.sleep(RETRY_S)
+
     def _batch(self, conn: psycopg.Connection[Any], taken: list[Seen]) -> _Batch:
-        batch = _Batch()
         keep = services.keeps_tokens(conn, {one.run_id for one in taken})
+        batch = _Batch()
+        try:
+            self._fill(conn, batch, taken, keep)
+        except psycopg.Error:
+            self._runs.clear()  # half of it is counted: all of it is counted anew
+            raise
+        return batch
+
+    def _fill(
+        self,
+        conn: psycopg.Connection[Any],
+        batch: _Batch,
+        taken: list[Seen],
+        keep: dict[str, bool],
+    ) -> None:
         for one in taken:
             if one.taken_up:
                 self._runs.pop(one.run_id, None)  # another worker may have gone on with it
@@ -171,7 +196,6 @@ class Recorder:
             else:
                 batch.drop(Dropped(one.run_id, run.number, one.seq))
                 run.gathered = Gathered()
-        return batch
 
     def _run(self, conn: psycopg.Connection[Any], seen: Seen) -> _Run:
         """The run as it is before what was seen; anew if it is done again after a crash."""
@@ -233,7 +257,7 @@ class Recorder:
                 )
         return rows
 
-    def _write(self, conn: psycopg.Connection[Any], batch: _Batch) -> None:
+    def _write(self, conn: psycopg.Connection[Any], batch: _Batch) -> bool:
         services.write(
             conn,
             steps=batch.steps,
@@ -244,6 +268,7 @@ class Recorder:
         self._touched.update(one.run_id for one in batch.kept)
         if self._touched and time.monotonic() - self._thinned_at > THIN_EVERY_S:
             self._thin(conn)
+        return True
 
     def _thin(self, conn: psycopg.Connection[Any]) -> None:
         """What is written stays so, whatever becomes of this: it is tried again with the next."""

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import psycopg
 import pytest
 
-from captures import blocks
+from captures import blocks, services
 from captures.models import DatumStat, KeptTokens, StepStat
 from events.models import Event
 from gpu_workers.capture.recorder import Recorder
@@ -355,3 +356,26 @@ def test_answers_do_not_depend_on_who_notes_them(
     answers = results(noted), results(unnoted)
     for seq in range(1, 5):
         assert answers[0][seq] == answers[1][seq]
+
+
+def test_a_database_that_is_away_for_a_while_costs_no_step(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gpu_workers.capture.recorder.RETRY_S", 0.05)
+    write, away = services.write, iter(range(3))
+
+    def sometimes(conn: Any, **given: Any) -> None:
+        if next(away, None) is not None:
+            raise psycopg.OperationalError("the connection is lost")
+        write(conn, **given)
+
+    monkeypatch.setattr(services, "write", sometimes)
+    run = bench.log.run(bench.log.team("team"))
+    create(bench.log, run)
+    step(bench.log, run, 1)
+    step(bench.log, run, 3)
+    worker = bench.start()
+    bench.finish(run)
+    assert [row.step for row in captured(run, 2)] == [0, 1]
+    assert DatumStat.objects.filter(run=run).count() == 4
+    assert worker.recorder.forgotten == 0
