@@ -164,10 +164,15 @@ _COLUMNS = """
 d.id, d.seq, d.place, d.tokens, d.trained_tokens, d.loss, d.logprob, d.sampled_logprob,
 d.advantage, d.block IS NOT NULL AS kept
 """
-# of the same content: how often up to this step, and what it cost the last time before
+# of the same content: how often up to this step, each counted once though many rows have it
 _SEEN = """
-(SELECT count(DISTINCT e.step) FROM captures_datumstat e
- WHERE e.run_id = d.run_id AND e.hash = d.hash AND e.step <= d.step) AS seen,
+SELECT e.hash, count(DISTINCT e.step) AS seen
+FROM captures_datumstat e JOIN (SELECT DISTINCT run_id, step, hash FROM page) p
+    ON e.run_id = p.run_id AND e.hash = p.hash AND e.step <= p.step
+GROUP BY e.hash
+"""
+# what it cost the last time before
+_BEFORE = """
 (SELECT e.loss / nullif(e.trained_tokens, 0) FROM captures_datumstat e
  WHERE e.run_id = d.run_id AND e.hash = d.hash AND e.step < d.step
  ORDER BY e.step DESC LIMIT 1) AS before
@@ -183,18 +188,25 @@ _ORDERS = {
     "prompt": '"group", seq, place',
 }
 _DATUMS = f"""
-SELECT {_COLUMNS}, d."group", {_SEEN}
-FROM (SELECT *, dense_rank() OVER (ORDER BY first_of_prompt) - 1 AS "group"
-      FROM (SELECT *, min(seq * 1000000::numeric + place) OVER (PARTITION BY prompt_hash)
-                      AS first_of_prompt
-            FROM captures_datumstat
-            WHERE run_id = %(run)s AND team_id = %(team)s AND step = %(step)s) numbered
-      ORDER BY {{order}} LIMIT %(limit)s OFFSET %(offset)s) d
+WITH page AS (
+    SELECT *, dense_rank() OVER (ORDER BY first_of_prompt) - 1 AS "group"
+    FROM (SELECT *, min(seq * 1000000::numeric + place) OVER (PARTITION BY prompt_hash)
+                    AS first_of_prompt
+          FROM captures_datumstat
+          WHERE run_id = %(run)s AND team_id = %(team)s AND step = %(step)s) numbered
+    ORDER BY {{order}} LIMIT %(limit)s OFFSET %(offset)s
+)
+SELECT {_COLUMNS}, d."group", times.seen, {_BEFORE}
+FROM page d JOIN ({_SEEN}) times ON times.hash = d.hash
 ORDER BY {{order}}
 """
 _ONE = f"""
-SELECT {_COLUMNS}, 0 AS "group", {_SEEN}
-FROM captures_datumstat d WHERE d.run_id = %(run)s AND d.team_id = %(team)s AND d.id = %(id)s
+WITH page AS (
+    SELECT * FROM captures_datumstat
+    WHERE run_id = %(run)s AND team_id = %(team)s AND id = %(id)s
+)
+SELECT {_COLUMNS}, 0 AS "group", times.seen, {_BEFORE}
+FROM page d JOIN ({_SEEN}) times ON times.hash = d.hash
 """
 _WHERE = """
 SELECT step, loss_fn, hash, block, "offset", length, part FROM captures_datumstat WHERE id = %(id)s

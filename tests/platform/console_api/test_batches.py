@@ -11,6 +11,7 @@ from captures import batches, blocks, keeping
 from captures.models import DatumStat, KeptTokens
 from catalog.models import BaseModel
 from checkpoints import leftovers
+from console_api import base
 from core import database
 from tests.conftest import REPOSITORY
 from tests.platform.console_api.conftest import Api, Browser, log, make_run
@@ -207,3 +208,35 @@ async def test_unknown_orders_are_refused_by_name(browser: Browser, api: Api) ->
     for address in ("batches", "batches/0"):
         response = await browser.get(f"runs/{run}/{address}", params={"size": "1"})
         assert (response.status_code, "'size'" in response.text) == (400, True)
+
+
+@pytest.mark.parametrize("address", ["datums/1", "examples"])
+async def test_unknown_parameters_are_refused_by_name(
+    browser: Browser, api: Api, address: str
+) -> None:
+    run = await make_run(api)
+    response = await browser.get(f"runs/{run}/{address}", params={"limits": "1"})
+    assert response.status_code == 400, response.text
+    assert "limits" in response.text
+
+
+async def test_a_page_of_what_is_all_the_same_is_read_once(
+    browser: Browser, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await make_run(api)
+    await write([], [datum(run, 0, 0, hash=7, prompt_hash=7)])
+    async with database.connection() as conn:
+        await conn.execute(
+            """
+            INSERT INTO captures_datumstat (run_id, team_id, step, seq, place, loss_fn, tokens,
+                                            trained_tokens, loss, hash, prompt_hash)
+            SELECT run_id, team_id, 1 + n / 500, 1 + n / 500, n %% 500, loss_fn, tokens,
+                   trained_tokens, loss, hash, prompt_hash
+            FROM captures_datumstat, generate_series(0, 29999) n WHERE run_id = %s
+            """,
+            (run,),
+        )
+        await conn.execute("ANALYZE captures_datumstat")
+    monkeypatch.setattr(base, "STATEMENT_WITHIN_S", 1)
+    page = await browser.shown(f"runs/{run}/batches/60", limit=500)
+    assert {one["seen"] for one in page["batch"]["datums"]} == {61}
