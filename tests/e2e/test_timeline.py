@@ -137,7 +137,9 @@ def test_keys_and_wheel_look_closer_and_choose(page: Page, run: Slept) -> None:
     after = seen(page)
     assert after[1] - after[0] == pytest.approx(before[1] - before[0], abs=0.01)
     canvas.hover(position={"x": 300, "y": 90})
+    page.keyboard.down("Control")
     page.mouse.wheel(0, -400)
+    page.keyboard.up("Control")
     page.wait_for_url(lambda url: f"from={after[0]:.3f}" not in url)
     closer = seen(page)
     assert closer[1] - closer[0] < after[1] - after[0]

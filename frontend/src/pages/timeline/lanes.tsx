@@ -1,4 +1,4 @@
-/// The canvas with its lanes: wheel and keys zoom, dragging and arrows move, a press chooses.
+/// The canvas with its lanes: Ctrl with the wheel and keys zoom, dragging and arrows move, a press chooses.
 import { useEffect, useMemo, useRef, useState } from "react";
 import type { Timeline } from "../../api/client";
 import { draw, HEIGHT, laneAt } from "./drawing";
@@ -86,8 +86,11 @@ function usePointer(canvas: React.RefObject<HTMLCanvasElement | null>, live: Liv
     let drag: { x: number; view: View; moved: boolean } | null = null;
     const wheel = (event: WheelEvent) => {
       const { view, bounds, width, onView } = live.current;
+      const aside = Math.abs(event.deltaX) > Math.abs(event.deltaY);
+      // by itself the wheel scrolls the page, which would else be stuck here
+      if (!aside && !event.ctrlKey && !event.metaKey) return;
       event.preventDefault();
-      if (Math.abs(event.deltaX) > Math.abs(event.deltaY)) {
+      if (aside) {
         onView(pan(view, event.deltaX / width, bounds));
         return;
       }
