@@ -42,12 +42,16 @@ SAY_EVERY_S = 60.0
 
 @dataclass(slots=True)
 class _Run:
-    """A run between two steps: the number of the step it gathers for."""
+    """A run between two steps: the number of the step it gathers for.
+
+    `captured_seq`: the last pass whose datums were captured before it was taken up here.
+    """
 
     number: int
     gathered: Gathered = field(default_factory=Gathered)
     stepped_seq: int = -1
     stepped_at: float | None = None
+    captured_seq: int = -1
 
 
 @dataclass(slots=True)
@@ -201,7 +205,10 @@ class Recorder:
         """The run as it is before what was seen; anew if it is done again after a crash."""
         run = self._runs.get(seen.run_id)
         if run is None or seen.seq <= run.stepped_seq:
-            run = _Run(services.steps_before(conn, run_id=seen.run_id, seq=seen.seq))
+            run = _Run(
+                services.steps_before(conn, run_id=seen.run_id, seq=seen.seq),
+                captured_seq=services.last_captured(conn, run_id=seen.run_id),
+            )
             # of passes that another worker has seen, or that are lost, nothing is known here
             run.gathered.whole = not services.has_gathered(
                 conn, run_id=seen.run_id, seq=seen.seq, diverged=DIVERGED
@@ -217,8 +224,17 @@ class Recorder:
         assert isinstance(seen.result, PassResult)
         if seen.seq in run.gathered.seqs:
             return  # done again by the same worker
-        found = measure(seen.run_id, run.number, seen.seq, seen.work, seen.result)
+        try:
+            found = measure(seen.run_id, run.number, seen.seq, seen.work, seen.result)
+        except Exception:
+            # its fault, and nobody else's: of its step nothing is told
+            log.exception("%s:%d could not be measured", seen.run_id, seen.seq)
+            self.forgotten += 1
+            run.gathered.whole = False
+            return
         run.gathered.add(seen.seq, found)
+        if seen.seq <= run.captured_seq:
+            return  # done again after a crash: its rows and blocks are there
         batch.datums += self._kept(batch, seen.run_id, run.number, found) if keep else found.datums
 
     def _add_step(self, batch: _Batch, run: _Run, seen: Seen, work: OptimStep) -> None:

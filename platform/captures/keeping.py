@@ -17,7 +17,8 @@ from checkpoints import leftovers
 
 MOST_OF_RUN = 2 * 2**30
 MOST_OF_TEAM = 20 * 2**30
-FIRST_STEPS, LAST_STEPS, EVERY = 3, 20, 10
+# which steps are worth most: the first, the last, and one of so many
+_WORTH = {"first_steps": 3, "last_steps": 20, "every": 10}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +48,13 @@ SELECT NULL, k.team_id, sum(k.size_bytes) - %(team)s FROM captures_kepttokens k
 WHERE k.team_id = ANY(ARRAY(SELECT team_id FROM runs_trainingrun WHERE id = ANY(%(runs)s)))
 GROUP BY k.team_id HAVING sum(k.size_bytes) > %(team)s
 """
-_OLDEST = f"""
+_OLDEST = """
 WITH worth AS (
     SELECT k.id, k.key, k.size_bytes, k.time,
-           k.step < {FIRST_STEPS} OR k.step %% {EVERY} = 0
+           k.step < %(first_steps)s OR k.step %% %(every)s = 0
            OR k.step > (SELECT max(step) FROM captures_kepttokens l WHERE l.run_id = k.run_id)
-                       - {LAST_STEPS} AS most
-    FROM captures_kepttokens k WHERE %(run)s IN (k.run_id, '') AND %(team)s IN (k.team_id, 0)
+                       - %(last_steps)s AS most
+    FROM captures_kepttokens k WHERE {whose}
 ), counted AS (
     SELECT id, key, sum(size_bytes) OVER (ORDER BY most, time, id) - size_bytes AS before
     FROM worth
@@ -93,6 +94,7 @@ def thin(
     values = {"runs": list(runs), "run": most_of_run, "team": most_of_team}
     with conn.transaction():
         for run_id, team_id, too_many in conn.execute(_TOO_MUCH, values).fetchall():
-            which = {"run": run_id or "", "team": team_id or 0, "bytes": too_many}
-            gone = conn.execute(_OLDEST, which).fetchall()
+            whose = "k.team_id = %(whose)s" if run_id is None else "k.run_id = %(whose)s"
+            which = {"whose": run_id or team_id, "bytes": too_many, **_WORTH}
+            gone = conn.execute(_OLDEST.format(whose=whose), which).fetchall()
             leftovers.leave(conn, *(key for (key,) in gone))

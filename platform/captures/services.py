@@ -112,6 +112,9 @@ DELETE FROM captures_datumstat d
 USING unnest(%s::text[], %s::bigint[], %s::bigint[]) AS gone(run, step, seq)
 WHERE d.run_id = gone.run AND d.step = gone.step AND d.seq < gone.seq RETURNING d.run_id, d.step
 """
+_LAST_CAPTURED = """
+SELECT seq FROM captures_datumstat WHERE run_id = %s ORDER BY step DESC, seq DESC LIMIT 1
+"""
 _KEEPS = """
 SELECT r.id, t.capture_tokens AND coalesce(r.user_metadata ->> 'capture', '') <> 'off'
 FROM runs_trainingrun r JOIN accounts_team t ON t.id = r.team_id WHERE r.id = ANY(%s)
@@ -179,6 +182,12 @@ def has_gathered(conn: Connection[Any], *, run_id: str, seq: int, diverged: str)
     row = conn.execute(_GATHERED, values).fetchone()
     assert row is not None
     return bool(row[0])
+
+
+def last_captured(conn: Connection[Any], *, run_id: str) -> int:
+    """The seq of the last pass of a run whose datums were captured; -1 if there is none."""
+    row = conn.execute(_LAST_CAPTURED, (run_id,)).fetchone()
+    return -1 if row is None else int(row[0])
 
 
 def keeps_tokens(conn: Connection[Any], run_ids: Iterable[str]) -> dict[str, bool]:

@@ -14,6 +14,7 @@ import pytest
 from captures import blocks, services
 from captures.models import DatumStat, KeptTokens, StepStat
 from events.models import Event
+from gpu_workers.capture import measuring
 from gpu_workers.capture.recorder import Recorder
 from gpu_workers.capture.seen import Seen
 from gpu_workers.log.finisher import Ended, Finisher
@@ -379,3 +380,44 @@ def test_a_database_that_is_away_for_a_while_costs_no_step(
     assert [row.step for row in captured(run, 2)] == [0, 1]
     assert DatumStat.objects.filter(run=run).count() == 4
     assert worker.recorder.forgotten == 0
+
+
+def test_what_is_done_again_after_a_crash_is_kept_once(bench: Bench) -> None:
+    run = bench.log.run(bench.log.team("team"))
+    create(bench.log, run)
+    step(bench.log, run, 1)
+    worker = bench.start()
+    bench.finish(run)
+    captured(run, 1)
+    file = blocks.store.path(blocks.key(run.id, 0)) / blocks.FILE
+    size = file.stat().st_size
+    bench.crash(worker)
+    step(bench.log, run, 3)
+    bench.start()
+    bench.finish(run)
+    assert [row.step for row in captured(run, 2)] == [0, 1]
+    assert file.stat().st_size == KeptTokens.objects.get(run=run, step=0).size_bytes == size
+    assert DatumStat.objects.filter(run=run).count() == 4
+
+
+def test_a_pass_that_cannot_be_measured_costs_its_own_step_only(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = measuring.measure
+
+    def measure(run_id: str, number: int, seq: int, *given: Any) -> Any:
+        if run_id == odd.id and seq == 1:
+            raise ValueError("an odd pass")
+        return whole(run_id, number, seq, *given)
+
+    monkeypatch.setattr("gpu_workers.capture.recorder.measure", measure)
+    odd, other = (bench.log.run(bench.log.team(name)) for name in ("odd", "other"))
+    for run in (odd, other):
+        create(bench.log, run)
+        step(bench.log, run, 1)
+        step(bench.log, run, 3)
+    bench.start()
+    bench.finish(odd)
+    bench.finish(other)
+    assert [row.step for row in captured(other, 2)] == [0, 1]
+    assert [row.step for row in captured(odd, 1)] == [1]
