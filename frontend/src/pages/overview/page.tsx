@@ -5,6 +5,7 @@ import { paceOf } from "../../api/live";
 import { Ago } from "../../components/controls";
 import { Spark } from "../../components/spark";
 import { Mark } from "../../components/state";
+import { ALARMING, alarmsOf, LOOKED_AT } from "../../lib/alarms";
 import { count, money, value } from "../../lib/format";
 import { KINDS } from "../../lib/kinds";
 import { type Tile, tilesOf } from "../../lib/tiles";
@@ -41,6 +42,7 @@ export default function OverviewPage({ run }: { run: RunDetail }) {
             ))}
           </ul>
         )}
+        <Alarms run={run} />
         <p className="soft">
           {run.operations} operations, the last one <Ago at={run.moved_at} />
         </p>
@@ -83,6 +85,35 @@ export default function OverviewPage({ run }: { run: RunDetail }) {
         <Happened run={run} />
       </div>
     </div>
+  );
+}
+
+/** What of the last steps a person should know, each with the curve that shows it. */
+function Alarms({ run }: { run: RunDetail }) {
+  const there = run.metrics.filter((one) => ALARMING.includes(one.key));
+  const end = Math.max(0, ...there.map((one) => one.last_step));
+  const curves = useCurves({
+    runId: run.id,
+    keys: there.map((one) => one.key),
+    axis: "step",
+    smoothing: 0,
+    // not moved on with every step: what was asked for stands until it is told anew
+    from: Math.max(0, Math.floor(end / LOOKED_AT - 1) * LOOKED_AT),
+    to: null,
+    buckets: 3 * LOOKED_AT,
+    everyMs: paceOf(run.state),
+  });
+  const found = alarmsOf(curves.data ?? []);
+  if (found.length === 0) return null;
+  return (
+    <ul className="alarms" aria-label="Alarms">
+      {found.map(({ key, text }) => (
+        <li key={key}>
+          <Mark tone="wait" /> {text}{" "}
+          <Link href={`/runs/${run.id}/charts?find=${encodeURIComponent(key)}`}>See the curve</Link>
+        </li>
+      ))}
+    </ul>
   );
 }
 
