@@ -53,8 +53,9 @@ def _axe() -> str:
 
 
 def barriers(page: Page) -> list[str]:
-    """What axe finds: rule, element, why."""
+    """What axe finds: rule, element, why. Of colours on their way it is asked where they lead."""
     page.evaluate(_axe())
+    page.evaluate("Promise.allSettled(document.getAnimations().map((one) => one.finished))")
     found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
     return [
         f"{rule['id']}: {node['html'][:200]} {node['failureSummary'][:300]}"
