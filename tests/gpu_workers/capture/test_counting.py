@@ -18,7 +18,7 @@ from gpu_workers.engine.types import Datum, ForwardBackward, OptimResult, OptimS
 from operations.models import Operation
 from runs.models import TrainingRun
 from tests.gpu_workers.bench import Bench
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, never
 
 
 @pytest.fixture
@@ -89,10 +89,15 @@ def test_it_stops_at_once_while_it_waits_for_more(bench: Bench) -> None:
     started = Recorder()
     started.start()
     started.put([stepped(bench, run, 1)])
-    time.sleep(0.05)
-    began = time.monotonic()
-    started.stop()
-    assert time.monotonic() - began < 4
+    took: list[float] = []
+
+    def stop() -> None:
+        began = time.monotonic()
+        started.stop()
+        took.append(time.monotonic() - began)
+
+    never(lambda: not started._thread.is_alive(), for_s=0.05, but_after=stop)
+    assert took[0] < 4
     assert noted(run, 1) == [(0, 1)]
 
 
