@@ -168,7 +168,7 @@ def test_another_team_that_keeps_the_engine_busy(
     bench.running[0][0].stop()  # what engines did is written half a second later
     after = told(bench, trained)
     found = seconds(after)["others"] - seconds(before)["others"]
-    assert passes.of({LONG}, first, last) > 1
+    assert passes.of({LONG}, first, last) > 0.5  # enough to tell from what is lost at the ends
     holds(found, passes.of({LONG}, first, last))
     assert after.teams == 1
     assert "b" not in str([one.target for one in after.operations if other.id in one.target])

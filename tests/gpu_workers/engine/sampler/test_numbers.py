@@ -53,7 +53,10 @@ def test_logprobs_equal_the_trainers_forward(tiny: Tiny, temperature: float) -> 
     for name, adapter in adapters.items():
         sampler.publish(name, adapter)
     asked = [
-        (version, endless(prompt_of(n), temperature=temperature, max_tokens=40, num_samples=2))
+        (
+            version,
+            endless(prompt_of(n), temperature=temperature, max_tokens=40, num_samples=2, seed=n),
+        )
         for n in (3, 40, 100)
         for version in (None, "a", "b")
     ]
