@@ -139,7 +139,7 @@ WITH of_runs AS (
     FOR UPDATE OF o SKIP LOCKED
 ), claimed AS (
     UPDATE operations_operation o
-    SET state = 'running', worker_id = %(worker)s, started_at = now()
+    SET state = 'running', worker_id = %(worker)s, started_at = greatest(now(), o.created_at)
     FROM picked WHERE o.id = picked.id
     RETURNING o.id, o.target, o.seq, o.kind, o.team_id, o.deaths
 ), last AS (

@@ -61,6 +61,7 @@ class Outcome:
 
 # Operations by id and then lanes, as the end of a session locks them. Moments come as how long
 # before the transaction they were: PostgreSQL's is the one clock.
+# two clocks are compared, to a millisecond or so: nothing is begun before it was claimed
 _FINISH = """
 WITH finished AS (
     SELECT o.id, f.error, f.category, f.began, f.ended
@@ -73,8 +74,10 @@ WITH finished AS (
 UPDATE operations_operation o
 SET state = CASE WHEN f.error IS NULL THEN 'done' ELSE 'failed' END,
     error = f.error, error_category = f.category, finished_at = now(),
-    began_at = now() - make_interval(secs => f.began),
-    ended_at = now() - make_interval(secs => f.ended)
+    began_at = CASE WHEN f.began IS NOT NULL
+        THEN greatest(o.started_at, now() - make_interval(secs => f.began)) END,
+    ended_at = CASE WHEN f.ended IS NOT NULL
+        THEN greatest(o.started_at, now() - make_interval(secs => f.ended)) END
 FROM finished f WHERE o.id = f.id
 RETURNING o.id, o.kind, o.target
 """
