@@ -28,14 +28,18 @@ class Pass:
     work: ForwardBackward
     result: PassResult
     datums: list[Datum]
-    arrays: list[Arrays]
+    columns: _Columns
     gaps: npt.NDArray[np.float32]
     constant: int
     of_policy: bool
 
+    def arrays(self) -> list[Arrays]:
+        """What goes into blocks, a datum each."""
+        return [self.columns.arrays(place, one) for place, one in enumerate(self.work.data)]
+
 
 def measure(run_id: str, step: int, seq: int, work: ForwardBackward, result: PassResult) -> Pass:
-    """The rows of a pass's datums, and what goes into blocks."""
+    """The rows of a pass's datums, and what its step adds up."""
     policy = LOSSES[work.loss_fn].of_policy
     columns = _Columns(work.data, result.outputs, policy=policy)
     counts = columns.sums(columns.trained)
@@ -68,8 +72,7 @@ def measure(run_id: str, step: int, seq: int, work: ForwardBackward, result: Pas
         )
         for place, example in enumerate(work.data)
     ]
-    arrays = [columns.arrays(place, example) for place, example in enumerate(work.data)]
-    return Pass(work, result, datums, arrays, gaps, constant, policy)
+    return Pass(work, result, datums, columns, gaps, constant, policy)
 
 
 class _Columns:

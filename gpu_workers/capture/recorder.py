@@ -249,8 +249,9 @@ class Recorder:
 
     def _kept(self, batch: _Batch, run_id: str, step: int, found: Pass) -> list[Datum]:
         """The rows, with where in the store their blocks lie."""
-        places = list(blocks.in_blocks(found.arrays))
-        encoded = [blocks.encode([found.arrays[place] for place in own]) for own in places]
+        arrays = found.arrays()
+        places = list(blocks.in_blocks(arrays))
+        encoded = [blocks.encode([arrays[place] for place in own]) for own in places]
         key = blocks.key(run_id, step)
         try:
             offsets = blocks.append(key, encoded)

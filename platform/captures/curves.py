@@ -60,7 +60,7 @@ ORDER BY asked.run_id, ends.step
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """A captured metric at a run's first step and at its last."""
+    """A metric at a run's first step and at its last."""
 
     run_id: str
     key: str

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from dataclasses import dataclass
 from datetime import datetime
 from typing import cast, get_args
 
-import msgspec
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from console_api.base import TeamViewSet, choice, integer, text, wait_for
+from console_api.cursors import cursor_of, not_given, place_of
 from console_api.schema import answers, query
-from core.errors import BadRequest
 from runs import overviews
 from runs.overviews import Place, RunDetail, RunRow, State, Wanted
 
@@ -75,20 +72,12 @@ class RunViewSet(TeamViewSet):
 
 
 def _cursor(row: RunRow, sort: str) -> str:
-    value: datetime = getattr(row, overviews.SORTS[sort])
-    encoded = msgspec.json.encode([value, row.id])
-    return base64.urlsafe_b64encode(encoded).decode().rstrip("=")
+    return cursor_of(getattr(row, overviews.SORTS[sort]), row.id)
 
 
 def _place(cursor: str) -> Place | None:
     """Where a page is to begin. Raises BadRequest if nobody has given this cursor."""
-    if not cursor:
-        return None
-    try:
-        decoded = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        value, run_id = msgspec.json.decode(decoded, type=tuple[datetime, str])
-    except (binascii.Error, ValueError, msgspec.MsgspecError):
-        raise BadRequest("cursor is none that this list has given") from None
-    if value.tzinfo is None or "\0" in run_id:
-        raise BadRequest("cursor is none that this list has given")
-    return Place(value, run_id)
+    found = place_of(cursor, datetime)
+    if found is not None and found[0].tzinfo is None:
+        raise not_given()
+    return None if found is None else Place(*found)

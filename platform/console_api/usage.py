@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,7 +10,6 @@ from datetime import UTC, datetime, time
 from decimal import Decimal
 from typing import cast
 
-import msgspec
 from django.http import HttpResponse
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
@@ -20,6 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from console_api.base import TeamViewSet, choice, integer, known, text, wait_for
+from console_api.cursors import cursor_of, not_given, place_of
 from console_api.schema import answers, query
 from core.errors import BadRequest
 from runs import spending
@@ -146,22 +144,18 @@ def _sort(request: Request) -> Sort:
 
 
 def _cursor(place: After) -> str:
-    encoded = msgspec.json.encode([str(place.value), place.target])
-    return base64.urlsafe_b64encode(encoded).decode().rstrip("=")
+    return cursor_of(str(place.value), place.target)
 
 
 def _after(cursor: str) -> After | None:
     """Where a page is to begin. Raises BadRequest if nobody has given this cursor."""
-    if not cursor:
+    found = place_of(cursor, Decimal)
+    if found is None:
         return None
-    try:
-        decoded = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        value, target = msgspec.json.decode(decoded, type=tuple[Decimal, str])
-    except (binascii.Error, ValueError, msgspec.MsgspecError):
-        raise BadRequest("cursor is none that this list has given") from None
+    value, target = found
     # PostgreSQL's numbers end somewhere, too
-    if not value.is_finite() or abs(value.adjusted()) > MOST_DIGITS or "\0" in target:
-        raise BadRequest("cursor is none that this list has given")
+    if not value.is_finite() or abs(value.adjusted()) > MOST_DIGITS:
+        raise not_given()
     return After(value, target)
 
 

@@ -61,11 +61,6 @@ class Headline:
     spark: list[float | None]
 
 
-@dataclass(frozen=True, slots=True)
-class _Row(MetricSummary):
-    run_id: str = ""
-
-
 _SUMMARIES = f"""
 WITH RECURSIVE found(run_id, key, number) AS (
     SELECT asked.run_id,
@@ -107,11 +102,10 @@ async def summarize(
 ) -> dict[str, list[MetricSummary]]:
     """The metrics of runs by key, of each run the first `MAX_KEYS_LOOKED_AT`."""
     found: dict[str, list[MetricSummary]] = {}
-    async with conn.cursor(row_factory=class_row(_Row)) as cursor:
+    async with conn.cursor(row_factory=class_row(curves.Ends)) as cursor:
         await cursor.execute(_SUMMARIES, {"runs": list(run_ids)})
-        for row in await cursor.fetchall():
-            found.setdefault(row.run_id, []).append(_summary(row))
-    for ends in await curves.ends(conn, run_ids):
+        recorded = await cursor.fetchall()
+    for ends in (*recorded, *await curves.ends(conn, run_ids)):
         found.setdefault(ends.run_id, []).append(_summary(ends))
     return found
 
@@ -179,7 +173,7 @@ def _rank(key: str) -> int:
     return next(found, len(_RULES))
 
 
-def _summary(row: _Row | curves.Ends) -> MetricSummary:
+def _summary(row: curves.Ends) -> MetricSummary:
     return MetricSummary(
         row.key,
         row.first_step,

@@ -77,9 +77,9 @@ def capture_cpu(work: ForwardBackward, result: Any) -> tuple[float, int]:
     gathered = Gathered()
     gathered.add(1, found)
     gathered.step("run", 0, 2, OptimStep(), None, 1.0)
+    arrays = found.arrays()
     encoded = [
-        blocks.encode([found.arrays[place] for place in places])
-        for places in blocks.in_blocks(found.arrays)
+        blocks.encode([arrays[place] for place in places]) for places in blocks.in_blocks(arrays)
     ]
     return time.thread_time() - before, sum(map(len, encoded))
 

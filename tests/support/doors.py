@@ -16,8 +16,10 @@ from live import consumer as live
 from tests.support.door_tables import Case
 from tinsmith.wire import wire_pb2
 
+# written a moment after a result is fetched
+FETCHED = ("asked_at", "delivered_at")
 # what using a thing writes is no change to anything: signing in, and when a key was used
-_USE = {"last_login", "last_used_at", "asked_at", "delivered_at"}
+_USE = {"last_login", "last_used_at", *FETCHED}
 _SESSIONS = "django_session"
 
 

@@ -22,6 +22,7 @@ from operations.claims import Claimed
 from tests.platform.openai_api.conftest import answer
 from tests.platform.tinker_api.conftest import BASE_MODEL as BASE_MODEL
 from tests.platform.tinker_api.conftest import Api, create_model_body
+from tests.support.doors import FETCHED
 from tests.support.hand import Hand
 from tests.support.saved import save_checkpoint
 from tinsmith.wire import wire_pb2
@@ -195,10 +196,8 @@ def tagged_run(marker: str) -> dict[str, Any]:
 
 
 def rows_of(team_id: int) -> dict[str, str]:
-    """A digest of the team's rows in every table that has teams, but for when results were fetched.
-
-    That is written a moment after the fetch.
-    """
+    """A digest of the rows in every table that has teams, but for when results were fetched."""
+    fetched = "".join(f" - '{column}'" for column in FETCHED)
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT table_name FROM information_schema.columns "
@@ -208,7 +207,7 @@ def rows_of(team_id: int) -> dict[str, str]:
         for (table,) in cursor.fetchall():
             cursor.execute(
                 "SELECT count(*), md5(coalesce(string_agg(r::text, ' ' ORDER BY r::text), '')) "
-                "FROM (SELECT to_jsonb(t) - 'asked_at' - 'delivered_at' AS r "
+                f"FROM (SELECT to_jsonb(t){fetched} AS r "
                 f'FROM "{table}" t WHERE team_id = %s) plain',
                 [team_id],
             )
