@@ -1,9 +1,12 @@
 /// A metric's curve on a canvas (uPlot): the line of last values, behind it what lay between the least
 /// and the greatest of each bucket, so that no spike is lost. Screen readers have the table beneath.
-import { useEffect, useRef } from "react";
-import uPlot from "uplot";
+import { useMemo, useRef } from "react";
+import type uPlot from "uplot";
 import type { Series } from "../api/client";
-import { duration, value } from "../lib/format";
+import { value } from "../lib/format";
+import { clearSelection, css, frameOf, usePlot } from "./plot";
+
+const HEIGHT = 200;
 
 export type Axis = "step" | "time";
 
@@ -39,22 +42,11 @@ export function columns(series: Series, axis: Axis, logX: boolean, logY: boolean
   ];
 }
 
-function css(name: string): string {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-}
-
 function options(props: ChartProps, width: number, live: { current: ChartProps }): uPlot.Options {
   const line = css(`--series-${props.colour ?? 1}`);
   const smooth = props.series.smooth.length > 0;
-  const grid = { stroke: css("--line"), width: 1 };
-  const font = `11px ${getComputedStyle(document.body).fontFamily}`;
-  const axis = { stroke: css("--soft"), grid, ticks: { show: false }, font };
-  const isTime = props.axis === "time";
   return {
-    width,
-    height: props.height ?? 200,
-    padding: [8, 8, 0, 0],
-    legend: { show: false },
+    ...frameOf(width, props.height ?? HEIGHT, props.axis === "time"),
     cursor: {
       sync: { key: props.cursor, setSeries: false },
       points: { size: 7 },
@@ -66,18 +58,6 @@ function options(props: ChartProps, width: number, live: { current: ChartProps }
       x: { time: false, distr: props.logX ? 3 : 1 },
       y: props.logY ? { distr: 3 } : { range: padded },
     },
-    axes: [
-      {
-        ...axis,
-        size: 28,
-        values: (_, ticks) => ticks.map((tick) => tickText(tick, isTime)),
-      },
-      {
-        ...axis,
-        size: 52,
-        values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : value(tick))),
-      },
-    ],
     bands: [{ series: [2, 1], fill: `${line}26` }],
     series: [
       {},
@@ -103,17 +83,11 @@ function options(props: ChartProps, width: number, live: { current: ChartProps }
           if (first !== undefined && last !== undefined && last > first) {
             live.current.onZoom?.(first, last);
           }
-          plot.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
+          clearSelection(plot);
         },
       ],
     },
   };
-}
-
-function tickText(tick: number | null, isTime: boolean): string {
-  if (tick === null) return "";
-  if (isTime) return duration(tick);
-  return tick >= 1e4 ? `${value(tick / 1000)}k` : String(tick);
 }
 
 /** A little air above and below; a constant lies in the middle. */
@@ -135,51 +109,15 @@ function readout(plot: uPlot, props: ChartProps): string {
 }
 
 export function Chart(props: ChartProps) {
-  const box = useRef<HTMLDivElement>(null);
   const live = useRef(props);
   live.current = props;
   const { series, axis, logY, logX = false, height, colour, cursor } = props;
   const shape = `${axis} ${logY} ${logX} ${height} ${colour} ${cursor} ${series.smooth.length > 0}`;
-  const plot = useRef<uPlot>(null);
-
-  // biome-ignore lint/correctness/useExhaustiveDependencies: `shape` says all that a new plot is for
-  useEffect(() => {
-    const parent = box.current;
-    if (!parent) return;
-    const make = () => {
-      plot.current?.destroy();
-      const current = live.current;
-      plot.current = new uPlot(
-        options(current, parent.clientWidth || 300, live),
-        columns(
-          current.series,
-          current.axis,
-          current.logX ?? false,
-          current.logY,
-        ) as uPlot.AlignedData,
-        parent,
-      );
-    };
-    make();
-    const resized = new ResizeObserver(() => {
-      plot.current?.setSize({ width: parent.clientWidth, height: live.current.height ?? 200 });
-    });
-    resized.observe(parent);
-    window.addEventListener("tinsmith:theme", make);
-    return () => {
-      resized.disconnect();
-      window.removeEventListener("tinsmith:theme", make);
-      plot.current?.destroy();
-      plot.current = null;
-    };
-  }, [shape]);
-
-  useEffect(() => {
-    // what somebody points at does not move away under the pointer
-    if (box.current?.matches(":hover") && plot.current?.data[0]?.length) return;
-    plot.current?.setData(columns(series, axis, logX, logY) as uPlot.AlignedData);
-  }, [series, axis, logX, logY]);
-
+  const data = useMemo(
+    () => columns(series, axis, logX, logY) as uPlot.AlignedData,
+    [series, axis, logX, logY],
+  );
+  const box = usePlot(shape, height ?? HEIGHT, data, (width) => options(props, width, live));
   return <div className="plot" ref={box} role="img" aria-label={described(series)} />;
 }
 

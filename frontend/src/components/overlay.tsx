@@ -1,11 +1,13 @@
 /// The same metric of several runs on one canvas (uPlot), each in its colour, dashed beyond six.
-import { useEffect, useRef } from "react";
+import { useMemo, useRef } from "react";
 import uPlot from "uplot";
 import type { Series } from "../api/client";
 import { duration, value } from "../lib/format";
 import type { Axis } from "./chart";
+import { clearSelection, css, frameOf, usePlot } from "./plot";
 
 export const COLOURS = 6;
+const HEIGHT = 220;
 
 export interface Curve {
   /** What the run is called here: A, B, … */
@@ -51,42 +53,12 @@ export function valueAt(column: ArrayLike<number | null | undefined>, place: num
 }
 
 export function Overlay(props: OverlayProps) {
-  const box = useRef<HTMLDivElement>(null);
   const live = useRef(props);
   live.current = props;
-  const plot = useRef<uPlot>(null);
-  const { curves, axis, logY, cursor, label } = props;
+  const { curves, axis, logY, cursor, label, height = HEIGHT } = props;
   const shape = `${axis} ${logY} ${cursor} ${curves.map((one) => one.place).join()}`;
-
-  // biome-ignore lint/correctness/useExhaustiveDependencies: `shape` says all that a new plot is for
-  useEffect(() => {
-    const parent = box.current;
-    if (!parent) return;
-    const make = () => {
-      plot.current?.destroy();
-      const now = live.current;
-      const data = joined(now.curves, now.axis, now.logY);
-      plot.current = new uPlot(options(now, parent.clientWidth || 300, live), data, parent);
-    };
-    make();
-    const resized = new ResizeObserver(() => {
-      plot.current?.setSize({ width: parent.clientWidth, height: live.current.height ?? 220 });
-    });
-    resized.observe(parent);
-    window.addEventListener("tinsmith:theme", make);
-    return () => {
-      resized.disconnect();
-      window.removeEventListener("tinsmith:theme", make);
-      plot.current?.destroy();
-      plot.current = null;
-    };
-  }, [shape]);
-
-  useEffect(() => {
-    // what somebody points at does not move away under the pointer
-    if (box.current?.matches(":hover") && plot.current?.data[0]?.length) return;
-    plot.current?.setData(joined(curves, axis, logY));
-  }, [curves, axis, logY]);
+  const data = useMemo(() => joined(curves, axis, logY), [curves, axis, logY]);
+  const box = usePlot(shape, height, data, (width) => options(props, width, live));
 
   return <div className="plot" ref={box} role="img" aria-label={label} />;
 }
@@ -96,17 +68,9 @@ function options(
   width: number,
   live: { current: OverlayProps },
 ): uPlot.Options {
-  const style = getComputedStyle(document.documentElement);
-  const css = (name: string) => style.getPropertyValue(name).trim();
-  const grid = { stroke: css("--line"), width: 1 };
-  const font = `11px ${getComputedStyle(document.body).fontFamily}`;
-  const axis = { stroke: css("--soft"), grid, ticks: { show: false }, font };
   const isTime = props.axis === "time";
   return {
-    width,
-    height: props.height ?? 220,
-    padding: [8, 8, 0, 0],
-    legend: { show: false },
+    ...frameOf(width, props.height ?? HEIGHT, isTime),
     cursor: {
       sync: { key: props.cursor, setSeries: false },
       points: { size: 7 },
@@ -114,14 +78,6 @@ function options(
       bind: { dblclick: () => () => live.current.onReset() as never },
     },
     scales: { x: { time: false }, y: props.logY ? { distr: 3 } : {} },
-    axes: [
-      { ...axis, size: 28, values: (_, ticks) => ticks.map((one) => tickText(one, isTime)) },
-      {
-        ...axis,
-        size: 52,
-        values: (_, ticks) => ticks.map((one) => (one === null ? "" : value(one))),
-      },
-    ],
     series: [
       {},
       ...props.curves.map(({ place, letter, series }) => ({
@@ -142,21 +98,12 @@ function options(
             const last = Math.floor(plot.posToVal(left + wide, "x"));
             if (last > first) live.current.onZoom(first, last);
           }
-          plot.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
+          clearSelection(plot);
         },
       ],
     },
   };
 }
-
-const tickText = (tick: number | null, isTime: boolean) =>
-  tick === null
-    ? ""
-    : isTime
-      ? duration(tick)
-      : tick >= 1e4
-        ? `${value(tick / 1000)}k`
-        : String(tick);
 
 function readout(plot: uPlot, props: OverlayProps): string {
   const place = plot.cursor.idx;

@@ -1,46 +1,27 @@
 /// Charts: which way, and since when? All that is chosen stands in the address.
-import { useRef } from "react";
 import type { RunDetail, Series } from "../../api/client";
 import { paceOf } from "../../api/live";
-import type { Axis } from "../../components/chart";
-import { Segmented } from "../../components/controls";
 import { Near } from "../../components/near";
 import { Failed } from "../../components/notes";
-import { useAddress, wholeNumber } from "../../lib/address";
+import { useAddress } from "../../lib/address";
 import { labelOf } from "../../lib/engine";
 import { value } from "../../lib/format";
-import { useKeys } from "../../lib/keys";
 import { ChartCard } from "./card";
 import { useCurves } from "./curves";
 import { type Section, sectionsOf } from "./sections";
-import { Smoothing } from "./smoothing";
+import { type Chosen, chosenIn, Tools } from "./tools";
 
 const AT_ONCE = 12;
 const CARD_HEIGHT = 268;
 
-interface Chosen {
-  axis: Axis;
-  smoothing: number;
-  logY: boolean;
+interface ChosenHere extends Chosen {
   logX: boolean;
-  from: number | null;
-  to: number | null;
 }
 
 export default function ChartsPage({ run }: { run: RunDetail }) {
   const [address, change] = useAddress();
   const find = address.get("find") ?? "";
-  const smoothing = Number(address.get("smooth") ?? 0);
-  const chosen: Chosen = {
-    axis: address.get("x") === "time" ? "time" : "step",
-    smoothing: smoothing >= 0 && smoothing <= 0.999 ? smoothing : 0,
-    logY: address.has("logy"),
-    logX: address.has("logx"),
-    from: wholeNumber(address.get("from")),
-    to: wholeNumber(address.get("to")),
-  };
-  const field = useRef<HTMLInputElement>(null);
-  useKeys({ "/": () => field.current?.focus() });
+  const chosen: ChosenHere = { ...chosenIn(address), logX: address.has("logx") };
   const sections = sectionsOf(run.metrics, find, run.headline?.key);
   const parts = sections.flatMap((section) => split(section));
   if (!run.metrics.length) {
@@ -53,38 +34,7 @@ export default function ChartsPage({ run }: { run: RunDetail }) {
   }
   return (
     <div className="charts-page">
-      <div className="toolbar">
-        <label className="search">
-          <span className="hidden">Find metrics by name, or by a regular expression</span>
-          <input
-            ref={field}
-            type="search"
-            placeholder="Find   kl|entropy"
-            defaultValue={find}
-            onChange={(event) => change({ find: event.target.value })}
-          />
-        </label>
-        <Segmented
-          label="Along"
-          options={[
-            { value: "step", text: "step" },
-            { value: "time", text: "time" },
-          ]}
-          value={chosen.axis}
-          onChange={(axis) => change({ x: axis === "step" ? null : axis })}
-        />
-        <Smoothing
-          weight={chosen.smoothing}
-          onChange={(weight) => change({ smooth: weight ? String(weight) : null })}
-        />
-        <label className="check">
-          <input
-            type="checkbox"
-            checked={chosen.logY}
-            onChange={(event) => change({ logy: event.target.checked ? "1" : null })}
-          />
-          log y
-        </label>
+      <Tools onAxis={(axis) => change({ x: axis === "step" ? null : axis })}>
         <label className="check">
           <input
             type="checkbox"
@@ -93,12 +43,7 @@ export default function ChartsPage({ run }: { run: RunDetail }) {
           />
           log x
         </label>
-        {(chosen.from !== null || chosen.to !== null) && (
-          <button type="button" onClick={() => change({ from: null, to: null })}>
-            Steps {chosen.from ?? 0} to {chosen.to ?? "the last"} ✕
-          </button>
-        )}
-      </div>
+      </Tools>
       {!sections.length && <p className="note">No metric has such a name.</p>}
       {parts.map((part) => (
         <section key={part.keys.join()} className="section" aria-label={part.title || "Metrics"}>
@@ -131,7 +76,7 @@ function split(section: Section): (Section & { first: boolean })[] {
 interface ChartsProps {
   run: RunDetail;
   keys: string[];
-  chosen: Chosen;
+  chosen: ChosenHere;
   change: (change: Record<string, string | null>) => void;
 }
 

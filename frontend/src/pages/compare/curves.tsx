@@ -7,13 +7,14 @@ import { Failed } from "../../components/notes";
 import { type Curve, Overlay } from "../../components/overlay";
 import { useAddress } from "../../lib/address";
 import { value } from "../../lib/format";
+import type { Chosen } from "../charts/tools";
 import { idsOf, lacking, letterOf } from "./words";
 
 interface ComparedCurvesProps {
   /** Those that are drawn: the first few. */
   runs: Comparison["runs"];
   metrics: Comparison["metrics"];
-  chosen: { axis: Axis; smoothing: number; logY: boolean; from: number | null; to: number | null };
+  chosen: Chosen;
 }
 
 export function ComparedCurves({ runs, metrics, chosen }: ComparedCurvesProps) {

@@ -1,20 +1,17 @@
 /// Compare: what differs between runs, and does it matter?
-import { useEffect, useRef } from "react";
+import { useEffect } from "react";
 import { Link } from "wouter";
 import { api, type Comparison, take } from "../../api/client";
 import { useLive } from "../../api/live";
 import { toldOfTeams, useTold } from "../../api/told";
 import { useMe } from "../../app";
-import type { Axis } from "../../components/chart";
-import { Segmented } from "../../components/controls";
 import { Near } from "../../components/near";
 import { Empty, Failed, Loading } from "../../components/notes";
 import { State } from "../../components/state";
-import { useAddress, wholeNumber } from "../../lib/address";
+import { useAddress } from "../../lib/address";
 import { money, runName, value } from "../../lib/format";
-import { useKeys } from "../../lib/keys";
 import { matcher } from "../charts/sections";
-import { Smoothing } from "../charts/smoothing";
+import { chosenIn, Tools } from "../charts/tools";
 import { ComparedCurves } from "./curves";
 import { MatchedPrompts } from "./prompts";
 import { idsOf, letterOf, settingsToShow } from "./words";
@@ -172,18 +169,8 @@ function Settings({ comparison }: { comparison: Comparison }) {
 
 function Curves({ comparison }: { comparison: Comparison }) {
   const [address, change] = useAddress();
-  const field = useRef<HTMLInputElement>(null);
-  useKeys({ "/": () => field.current?.focus() });
   const find = address.get("find") ?? "";
-  const smooth = Number(address.get("smooth") ?? 0);
-  const axis: Axis = address.get("x") === "time" ? "time" : "step";
-  const chosen = {
-    axis,
-    smoothing: smooth >= 0 && smooth <= 0.999 ? smooth : 0,
-    logY: address.has("logy"),
-    from: wholeNumber(address.get("from")),
-    to: wholeNumber(address.get("to")),
-  };
+  const chosen = chosenIn(address);
   const fits = matcher(find);
   const metrics = comparison.metrics.filter((one) => fits(one.key));
   const drawn = comparison.runs.slice(0, MOST_CURVES);
@@ -192,44 +179,9 @@ function Curves({ comparison }: { comparison: Comparison }) {
   return (
     <section aria-labelledby="curves">
       <h2 id="curves">Curves</h2>
-      <div className="toolbar">
-        <label className="search">
-          <span className="hidden">Find metrics by name, or by a regular expression</span>
-          <input
-            ref={field}
-            type="search"
-            placeholder="Find   kl|entropy"
-            defaultValue={find}
-            onChange={(event) => change({ find: event.target.value })}
-          />
-        </label>
-        <Segmented
-          label="Along"
-          options={[
-            { value: "step", text: "step" },
-            { value: "time", text: "time" },
-          ]}
-          value={axis}
-          onChange={(along) => change({ x: along === "step" ? null : along, from: null, to: null })}
-        />
-        <Smoothing
-          weight={chosen.smoothing}
-          onChange={(weight) => change({ smooth: weight ? String(weight) : null })}
-        />
-        <label className="check">
-          <input
-            type="checkbox"
-            checked={chosen.logY}
-            onChange={(event) => change({ logy: event.target.checked ? "1" : null })}
-          />
-          log y
-        </label>
-        {(chosen.from !== null || chosen.to !== null) && (
-          <button type="button" onClick={() => change({ from: null, to: null })}>
-            Steps {chosen.from ?? 0} to {chosen.to ?? "the last"} ✕
-          </button>
-        )}
-      </div>
+      <Tools
+        onAxis={(along) => change({ x: along === "step" ? null : along, from: null, to: null })}
+      />
       {comparison.runs.length > MOST_CURVES && (
         <p className="soft">
           Curves are of the first {MOST_CURVES} runs; the table has the last values of all.
