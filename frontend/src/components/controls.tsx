@@ -83,3 +83,26 @@ export function Progress({ share, label }: { share: number; label: string }) {
     </span>
   );
 }
+
+interface TeamChoiceProps {
+  teams: { slug: string; name: string }[];
+  slug: string | undefined;
+  onChange: (slug: string) => void;
+}
+
+/** Of which of several teams a page tells; nothing to choose for whoever is in one alone. */
+export function TeamChoice({ teams, slug, onChange }: TeamChoiceProps) {
+  if (teams.length < 2) return null;
+  return (
+    <label className="select">
+      Team{" "}
+      <select value={slug} onChange={(event) => onChange(event.target.value)}>
+        {teams.map((one) => (
+          <option key={one.slug} value={one.slug}>
+            {one.name}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}

@@ -43,3 +43,23 @@ export function Empty({ title, heading: Heading = "h2", children }: EmptyProps) 
     </div>
   );
 }
+
+interface MoreProps {
+  pages: { hasNextPage: boolean; isFetchingNextPage: boolean; fetchNextPage: () => unknown };
+}
+
+/** The way to the rest of a list that comes in pages; nothing where there is none. */
+export function More({ pages }: MoreProps) {
+  if (!pages.hasNextPage) return null;
+  return (
+    <p className="more">
+      <button
+        type="button"
+        onClick={() => pages.fetchNextPage()}
+        disabled={pages.isFetchingNextPage}
+      >
+        {pages.isFetchingNextPage ? "Loading …" : "Show more"}
+      </button>
+    </p>
+  );
+}

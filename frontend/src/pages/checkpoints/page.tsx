@@ -5,6 +5,7 @@ import { api, take } from "../../api/client";
 import { SELDOM_MS } from "../../api/live";
 import { toldOfTeams, useTold } from "../../api/told";
 import { useMe } from "../../app";
+import { TeamChoice } from "../../components/controls";
 import { Empty, Failed, Loading } from "../../components/notes";
 import { useAddress } from "../../lib/address";
 import { bytes } from "../../lib/format";
@@ -51,18 +52,11 @@ export function CheckpointsPage() {
             </p>
           )}
         </div>
-        {me.teams.length > 1 && (
-          <label className="select">
-            Team{" "}
-            <select value={team?.slug} onChange={(event) => change({ team: event.target.value })}>
-              {me.teams.map((one) => (
-                <option key={one.slug} value={one.slug}>
-                  {one.name}
-                </option>
-              ))}
-            </select>
-          </label>
-        )}
+        <TeamChoice
+          teams={me.teams}
+          slug={team?.slug}
+          onChange={(slug) => change({ team: slug })}
+        />
       </div>
       <Views of={{ team: team?.slug ?? "" }}>
         {found.isPending && <Loading what="checkpoints" />}

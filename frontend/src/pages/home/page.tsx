@@ -7,7 +7,7 @@ import { OFTEN_MS, pace, SELDOM_MS } from "../../api/live";
 import { toldOfTeams, useTold } from "../../api/told";
 import { useMe } from "../../app";
 import { Segmented } from "../../components/controls";
-import { Failed, Loading } from "../../components/notes";
+import { Failed, Loading, More } from "../../components/notes";
 import { useAddress } from "../../lib/address";
 import { shortId } from "../../lib/format";
 import { useKeys } from "../../lib/keys";
@@ -155,17 +155,7 @@ export function HomePage() {
           toggle={toggle}
         />
       )}
-      {found.hasNextPage && (
-        <p className="more">
-          <button
-            type="button"
-            onClick={() => found.fetchNextPage()}
-            disabled={found.isFetchingNextPage}
-          >
-            {found.isFetchingNextPage ? "Loading …" : "Show more"}
-          </button>
-        </p>
-      )}
+      <More pages={found} />
     </>
   );
 }

@@ -5,12 +5,12 @@ import { useLocation } from "wouter";
 import { api, type RunUsed, type TeamMonth, take } from "../../api/client";
 import { toldOfTeams, useTold } from "../../api/told";
 import { useMe } from "../../app";
-import { Segmented } from "../../components/controls";
-import { Empty, Failed, Loading } from "../../components/notes";
+import { Segmented, TeamChoice } from "../../components/controls";
+import { Empty, Failed, Loading, More } from "../../components/notes";
 import { useAddress } from "../../lib/address";
 import { bytes, count, money, shortId } from "../../lib/format";
 import { useKeys } from "../../lib/keys";
-import { KINDS } from "../../lib/kinds";
+import { OfKinds } from "./kinds";
 import { barsOf, costOf, monthName, neighbour } from "./months";
 import { type Used, UsedTable } from "./table";
 
@@ -68,21 +68,11 @@ export default function UsagePage() {
           <p className="sub">Team {team.name}. Days and months are those of UTC.</p>
         </div>
         <div className="filters">
-          {me.teams.length > 1 && (
-            <label className="select">
-              Team{" "}
-              <select
-                value={team.slug}
-                onChange={(event) => change({ team: event.target.value, month: null })}
-              >
-                {me.teams.map((one) => (
-                  <option key={one.slug} value={one.slug}>
-                    {one.name}
-                  </option>
-                ))}
-              </select>
-            </label>
-          )}
+          <TeamChoice
+            teams={me.teams}
+            slug={team.slug}
+            onChange={(slug) => change({ team: slug, month: null })}
+          />
           {used && (
             <label className="select">
               Month{" "}
@@ -316,17 +306,7 @@ function OfRuns({ asked, priced }: { asked: Asked; priced: boolean }) {
         </p>
       )}
       {rows.length > 0 && <UsedTable what="Run" rows={rows} chosen={chosen} priced={priced} />}
-      {found.hasNextPage && (
-        <p className="more">
-          <button
-            type="button"
-            onClick={() => found.fetchNextPage()}
-            disabled={found.isFetchingNextPage}
-          >
-            {found.isFetchingNextPage ? "Loading …" : "Show more"}
-          </button>
-        </p>
-      )}
+      <More pages={found} />
     </>
   );
 }
@@ -379,46 +359,5 @@ function OfMonth({ data: { used }, by, priced }: OfMonthProps) {
       chosen={-1}
       priced={priced}
     />
-  );
-}
-
-function OfKinds({ kinds, priced }: { kinds: TeamMonth["used"]["kinds"]; priced: boolean }) {
-  return (
-    <div className="card table-card">
-      <table className="runs">
-        <thead>
-          <tr>
-            <th scope="col">Kind</th>
-            <th scope="col" className="number">
-              Tokens
-            </th>
-            {priced && (
-              <th scope="col" className="number">
-                Cost
-              </th>
-            )}
-          </tr>
-        </thead>
-        <tbody>
-          {kinds.map((one) => (
-            <tr key={one.kind}>
-              <th scope="row">
-                <span className="name">
-                  {one.kind === "checkpoint" ? "Checkpoints made" : `Tokens ${KINDS[one.kind]}`}
-                </span>
-              </th>
-              <td data-label="Tokens" className="number">
-                {count(one.quantity)}
-              </td>
-              {priced && (
-                <td data-label="Cost" className="number">
-                  {one.cost === null ? <span className="soft">–</span> : money(one.cost)}
-                </td>
-              )}
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
   );
 }
