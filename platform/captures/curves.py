@@ -71,11 +71,18 @@ class Ends:
     last_time: datetime
 
 
-def points(key: str) -> str:
-    """A subquery: step, value and time of a run's captured metric, as `runs_metric` has them."""
+def table_of(key: str, recorded: str) -> str:
+    """Where a metric's points are: in the table of what programs recorded, or captured.
+
+    What is captured has the columns of the other that are read: run, team, key, step, value, time.
+    """
+    value = EXPRESSIONS.get(key)
+    if value is None:
+        return recorded
+    # our own words, without a quote in them
     return f"""
-        (SELECT step, {EXPRESSIONS[key]} AS value, time, run_id, team_id FROM captures_stepstat
-         WHERE {EXPRESSIONS[key]} IS NOT NULL)
+        (SELECT run_id, team_id, '{key}'::text AS key, step, {value} AS value, time
+         FROM captures_stepstat WHERE {value} IS NOT NULL)
     """
 
 

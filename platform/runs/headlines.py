@@ -89,7 +89,7 @@ FROM unnest(%(runs)s::text[], %(keys)s::text[], %(firsts)s::bigint[], %(lasts)s:
 CROSS JOIN generate_series(0, {SPARK_POINTS - 1}) AS part
 CROSS JOIN LATERAL (
     SELECT value FROM {{table}} m
-    WHERE m.run_id = asked.run_id AND {{of_key}}
+    WHERE m.run_id = asked.run_id AND m.key = asked.key
       AND m.step <= asked.first + (asked.last - asked.first) / {SPARK_POINTS - 1} * part
                     + (asked.last - asked.first) %% {SPARK_POINTS - 1} * part / {SPARK_POINTS - 1}
     ORDER BY m.step DESC LIMIT 1) near
@@ -117,16 +117,14 @@ async def of_runs(
     chosen = {run_id: choose(metrics) for run_id, metrics in summaries.items()}
     if not chosen:
         return {}
+    of_tables: dict[str, dict[str, MetricSummary]] = {}
+    for run_id, metric in chosen.items():
+        table = curves.table_of(metric.key, "runs_metric")
+        of_tables.setdefault(table, {})[run_id] = metric
     sparks: dict[str, list[float | None]] = {}
-    tables = {_table(metric.key) for metric in chosen.values()}
-    for table, of_key in tables:
-        of_table = {
-            run_id: metric
-            for run_id, metric in chosen.items()
-            if _table(metric.key) == (table, of_key)
-        }
+    for table, of_table in of_tables.items():
         cursor = await conn.execute(
-            _SPARKS.format(table=table, of_key=of_key),
+            _SPARKS.format(table=table),
             {
                 "runs": list(of_table),
                 "keys": [metric.key for metric in of_table.values()],
@@ -142,13 +140,6 @@ async def of_runs(
         )
         for run_id, metric in chosen.items()
     }
-
-
-def _table(key: str) -> tuple[str, str]:
-    """Where a metric's points are, and what else is said of them there."""
-    if key in curves.EXPRESSIONS:
-        return curves.points(key), "true"
-    return "runs_metric", "m.key = asked.key"
 
 
 def choose(metrics: Iterable[MetricSummary]) -> MetricSummary:

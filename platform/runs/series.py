@@ -37,7 +37,7 @@ SELECT string_agg(int8send(step), ''::bytea) AS steps,
        string_agg(float8send(date_part('epoch', time)), ''::bytea) AS times
 FROM (SELECT step, value, time FROM (
           SELECT step, value, time FROM {table} recorded
-          WHERE run_id = %(run)s AND team_id = %(team)s AND {of_key}
+          WHERE run_id = %(run)s AND team_id = %(team)s AND key = %(key)s
             AND step >= %(first)s AND step <= %(last)s
           ORDER BY step DESC LIMIT %(most)s) newest
       ORDER BY step) points
@@ -113,10 +113,7 @@ async def read(
 
 async def _read_points(values: dict[str, Any], key: str, most: int) -> Points:
     """The newest points of a metric, whoever has recorded it."""
-    if key in curves.EXPRESSIONS:
-        statement = _POINTS.format(table=curves.points(key), of_key="true")
-    else:
-        statement = _POINTS.format(table="runs_metric", of_key="key = %(key)s")
+    statement = _POINTS.format(table=curves.table_of(key, "runs_metric"))
     async with database.connection() as conn:
         cursor = await conn.execute(statement, values | {"most": most + 1}, binary=True)
         row = await cursor.fetchone()

@@ -112,7 +112,7 @@ ORDER BY run_id, created_at DESC
 _BEST = f"""
 SELECT value, step FROM (
     SELECT value, step FROM {{table}} recorded
-    WHERE run_id = %(run)s AND {{of_key}} AND step > %(after)s
+    WHERE run_id = %(run)s AND key = %(key)s AND step > %(after)s
     ORDER BY step DESC LIMIT {MOST_POINTS}
 ) points WHERE value = value AND abs(value) < 'infinity'
 ORDER BY value {{order}}, step LIMIT 1
@@ -269,11 +269,9 @@ async def _best(
 ) -> tuple[float | None, int | None]:
     if head.better is None:
         return None, None
-    captured = head.key in curves.EXPRESSIONS
     statement = _BEST.format(
         order="DESC" if head.better == "up" else "ASC",
-        table=curves.points(head.key) if captured else "runs_metric",
-        of_key="true" if captured else "key = %(key)s",
+        table=curves.table_of(head.key, "runs_metric"),
     )
     values = {"run": run_id, "key": head.key, "after": after}
     row = await (await conn.execute(statement, values)).fetchone()
